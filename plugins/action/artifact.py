@@ -1,0 +1,67 @@
+"""Build something on the controller once, cached by the content of what goes in: the door to rtvirt_runner.artifacts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from ansible.plugins.action import ActionBase
+from ansible.utils.display import Display
+
+from rtvirt_runner import artifacts
+
+DOCUMENTATION = r"""
+name: artifact
+short_description: build something on the controller once, cached by content
+description:
+  - Runs a POSIX sh script on the controller, whatever host the task is for, unless the same script has run with the same content before.
+  - Lines of the script's output that begin with C(::) are shown as they come.
+options:
+  name: {description: What is built; the folder in the cache begins with it., type: str, required: true}
+  script: {description: The script; it leaves its results in the folder C($OUT)., type: path, required: true}
+  inputs: {description: Environment variables that decide the result., type: dict, default: {}}
+  needs: {description: Environment variables that hold folders of other artifacts., type: dict, default: {}}
+  sources: {description: Files and folders whose content decides the result., type: list, elements: path, default: []}
+  as_root: {description: Run the script as root (sudo -n) when the user is not., type: bool, default: false}
+  timeout_s: {description: Limit for the whole build in seconds., type: int, default: 3600}
+"""
+
+
+class ActionModule(ActionBase):
+    """Returns path, key, seconds; changed when it was built now."""
+
+    TRANSFERS_FILES = False
+    _supports_check_mode = True
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Find or build the artifact."""
+        super().run(tmp, task_vars)
+        _, args = self.validate_argument_spec(
+            argument_spec={
+                "name": {"type": "str", "required": True},
+                "script": {"type": "path", "required": True},
+                "inputs": {"type": "dict", "default": {}},
+                "needs": {"type": "dict", "default": {}},
+                "sources": {"type": "list", "elements": "path", "default": []},
+                "as_root": {"type": "bool", "default": False},
+                "timeout_s": {"type": "int", "default": 3600},
+            }
+        )
+        recipe = artifacts.Recipe(
+            name=args["name"],
+            script=Path(args["script"]),
+            inputs={str(name): str(value) for name, value in args["inputs"].items()},
+            needs={str(name): str(value) for name, value in args["needs"].items()},
+            sources=[Path(source) for source in args["sources"]],
+            as_root=args["as_root"],
+            timeout_s=args["timeout_s"],
+        )
+        cache = artifacts.cache_folder()
+        if self._task.check_mode:
+            found = artifacts.find(recipe, cache)
+            return {"changed": found is None, "path": str(found.path) if found else "", "key": recipe.key}
+        try:
+            artifact = artifacts.build(recipe, cache, Display().display)
+        except (artifacts.BuildError, FileNotFoundError) as error:
+            return {"failed": True, "msg": str(error)}
+        return {"changed": artifact.built, "path": str(artifact.path), "key": artifact.key, "seconds": artifact.seconds}

@@ -1,0 +1,45 @@
+"""Run a script on the task's host in one SSH command; shared by the action plugins."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from ansible.plugins.action import ActionBase
+
+from rtvirt_runner import remote
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A reply with what it took: ``seconds`` of wall time for one command."""
+
+    reply: remote.Reply
+    seconds: float
+    stderr: str
+
+    @property
+    def failure(self) -> str | None:
+        """Why the script did not do its work, or None."""
+        if self.reply.failure is not None:
+            return f"{self.reply.failure}{_tail(self.stderr)}"
+        if not self.reply.whole:
+            return f"the connection ended before the script did{_tail(self.stderr)}"
+        return None
+
+
+def run_script(action: ActionBase, script: str, environment: Mapping[str, str]) -> Answer:
+    """One command: the script on standard input of a shell on the far side. Connection errors pass through to Ansible."""
+    # Boards that outlive this process would keep a core busy; scripts on the controller learn whom to watch.
+    known = {"RTVIRT_OWNER_PID": str(os.getppid()), "RTVIRT_CHECK_MODE": "yes" if action._task.check_mode else "no"}
+    text = remote.compose(script, {**known, **environment})
+    began = time.monotonic()
+    result = action._low_level_execute_command("sh -s", in_data=text.encode())
+    return Answer(remote.parse(result["stdout"]), round(time.monotonic() - began, 3), result["stderr"])
+
+
+def _tail(stderr: str) -> str:
+    lines = [line for line in stderr.splitlines() if line.strip() and "ControlPersist" not in line]
+    return f" ({' / '.join(lines[-3:])})" if lines else ""

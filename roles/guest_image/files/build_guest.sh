@@ -1,0 +1,42 @@
+#!/bin/sh
+# Make the minimal guest's initramfs in $OUT: busybox, dropbear, cyclictest and the workloads, from packages that are only unpacked.
+# Needs: KERNEL (folder of kernel_build), WORKLOADS (folder of programs), INIT, MODULES, SUITE, ARCHITECTURE.
+set -eu
+work=$(mktemp -d)
+trap 'rm -rf -- "$work"' EXIT
+tree=$work/tree root=$work/root
+
+echo ":: fetching busybox, dropbear and cyclictest ($ARCHITECTURE, $SUITE)"
+debian_tree extract "$SUITE" "$ARCHITECTURE" "$tree" busybox-static,dropbear-bin,rt-tests
+
+mkdir -p "$root/usr/bin" "$root/usr/sbin" "$root/usr/lib" "$root/etc" "$root/root" "$root/run" "$root/identity"
+ln -s usr/lib "$root/lib"
+ln -s usr/sbin "$root/sbin"
+cp "$tree/usr/bin/cyclictest" "$root/usr/bin/"
+cp "$tree/usr/sbin/dropbear" "$root/usr/sbin/"
+cp "$WORKLOADS"/bin/* "$root/usr/bin/"
+
+# Every library that these programs name, and that those name.
+queue="$root/usr/bin/cyclictest $root/usr/sbin/dropbear"
+while [ -n "$queue" ]; do
+  found=
+  # shellcheck disable=SC2086  # a list of paths
+  for library in $(readelf --dynamic $queue | sed -n 's/.*(NEEDED).*\[\(.*\)\]/\1/p' | sort -u); do
+    [ ! -e "$root/usr/lib/$library" ] || continue
+    source=$(find "$tree/usr/lib" -name "$library" | head -n 1)
+    [ -n "$source" ] || { echo "the library $library came with no package" >&2; exit 1; }
+    cp -L "$source" "$root/usr/lib/$library"
+    found="$found $root/usr/lib/$library"
+  done
+  queue=$found
+done
+printf 'root:x:0:0:root:/root:/bin/sh\n' >"$root/etc/passwd"
+printf 'root:*:19000:0:99999:7:::\n' >"$root/etc/shadow"
+printf 'root:x:0:\n' >"$root/etc/group"
+printf '/bin/sh\n' >"$root/etc/shells"
+
+echo ":: packing the initramfs"
+# shellcheck disable=SC2086  # a list of words
+make_initramfs "$OUT/initrd.img" "$KERNEL" "$tree/usr/bin/busybox" "$INIT" "$root" $MODULES
+cp "$KERNEL/release" "$OUT/release"
+cp "$KERNEL/vmlinuz" "$OUT/vmlinuz"

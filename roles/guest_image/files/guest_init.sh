@@ -1,0 +1,29 @@
+#!/bin/sh
+# The minimal guest: drivers, network, an SSH server. It says on its console when it can be reached.
+/bin/busybox mkdir -p /bin /sbin /usr/bin /usr/sbin
+/bin/busybox --install -s
+mount -t devtmpfs dev /dev
+mkdir -p /dev/pts /dev/shm
+mount -t devpts devpts /dev/pts
+mount -t tmpfs tmpfs /dev/shm
+mount -t proc proc /proc
+mount -t sysfs sys /sys
+mount -t tmpfs tmpfs /tmp
+ln -sfn /proc/self/fd /dev/fd
+while read -r module; do
+  insmod "/modules/$module" || echo "guest: $module did not load"
+done </modules/order
+
+for word in $(cat /proc/cmdline); do
+  case $word in rtvirt.hostname=*) hostname "${word#*=}" ;; esac
+done
+ip link set lo up
+interface=$(ls /sys/class/net | grep -v lo | head -n 1)
+ip link set "$interface" up
+ip address add 10.0.2.15/24 dev "$interface"
+
+# -s -g: keys only; -F -E: in the foreground, errors to the console.
+(while :; do dropbear -F -E -s -m -r /identity/dropbear_ed25519_host_key -D /identity -p 22; sleep 1; done) &
+until grep -q ':0016 ' /proc/net/tcp; do sleep 0.1; done
+echo "guest: ready"
+while :; do sleep 86400; done

@@ -1,0 +1,245 @@
+"""A cache of built things, keyed by the content of everything that went into them.
+
+An artifact is a folder made by one POSIX sh script. Its key is the SHA-256 of the script, of the sources it names, of its inputs
+and of the keys of the artifacts it needs, so that a change anywhere gives a new folder and no change gives none. A build happens in
+a hidden folder that is renamed when it is whole: the cache can be deleted at any time and a build can be killed at any time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+TOOLS = Path(__file__).parent / "tools"
+PROGRESS_MARK = ":: "
+HEARTBEAT_S = 30.0
+TAIL_LINES = 15
+
+
+class BuildError(RuntimeError):
+    """A build script failed; the message names it, its last lines and its log."""
+
+
+def cache_folder() -> Path:
+    """The folder of everything rtvirt keeps between runs: ``${XDG_CACHE_HOME:-~/.cache}/rtvirt``."""
+    base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    return Path(base).expanduser() / "rtvirt"
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What an artifact is made of.
+
+    ``inputs`` and ``needs`` reach the script as environment variables; ``needs`` are the folders of other artifacts. ``sources`` are
+    files and folders whose content counts; ``timeout_s`` bounds the whole build.
+    """
+
+    name: str
+    script: Path
+    inputs: Mapping[str, str] = field(default_factory=dict)
+    needs: Mapping[str, str] = field(default_factory=dict)
+    sources: Sequence[Path] = ()
+    as_root: bool = False
+    timeout_s: float = 3600.0
+
+    @property
+    def key(self) -> str:
+        """16 hex digits that change with anything that goes in. Raises FileNotFoundError for a source that is not there."""
+        digest = hashlib.sha256()
+        # A need's folder is named by its own key, so the name says it all and the cache may move.
+        needs = {name: _content_name(value) for name, value in self.needs.items()}
+        digest.update(json.dumps([self.name, dict(self.inputs), needs], sort_keys=True).encode())
+        for path in (self.script, *self.sources):
+            digest.update(_content_digest(path))
+        return digest.hexdigest()[:16]
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """A built folder; ``seconds`` is what its build took, now (``built``) or when it was built."""
+
+    path: Path
+    key: str
+    built: bool
+    seconds: float
+
+
+def find(recipe: Recipe, cache: Path) -> Artifact | None:
+    """The artifact when it has been built already."""
+    path = cache / "artifacts" / f"{recipe.name}-{recipe.key}"
+    try:
+        manifest = json.loads((path / "manifest.json").read_text())
+    except (OSError, ValueError):
+        return None
+    return Artifact(path, recipe.key, built=False, seconds=float(manifest["seconds"]))
+
+
+def build(recipe: Recipe, cache: Path, say: Callable[[str], None]) -> Artifact:
+    """Find the artifact or build it; ``say`` gets a line of progress now and then. Raises BuildError."""
+    with _lock(cache / "locks" / f"{recipe.name}.lock", say):
+        found = find(recipe, cache)
+        if found is not None:
+            return found
+        path = cache / "artifacts" / f"{recipe.name}-{recipe.key}"
+        partial = path.with_name(f".partial-{path.name}")
+        _remove(partial, recipe.as_root)
+        partial.mkdir(parents=True)
+        began = time.monotonic()
+        try:
+            _run(recipe, partial, cache / "logs" / f"{path.name}.log", say)
+            seconds = round(time.monotonic() - began, 1)
+            _finish(recipe, partial, path, seconds)
+        except BaseException:
+            _remove(partial, recipe.as_root)
+            raise
+        return Artifact(path, recipe.key, built=True, seconds=seconds)
+
+
+def _content_name(value: str) -> str:
+    """A value that may hold artifact folders (``name=folder name=folder``) with each folder cut to its last part."""
+    return " ".join(
+        f"{head}{sep}{Path(tail).name}" for head, sep, tail in (_split_assignment(word) for word in value.split())
+    )
+
+
+def _split_assignment(word: str) -> tuple[str, str, str]:
+    head, sep, tail = word.rpartition("=")
+    return head, sep, tail
+
+
+def _content_digest(path: Path) -> bytes:
+    if not path.exists():
+        raise FileNotFoundError(f"{path}: a source of an artifact is missing")
+    digest = hashlib.sha256()
+    files = [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file())
+    for file in files:
+        digest.update(str(file.relative_to(path.parent)).encode() + b"\0")
+        digest.update(hashlib.sha256(file.read_bytes()).digest())
+        digest.update(b"x" if os.access(file, os.X_OK) else b"-")
+    return digest.digest()
+
+
+@contextlib.contextmanager
+def _lock(path: Path, say: Callable[[str], None]) -> Iterator[None]:
+    """One build of an artifact at a time; the lock goes with its process, however that ends."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w") as handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            say(f"{path.stem}: waiting for another build of it")
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+
+
+def _sudo(as_root: bool) -> list[str]:
+    return ["sudo", "-n", "-E"] if as_root and os.geteuid() != 0 else []
+
+
+def _remove(path: Path, as_root: bool) -> None:
+    if not path.exists():
+        return
+    if _sudo(as_root):
+        subprocess.run([*_sudo(as_root), "rm", "-rf", "--", str(path)], check=True)
+    else:
+        shutil.rmtree(path)
+
+
+def _environment(recipe: Recipe, out: Path) -> dict[str, str]:
+    kept = {name: value for name, value in os.environ.items() if name not in {"TMPDIR", "LS_COLORS"}}
+    path = f"{TOOLS}:{kept.get('PATH', '/usr/bin:/bin')}:/usr/local/sbin:/usr/sbin:/sbin"
+    return {**kept, "PATH": path, "LC_ALL": "C", "OUT": str(out), **recipe.inputs, **recipe.needs}
+
+
+def _run(recipe: Recipe, out: Path, log: Path, say: Callable[[str], None]) -> None:
+    log.parent.mkdir(parents=True, exist_ok=True)
+    environment = _environment(recipe, out)
+    # sudo drops PATH even with -E, so the environment goes in again behind it.
+    prefix = [*_sudo(recipe.as_root)]
+    if prefix:
+        prefix += ["env", *(f"{name}={value}" for name, value in environment.items())]
+    tail: deque[str] = deque(maxlen=TAIL_LINES)
+    with log.open("w") as handle:
+        process = subprocess.Popen(
+            [*prefix, "sh", str(recipe.script)],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            env=environment,
+            cwd=out,
+            start_new_session=True,
+        )
+        try:
+            _follow(recipe, process, handle, tail, say)
+        finally:
+            _end(process)
+    if process.returncode != 0:
+        lines = "\n".join(tail)
+        raise BuildError(
+            f"building {recipe.name} failed with status {process.returncode}; the whole log is {log}, its last lines are:\n{lines}"
+        )
+
+
+def _follow(recipe: Recipe, process: subprocess.Popen[bytes], log, tail: deque[str], say: Callable[[str], None]) -> None:  # type: ignore[no-untyped-def]
+    """Copy the output to the log; pass on lines of progress, and a sign of life when there was none for a while."""
+    import selectors
+
+    assert process.stdout is not None
+    deadline = time.monotonic() + recipe.timeout_s
+    began = spoke = time.monotonic()
+    buffer = b""
+    with selectors.DefaultSelector() as selector:
+        selector.register(process.stdout, selectors.EVENT_READ)
+        while True:
+            if time.monotonic() > deadline:
+                raise BuildError(f"building {recipe.name} took longer than its limit of {recipe.timeout_s:.0f} s; see {log.name}")
+            if selector.select(timeout=1.0):
+                chunk = os.read(process.stdout.fileno(), 65536)
+                if not chunk:
+                    break
+                *lines, buffer = (buffer + chunk).split(b"\n")
+                for raw in lines:
+                    line = raw.decode(errors="replace").rstrip()
+                    print(line, file=log, flush=True)
+                    if line:
+                        tail.append(line)
+                    if line.startswith(PROGRESS_MARK):
+                        say(f"{recipe.name}: {line.removeprefix(PROGRESS_MARK)}")
+                        spoke = time.monotonic()
+            if time.monotonic() - spoke > HEARTBEAT_S:
+                spoke = time.monotonic()
+                say(f"{recipe.name}: {spoke - began:.0f} s, {tail[-1][:100] if tail else 'no output yet'}")
+    process.wait()
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """End what is left of the build's session, when it is cut short."""
+    if process.poll() is None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGTERM)
+        try:
+            process.wait(timeout=10)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+
+def _finish(recipe: Recipe, partial: Path, path: Path, seconds: float) -> None:
+    if _sudo(recipe.as_root):
+        owner = f"{os.geteuid()}:{os.getegid()}"
+        subprocess.run([*_sudo(True), "chown", "-R", owner, str(partial)], check=True)
+    manifest = {"name": recipe.name, "key": recipe.key, "inputs": dict(recipe.inputs), "needs": dict(recipe.needs), "seconds": seconds}
+    (partial / "manifest.json").write_text(json.dumps(manifest, indent=2, sort_keys=True) + "\n")
+    _remove(path, recipe.as_root)
+    partial.rename(path)

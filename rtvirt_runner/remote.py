@@ -1,0 +1,96 @@
+"""One POSIX sh script, one command on the far side, one structured reply.
+
+A machine under test may be a 2 MB initramfs, and starting Python on an emulated board takes 12 s. So a script goes over the open
+connection on standard input, needs nothing but a shell there, and answers with marked lines that this module reads:
+
+    @changed what              the script changed something
+    @fact NAME VALUE           a fact
+    @row TABLE NAME=VALUE ...  a row of a table; the last value may hold spaces
+    @file NAME ... @end NAME   a file, as it is
+    @fail SENTENCE             it cannot go on
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+PRELUDE = r"""
+set -u
+export LC_ALL=C PATH="${PATH:-/usr/bin:/bin}:/usr/local/bin:/usr/sbin:/sbin"
+changed() { printf '@changed %s\n' "$*"; }
+fact() { printf '@fact %s %s\n' "$1" "$2"; }
+fail() { printf '@fail %s\n' "$*"; exit 1; }
+file() { [ -e "$2" ] || return 0; printf '@file %s\n' "$1"; cat "$2"; printf '\n@end %s\n' "$1"; }
+"""
+
+
+@dataclass
+class Reply:
+    """What a script answered; ``output`` holds the lines without a mark."""
+
+    changes: list[str] = field(default_factory=list)
+    facts: dict[str, str] = field(default_factory=dict)
+    rows: dict[str, list[dict[str, str]]] = field(default_factory=dict)
+    files: dict[str, str] = field(default_factory=dict)
+    output: list[str] = field(default_factory=list)
+    failure: str | None = None
+    whole: bool = False
+
+    def as_dict(self) -> dict[str, object]:
+        """The facts with the tables among them, for JSON."""
+        return {**self.facts, **self.rows}
+
+
+def compose(script: str, environment: Mapping[str, str]) -> str:
+    """The text for the far shell's standard input. A last mark tells a whole reply from one that was cut off."""
+    assignments = "".join(f"{name}={shlex.quote(value)}\n" for name, value in environment.items())
+    # In a function and a subshell: the shell has read all of the script before a command in it can read standard input.
+    return f"{PRELUDE}{assignments}rtvirt_script() (\n{script}\n)\nrtvirt_script </dev/null\nprintf '@whole %s\\n' $?\n"
+
+
+def parse(stdout: str) -> Reply:
+    """Read the marked lines of a reply; ``whole`` is False when the end is missing."""
+    reply = Reply()
+    lines = iter(stdout.splitlines())
+    for line in lines:
+        mark, _, rest = line.partition(" ")
+        if mark == "@changed":
+            reply.changes.append(rest)
+        elif mark == "@fact":
+            name, _, value = rest.partition(" ")
+            reply.facts[name] = value.strip()
+        elif mark == "@row":
+            table, _, values = rest.partition(" ")
+            reply.rows.setdefault(table, []).append(_row(values))
+        elif mark == "@file":
+            body = []
+            for inner in lines:
+                if inner == f"@end {rest}":
+                    reply.files[rest] = "\n".join(body).rstrip("\n") + "\n"
+                    break
+                body.append(inner)
+        elif mark == "@fail":
+            reply.failure = rest
+        elif mark == "@whole":
+            reply.whole = True
+            if rest != "0" and reply.failure is None:
+                reply.failure = f"the script ended with status {rest}"
+        elif line.strip():
+            reply.output.append(line)
+    return reply
+
+
+def _row(text: str) -> dict[str, str]:
+    """``a=1 b=x y`` -> {a: '1', b: 'x y'}: a word without ``=`` belongs to the value before it."""
+    row: dict[str, str] = {}
+    last = ""
+    for word in text.split(" "):
+        name, separator, value = word.partition("=")
+        if separator and name.isidentifier():
+            row[name] = value
+            last = name
+        elif last:
+            row[last] = f"{row[last]} {word}".strip()
+    return row
