@@ -21,7 +21,7 @@ _SUMMARY = re.compile(
     r"Min:\s*(?P<min>\d+) Act:\s*-?\d+ Avg:\s*(?P<avg>\d+) Max:\s*(?P<max>\d+)",
     re.MULTILINE,
 )
-_BUCKET = re.compile(r"^(\d+)((?:\s+\d+)+)\s*$", re.MULTILINE)
+_BUCKET = re.compile(r"^(\d+)((?:[ \t]+\d+)+)[ \t]*$", re.MULTILINE)
 _INTERVAL_OPTION = re.compile(r"\s(?:-i\s*|--interval[= ])(\d+)")
 
 
@@ -128,13 +128,15 @@ def _run_of_histogram(text: str) -> CyclictestRun:
         counts = [int(count) for count in bucket[2].split()]
         if len(counts) != len(totals):
             raise ParseError(
-                f"Line '{bucket[0].strip()}' of cyclictest's histogram has {len(counts)} counts, expected {len(totals)}."
+                f"Line '{bucket[0].strip()}' of cyclictest's histogram has {len(counts)} counts, "
+                f"expected {len(totals)}."
             )
         for histogram, count in zip(histograms, counts, strict=True):
             if count:
                 histogram[int(bucket[1])] = count
     summaries = [match.groupdict() for match in _SUMMARY.finditer(text)]
-    intervals = [int(line["interval"]) for line in summaries[-len(totals) :]] or [None] * len(totals)
+    intervals: list[int | None] = [int(line["interval"]) for line in summaries[-len(totals) :]]
+    intervals = intervals or [None] * len(totals)
     columns = zip(totals, minima, averages, maxima, histograms, overflows, intervals, strict=True)
     return CyclictestRun(
         tuple(
@@ -148,7 +150,8 @@ def _run_of_histogram(text: str) -> CyclictestRun:
 
 
 def _footer(text: str, label: str) -> list[int]:
-    match = re.search(rf"^# {label}:((?: \d+)+)\s*$", text, re.MULTILINE)
+    # without its line end, a number may be cut off too
+    match = re.search(rf"^# {label}:((?: \d+)+)[ \t]*\n", text, re.MULTILINE)
     if match is None:
         raise ParseError(f"cyclictest's histogram has no line '# {label}:'; it is cut off.")
     return [int(number) for number in match[1].split()]
