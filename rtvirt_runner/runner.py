@@ -85,7 +85,7 @@ def run_playbook(
         view or open_view() as shown,
         _Run(progress, shown, log).interruptible() as run,
     ):
-        finished = ansible_runner.run(
+        runner = ansible_runner.interface.init_runner(
             private_data_dir=private,  # a fresh one each time: extra variables would stay in it
             project_dir=str(checkout.ROOT),
             playbook=str(playbook.absolute()),
@@ -100,9 +100,12 @@ def run_playbook(
             event_handler=run.take_event,
             cancel_callback=run.tick,
         )
+        # It gets a session of its own: without this it would go on unseen when this process is killed.
+        runner.config.command = ["setpriv", "--pdeathsig", "INT", *runner.config.command]
+        runner.run()
     progress.finish(time.monotonic())
     return Outcome(
-        ok=finished.rc == 0,
+        ok=runner.rc == 0,
         interrupted=run.interrupted_at is not None,
         cells=tuple(progress.cells.values()),
         failures=tuple(progress.failures()),
