@@ -112,7 +112,8 @@ def _bins(histograms: Sequence[Histogram]) -> tuple[np.ndarray, bool]:
     low = max(1, min(each.min_us for each in histograms))
     high = max(each.max_us for each in histograms)
     if high <= 12 * low and high - low <= 600:
-        return np.arange(max(0, low - 2), high + 3) - 0.5, False
+        pad = 2 + (high - low) // 25
+        return np.arange(max(0, low - pad), high + pad + 1) - 0.5, False
     edges = [float(math.floor(low / 1.25))]
     top = high * 1.15
     while edges[-1] < top:
@@ -147,13 +148,13 @@ def _mark(ax: Axes, histogram: Histogram, hue: str, on_host: bool) -> None:
 
 def _numbers(ax: Axes, place: str, histogram: Histogram | None, y: float) -> None:
     """Write p99 and maximum into the columns right of the lane, where they cannot cover a curve."""
-    ax.text(1.02, y, place, transform=ax.transAxes, va="center", color=_INK)
+    ax.text(1.015, y, place, transform=ax.transAxes, va="center", color=_INK)
     if histogram is None:
-        ax.text(1.24, y, "not measured", transform=ax.transAxes, va="center", ha="right", color=_FAINT, style="italic")
+        ax.text(1.255, y, "not measured", transform=ax.transAxes, va="center", ha="right", color=_FAINT, style="italic")
         return
     p99 = summarize(histogram).p99
-    beyond = f"> {max(histogram.counts, default=0):,}"
-    for x, text in ((1.155, beyond if p99 is None else f"{p99:,}"), (1.24, f"{histogram.max_us:,}")):
+    beyond = f"≥ {histogram.limit_us:,}"
+    for x, text in ((1.145, beyond if p99 is None else f"{p99:,}"), (1.255, f"{histogram.max_us:,}")):
         ax.text(x, y, text, transform=ax.transAxes, va="center", ha="right", color=_INK, weight="bold")
 
 
@@ -169,7 +170,7 @@ def _dress_axes(last: Axes, edges: np.ndarray, logarithmic: bool, unit: str) -> 
         ax.tick_params(length=0, axis="y")
         ax.tick_params(length=3 if ax is last else 0, axis="x")
         if number == 0:
-            for x, y, head in ((1.155, 1.04, "p99"), (1.24, 1.04, "max"), (1.24, 1.24, unit)):
+            for x, y, head in ((1.145, 1.04, "p99"), (1.255, 1.04, "max"), (1.255, 1.24, unit)):
                 ax.text(x, y, head, transform=ax.transAxes, ha="right", va="bottom", color=_INK)
     if logarithmic:
         last.set_xscale("log")

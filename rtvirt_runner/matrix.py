@@ -26,6 +26,7 @@ AXES = ("board", "kernel", "tuning", "split", "place", "guest", "workload")  # a
 PLACES = ("host", "guest")
 NO_GUEST = "none"
 
+_TAKEN_FOLDERS = ("log", "report")  # beside the boards' folders in the results tree
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")  # names become folder names
 _LIMITS = {"loops": (1, 10**9), "interval_us": (10, 10**6), "priority": (1, 99), "histogram_us": (10, 10**6)}
 
@@ -107,10 +108,10 @@ class Lab:
 
 
 def _board(name: str, variables: Mapping[str, Any]) -> Board:
-    if not _NAME.fullmatch(name):
+    if not _NAME.fullmatch(name) or name in _TAKEN_FOLDERS:
         raise MatrixError(
-            f"Inventory: board '{name}' cannot name a folder, expected letters, digits and '.', '_', '+', '-'; "
-            "rename it."
+            f"Inventory: board '{name}' cannot name its results folder, expected letters, digits and "
+            "'.', '_', '+', '-', and neither 'log' nor 'report'; rename it."
         )
     cpus = variables.get("rtvirt_board_cpus")
     if isinstance(cpus, str) and cpus.isdecimal():  # an INI inventory knows only text

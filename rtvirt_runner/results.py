@@ -112,8 +112,8 @@ class ResultsTree:
         _clear_leftovers(self.root / matrix_name)
         _refuse_newer(final)
         partial = final.with_name(f".partial-{cell.id}-{os.getpid()}")
-        _write_folder(partial, files)
         try:
+            _write_folder(partial, files)
             if self.is_done(matrix_name, cell):
                 return final
             _move_in(partial, final)
@@ -126,7 +126,7 @@ def _contents(
     cell: Cell, status: Status, system: Mapping[str, Any], raw: Mapping[str, str | bytes]
 ) -> dict[str, bytes]:
     for name in raw:
-        if name in _OWN_FILES or name.startswith(".") or Path(name).name != name:
+        if not name or name in _OWN_FILES or name.startswith(".") or Path(name).name != name:
             raise ResultsError(
                 f"A raw file cannot be called '{name}', expected a plain file name not among {_OWN_FILES}."
             )

@@ -25,6 +25,7 @@ class Histogram:
     min_us: int  # minimum, average and maximum are of all samples, overflows included
     avg_us: float
     max_us: int
+    limit_us: int  # what lies at or above it overflowed
 
     @property
     def samples(self) -> int:
@@ -32,10 +33,10 @@ class Histogram:
         return sum(self.counts.values()) + self.overflows
 
     @classmethod
-    def of_run(cls, run: CyclictestRun) -> Histogram:
-        """All threads of a run together."""
+    def of_run(cls, run: CyclictestRun, limit_us: int) -> Histogram:
+        """All threads of a run together; ``limit_us`` is what cyclictest was asked for with ``-h``."""
         return merge(
-            cls(thread.histogram, thread.overflows, thread.min_us, thread.avg_us, thread.max_us)
+            cls(thread.histogram, thread.overflows, thread.min_us, thread.avg_us, thread.max_us, limit_us)
             for thread in run.threads
         )
 
@@ -70,6 +71,7 @@ def merge(histograms: Iterable[Histogram]) -> Histogram:
         min_us=min(part.min_us for part in parts),
         avg_us=sum(part.avg_us * part.samples for part in parts) / samples,
         max_us=max(part.max_us for part in parts),
+        limit_us=min(part.limit_us for part in parts),
     )
 
 

@@ -61,7 +61,7 @@ class HostGuest:
 class Maxima:
     """The paper's Table II over our own cells: a column per board and split, a row per place and tuning."""
 
-    columns: list[tuple[str, str]]  # board, split
+    columns: list[tuple[str, str]]  # board, split; a board's columns stand together
     rows: list[tuple[str, list[int | None]]]  # label, maximum in us or None
     paper: list[int | None]  # what the paper measured on the hardware that a column stands for
 
@@ -79,7 +79,7 @@ def read_measurement(record: Record) -> Measurement:
             return Measurement(record, None, "The record has neither cyclictest.json nor cyclictest.txt.")
     except ParseError as error:
         return Measurement(record, None, str(error))
-    return Measurement(record, Histogram.of_run(run), "")
+    return Measurement(record, Histogram.of_run(run, record.cell.histogram_us), "")
 
 
 def tidy_frame(records: Iterable[Record]) -> pd.DataFrame:
@@ -102,7 +102,9 @@ def host_against_guest(measurements: Iterable[Measurement]) -> list[HostGuest]:
 def maxima(pairs: Sequence[HostGuest]) -> Maxima:
     """Maxima of the idle workload, as in Table II of the paper, with the host beside the guest."""
     idle = [pair for pair in pairs if pair.cell.workload == "idle"]
-    columns = list(dict.fromkeys((pair.cell.board, pair.cell.split) for pair in idle))
+    boards = dict.fromkeys(pair.cell.board for pair in idle)
+    splits = dict.fromkeys((pair.cell.board, pair.cell.split) for pair in idle)
+    columns = [column for board in boards for column in splits if column[0] == board]
     rows: dict[str, dict[tuple[str, str], int]] = {}
     varied = {axis for axis in ("kernel", "tuning") if len({getattr(pair.cell, axis) for pair in idle}) > 1}
     for pair in idle:
