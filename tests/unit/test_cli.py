@@ -3,34 +3,32 @@
 from pathlib import Path
 
 import pytest
+from fakes import catalogue, done, failed, virtual_lab
 
 from rtvirt_runner import checkout, cli
-from rtvirt_runner.matrix import Catalogue, Cell, Lab, load_matrix
+from rtvirt_runner.matrix import Cell, load_matrix
 from rtvirt_runner.progress import CellResult, Failure, Stage
-from rtvirt_runner.results import ResultsTree, Status
+from rtvirt_runner.results import ResultsTree
 from rtvirt_runner.runner import Outcome
 
-GROUPS = {"boards": ["virtual-rpi2", "virtual-cb2"]}
-HOSTVARS = {
-    "virtual-rpi2": {"rtvirt_board_cpus": 4, "rtvirt_board_clock": "virtual"},
-    "virtual-cb2": {"rtvirt_board_cpus": 2, "rtvirt_board_clock": "virtual"},
-}
-CELLS = load_matrix(
-    checkout.matrix_path("smoke"), Lab.from_inventory(GROUPS, HOSTVARS), Catalogue.load(checkout.VARS)
-).cells
+CELLS = load_matrix(checkout.matrix_path("smoke"), virtual_lab(), catalogue()).cells
 
 
 @pytest.fixture
 def results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ResultsTree:
     """An empty results folder; the lab is known, and a page is written where the real one would be."""
-    monkeypatch.setattr(cli, "read_inventory", lambda path: (GROUPS, HOSTVARS))
+    lab = virtual_lab()
+    hostvars = {
+        board.name: {"rtvirt_board_cpus": board.cpus, "rtvirt_board_clock": board.clock}
+        for board in lab.boards.values()
+    }
+    monkeypatch.setattr(cli, "read_inventory", lambda path: (lab.groups, hostvars))
     monkeypatch.setattr("rtvirt_runner.report.write_report", lambda matrix, tree: tree.root / matrix.name / "page")
     return ResultsTree(tmp_path)
 
 
 def store(tree: ResultsTree, cell: Cell, reason: str = "") -> None:
-    status = Status("failed" if reason else "done", reason, "2026-01-01T00:00:00Z", "2026-01-01T00:01:00Z", 3, 1.0, 5.0)
-    tree.write_record("smoke", cell, status, {}, {})
+    tree.write_record("smoke", cell, failed(reason) if reason else done(), {}, {})
 
 
 def run(command: str, tree: ResultsTree, *options: str) -> int:
