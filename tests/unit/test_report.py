@@ -8,7 +8,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
-from fakes import VARS, catalogue, cyclictest_json, done, failed, latencies, measure, system, virtual_lab
+from fakes import VARS, catalogue, cyclictest_json, done, failed, latencies, measure, virtual_lab
 
 from rtvirt_runner.matrix import Matrix, load_matrix
 from rtvirt_runner.report import write_report
@@ -153,7 +153,7 @@ def test_costs_and_the_state_of_the_machines_are_told(tree: ResultsTree) -> None
     page = measured(tree, smoke())
     text = page.read_text(encoding="utf-8")
     assert "14 cells took 115.5 s of measuring and 21.0 s of overhead" in text
-    assert "3 SSH commands at most per cell" in text
+    assert "at most 3 SSH commands and 1.5 s of overhead per cell" in text
     lines = {(row[0], row[1]) for row in rows(page) if len(row) == 2}
     assert ("kernel release", "6.12.90-rt-arm64") in lines
     assert ("PREEMPT_RT", "yes") in lines
@@ -167,7 +167,7 @@ def test_any_system_json_can_be_shown(tree: ResultsTree) -> None:
     odd = {"board": {"nested": {"a": [1, 2], "b": None}, "empty": []}, "guest": None, "else": 1}
     tree.write_record(matrix.name, matrix.cells[0], done(), odd, {"cyclictest.json": cyclictest_json({50: 3})})
     lines = {(row[0], row[1]) for row in rows(write_report(matrix, tree)) if len(row) == 2}
-    assert ("nested", "a 1 2, b –") in lines
+    assert ("nested", "a 1 2, b \u2013") in lines
 
 
 def test_records_of_cells_that_the_matrix_no_longer_has_are_left_out(tree: ResultsTree) -> None:
