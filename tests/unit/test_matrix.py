@@ -289,6 +289,7 @@ def test_a_plan_holds_every_cell_once_whatever_the_order(cells: list[Cell]) -> N
     assert sorted(cell.id for cell in planned) == sorted(cell.id for cell in cells)
     boots = [(boot.board, boot.repetition, boot.words) for boot in plan(cells)]
     assert len(boots) == len(set(boots)) == 10
+    assert all(boot.guests[0].flavour == "none" for boot in plan(cells))
 
 
 def test_a_plan_is_plain_data_for_ansible(tmp_path: Path) -> None:
