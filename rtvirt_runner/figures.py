@@ -210,4 +210,9 @@ def _inline(svg: str, name: str) -> str:
     # the page's own font family; sizes and weights stay
     svg = re.sub(r"font-family: [^;\"]*;?", "", svg)
     svg = re.sub(r"(font: [^;\"]*?px) [^;\"]*", r"\1 var(--fig-font)", svg)
-    return re.sub(r'<svg [^>]*?viewBox="([^"]*)"[^>]*>', r'<svg role="img" viewBox="\1">', svg, count=1).strip()
+    return re.sub(
+        r'<svg [^>]*?viewBox="([^"]*)"[^>]*>',
+        rf'<svg role="img" aria-label="Latency histograms, {name}" viewBox="\1">',
+        svg,
+        count=1,
+    ).strip()

@@ -127,7 +127,7 @@ def _board(name: str, variables: Mapping[str, Any]) -> Board:
             f"Inventory: rtvirt_board_clock of board '{name}' is {_shown(clock)}, expected 'real' for a machine of "
             "metal or 'virtual' for an emulated one that counts instructions; set it."
         )
-    return Board(name, cast(int, cpus), cast(Clock, str(clock)))
+    return Board(name, int(cast(int, cpus)), cast(Clock, str(clock)))
 
 
 @dataclass(frozen=True)
@@ -202,7 +202,8 @@ class Cell:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Cell:
         """Undo as_dict; raises MatrixError when a field is missing, unknown, or does not fit the id given."""
-        given = {key: value for key, value in values.items() if key != "id"}
+        # through JSON: what Ansible hands over carries tags of its own
+        given = json.loads(json.dumps({key: value for key, value in values.items() if key != "id"}))
         names = {item.name for item in fields(cls)}
         if wrong := sorted(names ^ given.keys()):
             raise MatrixError(
@@ -408,7 +409,7 @@ class _Expansion:
         _known_keys(body, AXES, where)
         values: dict[str, list[str]] = {}
         for axis, given in body.items():
-            listed = [str(each) if _is_int(each) else each for each in (given if isinstance(given, list) else [given])]
+            listed = given if isinstance(given, list) else [given]
             if not listed:
                 raise MatrixError(f"{where}.{axis} is empty, expected one or more values; fill or remove it.")
             for number, value in enumerate(listed):
@@ -565,15 +566,24 @@ def _cyclictest(body: Any, where: str) -> dict[str, int]:
 class _StrictLoader(yaml.SafeLoader):
     """YAML that refuses a key given twice: the second would silently replace the first."""
 
+    def __init__(self, stream: str) -> None:
+        super().__init__(stream)
+        self._checked: set[int] = set()
+
     def flatten_mapping(self, node: yaml.MappingNode) -> None:
-        # before '<<' is merged: there an own key may replace a merged one
+        """Check a mapping before '<<' is merged into it: an own key may well replace a merged one."""
+        if id(node) not in self._checked:  # once merged it holds both, and '<<' chains come by again
+            self._checked.add(id(node))
+            self._refuse_duplicates(node)
+        super().flatten_mapping(node)
+
+    def _refuse_duplicates(self, node: yaml.MappingNode) -> None:
         seen: set[Any] = set()
         for key_node, _ in node.value:
             key = self.construct_object(key_node) if key_node.tag != "tag:yaml.org,2002:merge" else "<<"
             if isinstance(key, Hashable) and key in seen:
                 raise yaml.constructor.ConstructorError(None, None, f"key '{key}' is given twice", key_node.start_mark)
             seen.add(key)
-        super().flatten_mapping(node)
 
 
 def _load_yaml(path: Path) -> Any:

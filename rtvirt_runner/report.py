@@ -10,7 +10,7 @@ import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import jinja2
 
@@ -20,7 +20,6 @@ from rtvirt_runner.results import Record, ResultsTree
 from rtvirt_runner.stats import Histogram, Summary, summarize
 from rtvirt_runner.tables import (
     HostGuest,
-    Maxima,
     Measurement,
     host_against_guest,
     maxima,
@@ -28,6 +27,7 @@ from rtvirt_runner.tables import (
     tidy_frame,
 )
 
+_Told = TypeVar("_Told", HostGuest, Measurement)
 _NOTHING = "\u2013"  # an en dash
 _TEMPLATES = Path(__file__).parent / "templates"
 # What tells cells apart on the page, beside board, place and repetition; shown only where it varies.
@@ -49,13 +49,21 @@ _FACT_NAMES = {
 
 
 @dataclass(frozen=True)
+class Part:
+    """What an experiment measured on one clock: real and virtual time never share a table or a figure."""
+
+    clock: str
+    figure: str  # SVG
+    measurements: list[Measurement]
+
+
+@dataclass(frozen=True)
 class Section:
     """One experiment on the page."""
 
     experiment: Experiment
-    figures: list[str]  # SVG; real and virtual time never share one
-    measurements: list[Measurement]
     axes: list[str]  # those that vary here
+    parts: list[Part]
 
 
 @dataclass(frozen=True)
@@ -111,11 +119,11 @@ def render(matrix: Matrix, records: Sequence[Record]) -> str:
         matrix=matrix,
         total=len(matrix.cells),
         measured=measured,
-        clocks=sorted({cell.clock for cell in matrix.cells}),
+        any_virtual=any(cell.clock == "virtual" for cell in matrix.cells),
         answers=_answers(pairs),
-        pairs=pairs,
+        pairs=_by_clock(pairs),
         pair_axes=_varying([pair.cell for pair in pairs]),
-        maxima=_maxima_by_clock(pairs),
+        maxima=[(clock, table) for clock, each in _by_clock(pairs) if (table := maxima(each)).columns],
         sections=[_section(experiment, measurements) for experiment in matrix.experiments],
         gaps=_gaps(matrix, measurements),
         costs=list(records),
@@ -137,7 +145,7 @@ def _answers(pairs: Sequence[HostGuest]) -> list[str]:
 
 def _answer(pairs: Sequence[HostGuest]) -> str:
     first = pairs[0].cell
-    unit = _unit(first.clock)
+    unit = f"\u00a0{_unit(first.clock)}"  # a number and its unit stay on one line
     host = [pair.host_us for pair in pairs if pair.host_us]
     guest = [pair.guest_us for pair in pairs if pair.guest_us]
     ratios = sorted(
@@ -146,10 +154,10 @@ def _answer(pairs: Sequence[HostGuest]) -> str:
     times = _span(f"{ratios[0]:.1f}", f"{ratios[-1]:.1f}") if ratios else "?"
     worst, worst_us = max(zip(pairs, guest, strict=True), key=lambda each: each[1].max_us)
     return (
-        f"On {first.board} with tuning {first.tuning}, a wake-up in the guest takes {_averages(guest)} {unit} on "
-        f"average, against {_averages(host)} {unit} on the host: {times} times as long. The latest single wake-up was "
-        f"{_number(worst_us.max_us)} {unit} late in the guest (split {worst.cell.split}, {worst.cell.workload}) and "
-        f"{_number(max(each.max_us for each in host))} {unit} on the host."
+        f"On {first.board} with tuning {first.tuning}, a wake-up in the guest takes {_averages(guest)}{unit} on "
+        f"average, against {_averages(host)}{unit} on the host: {times} times as long. The latest single wake-up was "
+        f"{_number(worst_us.max_us)}{unit} late in the guest (split {worst.cell.split}, {worst.cell.workload}) and "
+        f"{_number(max(each.max_us for each in host))}{unit} on the host."
     )
 
 
@@ -162,25 +170,22 @@ def _span(low: str, high: str) -> str:
     return low if low == high else f"{low} to {high}"
 
 
-def _maxima_by_clock(pairs: Sequence[HostGuest]) -> list[tuple[str, Maxima]]:
-    clocks = sorted({pair.cell.clock for pair in pairs})
-    tables = [(clock, maxima([pair for pair in pairs if pair.cell.clock == clock])) for clock in clocks]
-    return [(clock, table) for clock, table in tables if table.columns]
+def _by_clock(items: Sequence[_Told]) -> list[tuple[str, list[_Told]]]:
+    clocks = sorted({item.cell.clock for item in items})
+    return [(clock, [item for item in items if item.cell.clock == clock]) for clock in clocks]
 
 
 # ------------------------------------------------------------------------------------------------------ experiments
 
 
 def _section(experiment: Experiment, measurements: Mapping[Cell, Measurement]) -> Section:
-    present = [measurements[cell] for cell in experiment.cells if cell in measurements]
-    measured = [each for each in present if each.histogram]
-    axes = _varying([each.cell for each in present])
-    figures = []
-    for clock in sorted({each.cell.clock for each in measured}):
-        pairs = host_against_guest([each for each in measured if each.cell.clock == clock])
-        lanes = [_lane(pair, axes) for pair in pairs]
-        figures.append(histogram_figure(lanes, _unit(clock), f"{experiment.name}-{clock}"))
-    return Section(experiment, figures, present, axes)
+    measured = [each for cell in experiment.cells if (each := measurements.get(cell)) and each.histogram]
+    axes = _varying([each.cell for each in measured])
+    parts = []
+    for clock, those in _by_clock(measured):
+        lanes = [_lane(pair, axes) for pair in host_against_guest(those)]
+        parts.append(Part(clock, histogram_figure(lanes, _unit(clock), f"{experiment.name}-{clock}"), those))
+    return Section(experiment, axes, parts)
 
 
 def _lane(pair: HostGuest, axes: Sequence[str]) -> Lane:

@@ -86,7 +86,8 @@ class ResultsTree:
     def load_records(self, matrix_name: str) -> list[Record]:
         """Every readable record of a matrix, done or failed, by board and cell id.
 
-        What cannot be read (another schema, a damaged file) is left out: its cell counts as not measured.
+        What cannot be read (another schema, a damaged file, a folder that was renamed) is left out: its cell counts as
+        not measured.
         """
         folders = sorted(path for path in (self.root / matrix_name).glob("*/*") if not path.name.startswith("."))
         return [record for folder in folders if (record := _load_record(folder)) is not None]
@@ -218,5 +219,7 @@ def _load_record(folder: Path) -> Record | None:
         cell = Cell.from_dict(_read_json(folder / "cell.json"))
         known = Status(**{item.name: status[item.name] for item in fields(Status)})
     except (MatrixError, KeyError, TypeError):
+        return None
+    if not folder.name == cell.id == status.get("cell_id"):
         return None
     return Record(folder, cell, known, _read_json(folder / "system.json"))

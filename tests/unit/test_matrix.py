@@ -205,7 +205,9 @@ def test_a_merged_key_may_be_replaced(tmp_path: Path) -> None:
     """``<<: *anchor`` with an own key beside it is no duplicate key."""
     text = yaml.safe_dump(SMALL, sort_keys=False).replace("axes:\n", "axes: &idle\n")
     text += "    narrower:\n      axes:\n        <<: *idle\n        split: ['1-1']\n"
-    assert len(load(text, tmp_path).experiments[1].cells) == 2
+    text += "    again:\n      axes: &again\n        <<: *idle\n        split: ['3-1']\n"
+    text += "    chained:\n      axes:\n        <<: *again\n        place: [host]\n"
+    assert [len(experiment.cells) for experiment in load(text, tmp_path).experiments] == [4, 2, 2, 1]
 
 
 # ------------------------------------------------------------------------------------------------------------ cells
@@ -287,6 +289,7 @@ def test_a_plan_holds_every_cell_once_whatever_the_order(cells: list[Cell]) -> N
     assert sorted(cell.id for cell in planned) == sorted(cell.id for cell in cells)
     boots = [(boot.board, boot.repetition, boot.words) for boot in plan(cells)]
     assert len(boots) == len(set(boots)) == 10
+    assert all(boot.guests[0].flavour == "none" for boot in plan(cells))
 
 
 def test_a_plan_is_plain_data_for_ansible(tmp_path: Path) -> None:

@@ -65,6 +65,7 @@ def test_a_damaged_status_is_not_done_and_is_measured_again(status: str, tree: R
 def test_a_record_under_the_wrong_id_is_not_done(tree: ResultsTree) -> None:
     measure(tree, "smoke", GUEST_CELL).rename(tree.record_path("smoke", CELL))
     assert not tree.is_done("smoke", CELL)
+    assert tree.load_records("smoke") == []
 
 
 def test_a_failed_record_is_replaced(tree: ResultsTree) -> None:
