@@ -93,7 +93,8 @@ def test_ansible_ends_with_the_process_that_runs_it(
     playbook = tmp_path / "slow.yml"
     playbook.write_text(SLOW)
     command = [sys.executable, "-c", CALLER, playbook, inventory, tmp_path / "log"]
-    caller = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    env = {**os.environ, "TMPDIR": str(tmp_path)}  # a killed one leaves its scratch folder
+    caller = subprocess.Popen(command, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     wait_until(lambda: "TASK [Sleep]" in logged(tmp_path / "log"))
     caller.send_signal(number)
     assert caller.wait(60) == code
