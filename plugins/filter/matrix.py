@@ -1,0 +1,122 @@
+"""Thin door to rtvirt_runner.matrix: which cells, in which order, done or not, is decided there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ansible.errors import AnsibleFilterError
+
+try:
+    from rtvirt_runner import checkout, matrix, results
+except ImportError as error:
+    MISSING: ImportError | None = error
+else:
+    MISSING = None
+
+DOCUMENTATION = r"""
+name: plan
+short_description: What is still to be measured of a matrix, in the order that costs least
+version_added: 0.1.0
+author: rtvirt maintainers (@rtvirt)
+description:
+  - Reads and validates a matrix file against the inventory and the catalogue, and drops the cells whose record in the
+    results folder says that they are done.
+  - Needs the Python package C(rtvirt-runner), which C(./rtvirt) installs into C(.venv).
+positional: _input
+options:
+  _input:
+    description: The matrix, as a path or as the name of one that comes with rtvirt, such as V(smoke).
+    type: str
+    required: true
+  groups:
+    description: Ansible's C(groups).
+    type: dict
+    required: true
+  hostvars:
+    description: Ansible's C(hostvars); only C(rtvirt_board_cpus) and C(rtvirt_board_clock) of boards are read.
+    type: dict
+    required: true
+  vars_dir:
+    description: The folder that holds C(kernels.yml), C(tunings.yml) and C(workloads.yml).
+    type: path
+    required: true
+  results_dir:
+    description: The results folder.
+    type: path
+    required: true
+  board:
+    description: Only this board's part; without it, every board's.
+    type: str
+"""
+
+EXAMPLES = r"""
+- name: Show what is left to do on this board
+  ansible.builtin.debug:
+    msg: >-
+      {{ 'smoke' | rtvirt.testbed.plan(groups=groups, hostvars=hostvars, vars_dir=playbook_dir ~ '/vars',
+                                       results_dir='results', board=inventory_hostname) }}
+"""
+
+RETURN = r"""
+_value:
+  description:
+    - Boot groups that have pending cells. Each has C(board), C(kernel), C(words) (of the kernel's command line),
+      C(repetition) and C(guests); a guest group has C(flavour), C(vcpus), C(process) and C(cells).
+  type: list
+  elements: dict
+"""
+
+BOARD_VARIABLES = ("rtvirt_board_cpus", "rtvirt_board_clock")
+
+
+def pending_plan(
+    matrix_file: str,
+    groups: Mapping[str, Sequence[str]],
+    hostvars: Mapping[str, Mapping[str, Any]],
+    vars_dir: str,
+    results_dir: str,
+    board: str | None = None,
+) -> list[dict[str, Any]]:
+    """The pending boot groups of a matrix as plain values; raises AnsibleFilterError with the one sentence of it."""
+    if MISSING is not None:
+        raise AnsibleFilterError(
+            "The filter rtvirt.testbed.plan needs the Python package rtvirt-runner beside Ansible; run ./rtvirt once "
+            "and use .venv/bin/ansible-playbook."
+        ) from MISSING
+    try:
+        lab = matrix.Lab.from_inventory(*_plain_inventory(groups, hostvars))
+        catalogue = matrix.Catalogue.load(Path(str(vars_dir)))
+        loaded = matrix.load_matrix(checkout.matrix_path(str(matrix_file)), lab, catalogue)
+    except matrix.MatrixError as error:
+        raise AnsibleFilterError(str(error)) from error
+    pending = results.ResultsTree(Path(str(results_dir))).pending(loaded.name, loaded.cells)
+    boots = matrix.plan(cell for cell in pending if board is None or cell.board == str(board))
+    return [boot.as_dict() for boot in boots]
+
+
+def _plain_inventory(
+    groups: Mapping[str, Sequence[str]], hostvars: Mapping[str, Mapping[str, Any]]
+) -> tuple[dict[str, list[str]], dict[str, dict[str, Any]]]:
+    """Ansible's view as plain values: its own are tagged, and would be refused by YAML later."""
+    members = {str(group): [str(host) for host in hosts] for group, hosts in groups.items()}
+    boards = {
+        board: {name: _plain(hostvars[board].get(name)) for name in BOARD_VARIABLES}
+        for board in members.get("boards", [])
+    }
+    return members, boards
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, str):
+        return str(value)
+    return int(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+class FilterModule:
+    """What Ansible looks for in this file."""
+
+    def filters(self) -> dict[str, Callable[..., Any]]:
+        """The filters by name."""
+        return {"plan": pending_plan}

@@ -1,0 +1,294 @@
+"""The command line: ``rtvirt matrix``, ``plan``, ``status``, ``report`` and ``test``.
+
+Answers go to stdout, everything said on the way to stderr. Exit codes: 0 good, 1 cells or checks failed, 2 bad input,
+130 interrupted. The report (pandas, matplotlib: a second to import) is imported only to write it, so that help and a
+complaint come at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+from rich.tree import Tree
+
+from rtvirt_runner import checkout
+from rtvirt_runner.checks import TIERS, run_tiers
+from rtvirt_runner.matrix import Catalogue, Cell, Lab, Matrix, MatrixError, load_matrix, plan
+from rtvirt_runner.progress import Stage, duration
+from rtvirt_runner.results import Record, ResultsError, ResultsTree
+from rtvirt_runner.runner import InventoryError, Outcome, read_inventory, run_playbook
+
+DONE, FAILED_CELLS, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
+
+_ABOUT = """\
+Measures what virtualization costs a real-time workload: boots boards with a PREEMPT_RT kernel, starts a KVM guest on
+them, runs cyclictest on the host and in the guest for every cell of a matrix, and writes one page that compares them.
+
+Without an inventory it uses the virtual lab: boards that QEMU emulates, nothing to plug in. Their clock counts
+instructions, so figures compare settings with each other and are labelled "virtual time"; they do not predict a chip.
+"""
+
+_EXAMPLES = """\
+examples:
+  rtvirt matrix                          the smoke matrix on the virtual lab
+  rtvirt plan --matrix paper             what the paper's matrix would boot and measure, and what of it is done
+  rtvirt matrix --matrix my.yml -i lab/  your matrix on your boards (docs/writing-a-matrix.md)
+  rtvirt status                          how far a run is; ask from another terminal
+  rtvirt test --tier lint --tier unit    some of the checks
+
+results:
+  results/<matrix>/report/index.html     the page; cells.csv beside it has a row per cell
+  results/<matrix>/<board>/<cell>/       one record per cell (docs/results-folder.md)
+  results/<matrix>/log/                  the whole output of each run
+Cells that are done are never measured again: an interrupted run goes on where it stopped. To measure a cell again,
+remove its folder.
+"""
+
+
+class UsageError(ValueError):
+    """A command cannot do what it was asked; the message is one sentence."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the options name, read and validated."""
+
+    matrix: Matrix
+    inventory: Path
+    tree: ResultsTree
+
+    def pending(self) -> list[Cell]:
+        return self.tree.pending(self.matrix.name, self.matrix.cells)
+
+    def records(self) -> dict[str, Record]:
+        """The records of this matrix by cell id."""
+        return {record.cell.id: record for record in self.tree.load_records(self.matrix.name)}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit code."""
+    args = _parser().parse_args(argv)
+    try:
+        return int(args.run(args))
+    except (InventoryError, MatrixError, ResultsError, UsageError) as error:
+        say(str(error))
+        return BAD_INPUT
+    except KeyboardInterrupt:
+        return INTERRUPTED
+
+
+def say(text: str) -> None:
+    """One line to the person, beside the answer."""
+    print(f"rtvirt: {text}", file=sys.stderr, flush=True)
+
+
+# --------------------------------------------------------------------------------------------------------- options
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="rtvirt",
+        description=_ABOUT,
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"rtvirt {version('rtvirt-runner')}")
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+
+    common = _common_options()
+    matrix = commands.add_parser("matrix", parents=[common], help="measure what is not done yet, then write the page")
+    matrix.add_argument("--keep-boards", action="store_true", help="leave virtual boards running at the end")
+    matrix.add_argument("-v", "--verbose", action="count", default=0, help="more from Ansible in the log; repeatable")
+    matrix.set_defaults(run=_matrix)
+    commands.add_parser(
+        "plan", parents=[common], help="show what would be booted and measured, in order; touches no board"
+    ).set_defaults(run=_plan)
+    commands.add_parser(
+        "status", parents=[common], help="count done, failed and pending cells per experiment and board"
+    ).set_defaults(run=_status)
+    commands.add_parser("report", parents=[common], help="write the page again from the results").set_defaults(
+        run=_report
+    )
+    _add_test_options(commands.add_parser("test", help="run every check that CI runs"))
+    return parser
+
+
+def _common_options() -> argparse.ArgumentParser:
+    options = argparse.ArgumentParser(add_help=False)
+    options.add_argument(
+        "--matrix",
+        default="smoke",
+        metavar="NAME|PATH",
+        help=f"which matrix: {', '.join(checkout.matrix_names())}, or a file (default: smoke)",
+    )
+    options.add_argument(
+        "-i", "--inventory", type=Path, default=checkout.VIRTUAL_LAB, metavar="PATH", help="the lab (default: virtual)"
+    )
+    options.add_argument(
+        "--results", type=Path, default=Path("results"), metavar="DIR", help="results folder (default: ./results)"
+    )
+    return options
+
+
+def _add_test_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--tier", action="append", choices=list(TIERS), help="only this tier; repeatable (default: all, in this order)"
+    )
+    parser.set_defaults(run=_test)
+
+
+def _load(args: argparse.Namespace) -> Request:
+    """Read and validate all that the options name, before anything is touched."""
+    path = checkout.matrix_path(args.matrix)
+    if not path.exists():
+        raise UsageError(
+            f"there is no matrix '{args.matrix}', expected one of {', '.join(checkout.matrix_names())} or the path of "
+            "a .yml file."
+        )
+    groups, hostvars = read_inventory(args.inventory)
+    matrix = load_matrix(path, Lab.from_inventory(groups, hostvars), Catalogue.load(checkout.VARS))
+    return Request(matrix, args.inventory.absolute(), ResultsTree(args.results.absolute()))
+
+
+# -------------------------------------------------------------------------------------------------------- commands
+
+
+def _matrix(args: argparse.Namespace) -> int:
+    request = _load(args)
+    pending = request.pending()
+    if not pending:
+        say(f"nothing left to do: all {len(request.matrix.cells)} cells of matrix '{request.matrix.name}' are done")
+        return _finish(request)
+    say(f"{len(pending)} of {len(request.matrix.cells)} cells to measure, see 'rtvirt plan'")
+    outcome = _measure(request, pending, args)
+    if outcome.interrupted:
+        say(f"interrupted; the same command goes on where this one stopped. The log is {outcome.log}")
+        return INTERRUPTED
+    _show_stages(outcome.stages)
+    if not outcome.ok:
+        _show_failures(outcome)
+    code = _finish(request)
+    return code if outcome.ok else FAILED_CELLS
+
+
+def _measure(request: Request, pending: Sequence[Cell], args: argparse.Namespace) -> Outcome:
+    extravars = {"rtvirt_matrix": str(request.matrix.path), "rtvirt_results_dir": str(request.tree.root)}
+    return run_playbook(
+        checkout.FULL_MATRIX,
+        request.inventory,
+        extravars | ({"rtvirt_keep_boards": True} if args.keep_boards else {}),
+        log_dir=request.tree.root / request.matrix.name / "log",
+        verbosity=args.verbose,
+        to_do=Counter(cell.board for cell in pending),
+    )
+
+
+def _finish(request: Request) -> int:
+    """Name what is still not done, write the page, and print its path as the last thing on stdout."""
+    left = _name_what_is_left(request)
+    if request.records():
+        _report_page(request)
+    return FAILED_CELLS if left else DONE
+
+
+def _name_what_is_left(request: Request) -> int:
+    pending = request.pending()
+    records = request.records()
+    for cell in pending:
+        record = records.get(cell.id)
+        say(f"cell {cell.id} failed: {record.status.reason}" if record else f"cell {cell.id} was not measured")
+    return len(pending)
+
+
+def _plan(args: argparse.Namespace) -> int:
+    request = _load(args)
+    pending = {cell.id for cell in request.pending()}
+    matrix = request.matrix
+    tree = Tree(f"{matrix.name}: {matrix.title}: {len(matrix.cells)} cells, {len(pending)} pending")
+    for boot in plan(matrix.cells):
+        words = " ".join(boot.words) or "no extra words"
+        boots = tree.add(f"{boot.board}: boot {boot.kernel}, {words}, repetition {boot.repetition}")
+        for guest in boot.guests:
+            name = f"guest {guest.flavour}, {guest.vcpus} vCPUs" if guest.vcpus else "no guest"
+            branch = boots.add(name)
+            for cell in guest.cells:
+                branch.add(f"{'pending' if cell.id in pending else 'done   '}  {cell.id}")
+    _stdout().print(tree, markup=False)
+    return DONE
+
+
+def _status(args: argparse.Namespace) -> int:
+    request = _load(args)
+    records = request.records()
+    pending = {cell.id for cell in request.pending()}
+    table = Table(title=f"{request.matrix.name}: {request.matrix.title}", title_justify="left")
+    for heading in ("experiment", "board", "done", "failed", "pending"):
+        table.add_column(heading, justify="right" if heading in ("done", "failed", "pending") else "left")
+    for experiment in request.matrix.experiments:
+        for board in dict.fromkeys(cell.board for cell in experiment.cells):
+            states = Counter(_state(cell, pending, records) for cell in experiment.cells if cell.board == board)
+            table.add_row(experiment.name, board, *(str(states[state]) for state in ("done", "failed", "pending")))
+    _stdout().print(table)
+    for cell in request.matrix.cells:
+        if _state(cell, pending, records) == "failed":
+            print(f"failed: {cell.id}: {records[cell.id].status.reason}")
+    return DONE
+
+
+def _state(cell: Cell, pending: set[str], records: dict[str, Record]) -> str:
+    if cell.id not in pending:
+        return "done"
+    return "failed" if cell.id in records else "pending"
+
+
+def _report(args: argparse.Namespace) -> int:
+    request = _load(args)
+    if not request.records():
+        raise UsageError(
+            f"{request.tree.root} holds no results of matrix '{request.matrix.name}'; run 'rtvirt matrix' first."
+        )
+    _report_page(request)
+    return DONE
+
+
+def _report_page(request: Request) -> None:
+    from rtvirt_runner.report import write_report
+
+    print(write_report(request.matrix, request.tree), flush=True)
+
+
+def _test(args: argparse.Namespace) -> int:
+    return run_tiers(args.tier)
+
+
+# --------------------------------------------------------------------------------------------------------- showing
+
+
+def _stdout() -> Console:
+    console = Console(highlight=False)
+    if not console.is_terminal:  # names are long, and a pipe has no width
+        console.width = 200
+    return console
+
+
+def _show_stages(stages: Sequence[Stage]) -> None:
+    table = Table(title="what took how long", title_justify="left")
+    table.add_column("stage")
+    table.add_column("time", justify="right")
+    for stage in stages:
+        table.add_row(stage.name, duration(stage.seconds))
+    Console(stderr=True, highlight=False).print(table)
+
+
+def _show_failures(outcome: Outcome) -> None:
+    for failure in outcome.failures:
+        say(f"the task '{failure.task}' failed on {failure.host}: {failure.message}")
+    say(f"Ansible's whole output is in {outcome.log}")

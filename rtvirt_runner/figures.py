@@ -1,0 +1,218 @@
+"""Histograms of an experiment as one SVG, to stand inline in a page.
+
+Each board and split gets a lane; all lanes share the latency axis, so that places, splits and boards compare by eye.
+Colours are CSS variables of the page (``--fig-...``), which lets the figure follow light and dark mode.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+
+from rtvirt_runner.stats import Histogram, summarize
+
+# Drawn with these, then replaced by CSS variables: matplotlib knows no variables.
+_INK, _FAINT, _PAPER = "#010101", "#020202", "#030303"
+# One hue per split: blue, vermillion, green, purple, orange, sky (Okabe and Ito, "Color Universal Design", 2008)
+_HUES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
+_BINS_PER_DECADE = 50
+_LANE_INCHES, _WIDTH_INCHES = 1.2, 9.6
+
+
+@dataclass(frozen=True)
+class Lane:
+    """What one lane shows: a board's split, its host and its guest, either of which may be missing."""
+
+    board: str
+    label: str  # split, and what else tells this lane from its neighbours
+    split: str
+    host: Histogram | None
+    guest: Histogram | None
+
+
+def histogram_figure(lanes: Sequence[Lane], unit: str, name: str) -> str:
+    """Draw lanes as an ``<svg>`` element; ``unit`` is e.g. ``us (virtual time)``, ``name`` makes its ids unique.
+
+    The same input gives the same text. Raises ValueError when no lane has a histogram.
+    """
+    drawn = [each for lane in lanes for each in (lane.host, lane.guest) if each]
+    if not drawn:
+        raise ValueError(f"Figure '{name}' has no histogram to draw.")
+    edges, logarithmic = _bins(drawn)
+    with mpl.rc_context(_style(name)):
+        figure, axes = _lanes(lanes)
+        hues = {split: _HUES[i % len(_HUES)] for i, split in enumerate(dict.fromkeys(lane.split for lane in lanes))}
+        for number, (lane, ax) in enumerate(zip(lanes, axes, strict=True)):
+            _draw_lane(ax, lane, hues[lane.split], edges)
+            if number == 0 or lanes[number - 1].board != lane.board:
+                ax.text(0, 1.04, lane.board, transform=ax.transAxes, weight="bold", va="bottom", color=_INK)
+        _dress_axes(axes[-1], edges, logarithmic, unit)
+        figure.legend(handles=_legend(), loc="upper left", ncols=4, frameon=False, bbox_to_anchor=(0.145, 1.0))
+        stream = io.StringIO()
+        nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))  # they change from run to run
+        figure.savefig(stream, format="svg", metadata=nothing, transparent=True)
+    return _inline(stream.getvalue(), name)
+
+
+def _lanes(lanes: Sequence[Lane]) -> tuple[Figure, list[Axes]]:
+    """One set of axes per lane, in inches from the top, with room for a title where a board begins."""
+    tops, height = [], 0.62
+    for number, lane in enumerate(lanes):
+        height += 0.26 if number and lanes[number - 1].board != lane.board else 0.0
+        tops.append(height)
+        height += _LANE_INCHES
+    height += 0.4
+    figure = Figure(figsize=(_WIDTH_INCHES, height))
+    axes: list[Axes] = []
+    for top in tops:
+        box = (0.155, 1 - (top + _LANE_INCHES - 0.22) / height, 0.66, (_LANE_INCHES - 0.22) / height)
+        shared = axes[0] if axes else None
+        axes.append(figure.add_axes(box, sharex=shared, sharey=shared))
+    for ax in axes[:-1]:
+        ax.tick_params(labelbottom=False)
+    figure.text(0.012, 0.5, "samples per bin", rotation=90, va="center", ha="left", color=_INK)
+    return figure, axes
+
+
+def _style(name: str) -> dict[Any, Any]:
+    return {
+        "svg.hashsalt": name,
+        "svg.fonttype": "none",  # the page's font, text that can be found and read aloud
+        "font.size": 9.5,
+        "legend.fontsize": 9,
+        "axes.edgecolor": _FAINT,
+        "axes.labelcolor": _INK,
+        "xtick.color": _INK,
+        "ytick.color": _INK,
+        "text.color": _INK,
+        "axes.linewidth": 0.8,
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "axes.spines.left": False,
+    }
+
+
+def _bins(histograms: Sequence[Histogram]) -> tuple[np.ndarray, bool]:
+    """Edges in us that suit all histograms, and whether they grow.
+
+    Over a wide range bins grow with latency (never below the 1 us that cyclictest counts in), so that a sparse tail
+    reads as a shape and not as needles.
+    """
+    low = max(1, min(each.min_us for each in histograms))
+    high = max(each.max_us for each in histograms)
+    if high <= 12 * low and high - low <= 600:
+        pad = 2 + (high - low) // 25
+        return np.arange(max(0, low - pad), high + pad + 1) - 0.5, False
+    edges = [float(math.floor(low / 1.25))]
+    top = high * 1.15
+    while edges[-1] < top:
+        edges.append(max(edges[-1] + 1, math.ceil(edges[-1] * 10 ** (1 / _BINS_PER_DECADE))))
+    return np.array([max(edge, 1) - 0.5 for edge in edges]), True
+
+
+def _draw_lane(ax: Axes, lane: Lane, hue: str, edges: np.ndarray) -> None:
+    ax.set_yscale("log")
+    for place, histogram in (("host", lane.host), ("guest", lane.guest)):
+        if histogram is None:
+            continue
+        counts, _ = np.histogram(list(histogram.counts), bins=edges, weights=list(histogram.counts.values()))
+        on_host = place == "host"
+        heights = np.where(counts > 0, counts, 0.5)  # below one sample: the floor of the axis
+        ax.stairs(heights, edges, baseline=0.5, fill=True, color=hue, alpha=0.16 if on_host else 0.5, lw=0)
+        ax.stairs(heights, edges, baseline=0.5, color=hue, lw=1.2, ls="-" if on_host else (0, (2.5, 1.2)))
+        _mark(ax, histogram, hue, on_host)
+    ax.text(-0.075, 0.5, lane.label, transform=ax.transAxes, ha="right", va="center", color=_INK, linespacing=1.35)
+    for row, (place, histogram) in enumerate((("host", lane.host), ("guest", lane.guest))):
+        _numbers(ax, place, histogram, 0.68 - 0.26 * row)
+
+
+def _mark(ax: Axes, histogram: Histogram, hue: str, on_host: bool) -> None:
+    """Mark p99 with a stroke and the maximum with a diamond, hollow for the host."""
+    p99 = summarize(histogram).p99
+    if p99 is not None:
+        ax.plot([p99, p99], [0.5, 30], color=_INK, lw=1.3, ls="-" if on_host else (0, (1.5, 1)), solid_capstyle="butt")
+    face = _PAPER if on_host else hue
+    ax.plot([histogram.max_us], [0.95], marker="D", ms=5, color=face, mec=_INK, mew=0.9, clip_on=False, zorder=5)
+
+
+def _numbers(ax: Axes, place: str, histogram: Histogram | None, y: float) -> None:
+    """Write p99 and maximum into the columns right of the lane, where they cannot cover a curve."""
+    ax.text(1.015, y, place, transform=ax.transAxes, va="center", color=_INK)
+    if histogram is None:
+        ax.text(1.255, y, "not measured", transform=ax.transAxes, va="center", ha="right", color=_FAINT, style="italic")
+        return
+    p99 = summarize(histogram).p99
+    beyond = f"≥ {histogram.limit_us:,}"
+    for x, text in ((1.145, beyond if p99 is None else f"{p99:,}"), (1.255, f"{histogram.max_us:,}")):
+        ax.text(x, y, text, transform=ax.transAxes, va="center", ha="right", color=_INK, weight="bold")
+
+
+def _dress_axes(last: Axes, edges: np.ndarray, logarithmic: bool, unit: str) -> None:
+    figure = last.figure
+    for number, ax in enumerate(figure.axes):
+        ax.set_ylim(bottom=0.5)
+        ax.yaxis.set_major_locator(mpl.ticker.LogLocator(base=10, numticks=4))
+        ax.yaxis.set_major_formatter(mpl.ticker.FuncFormatter(_count))
+        ax.yaxis.set_minor_locator(mpl.ticker.NullLocator())
+        ax.grid(axis="both", color=_FAINT, alpha=0.35, lw=0.6)
+        ax.set_axisbelow(True)
+        ax.tick_params(length=0, axis="y")
+        ax.tick_params(length=3 if ax is last else 0, axis="x")
+        if number == 0:
+            for x, y, head in ((1.145, 1.04, "p99"), (1.255, 1.04, "max"), (1.255, 1.24, unit)):
+                ax.text(x, y, head, transform=ax.transAxes, ha="right", va="bottom", color=_INK)
+    if logarithmic:
+        last.set_xscale("log")
+        last.xaxis.set_major_locator(mpl.ticker.LogLocator(subs=(1, 2, 5)))
+        last.xaxis.set_major_formatter(mpl.ticker.FuncFormatter(lambda us, _: f"{us:,.0f}"))
+        last.xaxis.set_minor_locator(mpl.ticker.NullLocator())
+    last.set_xlim(edges[0], edges[-1])
+    last.set_xlabel(f"latency in {unit}", labelpad=6)
+
+
+def _count(value: float, _: int) -> str:
+    for size, suffix in ((1_000_000, "M"), (1_000, "k")):
+        if value >= size:
+            return f"{value / size:g}{suffix}"
+    return f"{value:g}"
+
+
+def _legend() -> list[Line2D | Patch]:
+    return [
+        Patch(facecolor=(*mpl.colors.to_rgb(_INK), 0.14), edgecolor=_INK, label="host"),
+        Patch(facecolor=(*mpl.colors.to_rgb(_INK), 0.45), edgecolor=_INK, ls="--", label="guest"),
+        Line2D([], [], color=_INK, lw=1.3, marker="|", ls="", ms=10, label="p99 (99 % of samples are at or below it)"),
+        Line2D([], [], color=_INK, marker="D", ls="", ms=5, label="maximum (hollow: host)"),
+    ]
+
+
+def _inline(svg: str, name: str) -> str:
+    """Make a stand-alone SVG fit to stand in a page beside others."""
+    svg = svg[svg.index("<svg") :]
+    svg = re.sub(r"<defs>\s*<style.*?</style>\s*</defs>", "", svg, count=1, flags=re.DOTALL)
+    svg = re.sub(r'\bid="', f'id="{name}-', svg)
+    svg = re.sub(r'(href="#|url\(#)', rf"\g<1>{name}-", svg)
+    colours = {_INK: "var(--fig-ink)", _FAINT: "var(--fig-faint)", _PAPER: "var(--fig-paper)"}
+    colours |= {hue: f"var(--fig-hue-{number})" for number, hue in enumerate(_HUES, 1)}
+    for colour, variable in colours.items():
+        svg = svg.replace(colour, variable)
+    # the page's own font family; sizes and weights stay
+    svg = re.sub(r"font-family: [^;\"]*;?", "", svg)
+    svg = re.sub(r"(font: [^;\"]*?px) [^;\"]*", r"\1 var(--fig-font)", svg)
+    return re.sub(
+        r'<svg [^>]*?viewBox="([^"]*)"[^>]*>',
+        rf'<svg role="img" aria-label="Latency histograms, {name}" viewBox="\1">',
+        svg,
+        count=1,
+    ).strip()

@@ -1,0 +1,308 @@
+"""The page: one self-contained HTML file per matrix, and its numbers as CSV beside it.
+
+The same records give the same bytes, and unchanged files are not written again, so a report can be made at any time.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import jinja2
+
+from rtvirt_runner.figures import Lane, histogram_figure
+from rtvirt_runner.matrix import Cell, Experiment, Matrix
+from rtvirt_runner.results import Record, ResultsTree
+from rtvirt_runner.stats import Histogram, Summary, summarize
+from rtvirt_runner.tables import (
+    HostGuest,
+    Measurement,
+    host_against_guest,
+    maxima,
+    read_measurement,
+    tidy_frame,
+)
+
+_Told = TypeVar("_Told", HostGuest, Measurement)
+_NOTHING = "\u2013"  # an en dash
+_TEMPLATES = Path(__file__).parent / "templates"
+# What tells cells apart on the page, beside board, place and repetition; shown only where it varies.
+_VARIED_AXES = ("kernel", "tuning", "workload", "guest")
+_FACT_NAMES = {
+    "uname_r": "kernel release",
+    "uname_v": "kernel version",
+    "realtime": "PREEMPT_RT",
+    "cmdline": "command line",
+    "isolated_cpus": "isolated CPUs",
+    "online_cpus": "online CPUs",
+    "rt_runtime_us": "RT throttling: runtime, µs",
+    "governor": "frequency governor",
+    "qemu_version": "QEMU version",
+    "qemu_argv": "QEMU's arguments",
+    "vcpu_threads": "QEMU's threads",
+    "kvm": "KVM",
+}
+
+
+@dataclass(frozen=True)
+class Part:
+    """What an experiment measured on one clock: real and virtual time never share a table or a figure."""
+
+    clock: str
+    figure: str  # SVG
+    measurements: list[Measurement]
+
+
+@dataclass(frozen=True)
+class Section:
+    """One experiment on the page."""
+
+    experiment: Experiment
+    axes: list[str]  # those that vary here
+    parts: list[Part]
+
+
+@dataclass(frozen=True)
+class Gap:
+    """A cell without a number, and why."""
+
+    cell: Cell
+    status: str  # failed or missing
+    reason: str
+
+
+@dataclass(frozen=True)
+class Fact:
+    """One line of a machine's state: a value, and which cells saw it when not all did."""
+
+    name: str
+    value: str
+    seen_in: str
+
+
+def write_report(matrix: Matrix, tree: ResultsTree) -> Path:
+    """Write ``report/index.html`` and ``report/cells.csv`` of a matrix; return the path of the page.
+
+    Cells without a record are listed on the page as missing; records of cells that the matrix no longer has are left
+    out.
+    """
+    stored = {record.cell: record for record in tree.load_records(matrix.name)}
+    records = [stored[cell] for cell in matrix.cells if cell in stored]
+    folder = tree.root / matrix.name / "report"
+    folder.mkdir(parents=True, exist_ok=True)
+    _write_if_changed(folder / "cells.csv", tidy_frame(records).to_csv(index=False, lineterminator="\n"))
+    page = folder / "index.html"
+    _write_if_changed(page, render(matrix, records))
+    return page
+
+
+def render(matrix: Matrix, records: Sequence[Record]) -> str:
+    """The page as text; ``records`` are those of the matrix's cells, in plan order."""
+    measurements = {record.cell: read_measurement(record) for record in records}
+    # in the order of the experiments, which is the reader's; the plan's order is the machines'
+    told = dict.fromkeys(cell for experiment in matrix.experiments for cell in experiment.cells)
+    measured = [measurements[cell] for cell in told if cell in measurements and measurements[cell].histogram]
+    pairs = host_against_guest(measured)
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(_TEMPLATES),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    environment.filters |= _FILTERS
+    return environment.get_template("report.html.j2").render(
+        matrix=matrix,
+        total=len(matrix.cells),
+        measured=measured,
+        any_virtual=any(cell.clock == "virtual" for cell in matrix.cells),
+        answers=_answers(pairs),
+        pairs=_by_clock(pairs),
+        pair_axes=_varying([pair.cell for pair in pairs]),
+        maxima=[(clock, table) for clock, each in _by_clock(pairs) if (table := maxima(each)).columns],
+        sections=[_section(experiment, measurements) for experiment in matrix.experiments],
+        gaps=_gaps(matrix, measurements),
+        costs=list(records),
+        machines=_machines(records),
+    )
+
+
+# ------------------------------------------------------------------------------------------------ the answer on top
+
+
+def _answers(pairs: Sequence[HostGuest]) -> list[str]:
+    """Plain words per board and tuning: what the guest costs, over everything that was measured in both places."""
+    both: dict[tuple[str, str], list[HostGuest]] = {}
+    for pair in pairs:
+        if pair.host_us and pair.guest_us:
+            both.setdefault((pair.cell.board, pair.cell.tuning), []).append(pair)
+    return [_answer(each) for each in both.values()]
+
+
+def _answer(pairs: Sequence[HostGuest]) -> str:
+    first = pairs[0].cell
+    unit = f"\u00a0{_unit(first.clock)}"  # a number and its unit stay on one line
+    host = [pair.host_us for pair in pairs if pair.host_us]
+    guest = [pair.guest_us for pair in pairs if pair.guest_us]
+    ratios = sorted(
+        inside.avg_us / outside.avg_us for outside, inside in zip(host, guest, strict=True) if outside.avg_us
+    )
+    times = _span(f"{ratios[0]:.1f}", f"{ratios[-1]:.1f}") if ratios else "?"
+    worst, worst_us = max(zip(pairs, guest, strict=True), key=lambda each: each[1].max_us)
+    return (
+        f"On {first.board} with tuning {first.tuning}, a wake-up in the guest takes {_averages(guest)}{unit} on "
+        f"average, against {_averages(host)}{unit} on the host: {times} times as long. The latest single wake-up was "
+        f"{_number(worst_us.max_us)}{unit} late in the guest (split {worst.cell.split}, {worst.cell.workload}) and "
+        f"{_number(max(each.max_us for each in host))}{unit} on the host."
+    )
+
+
+def _averages(histograms: Sequence[Histogram]) -> str:
+    values = sorted(each.avg_us for each in histograms)
+    return _span(_number(round(values[0])), _number(round(values[-1])))
+
+
+def _span(low: str, high: str) -> str:
+    return low if low == high else f"{low} to {high}"
+
+
+def _by_clock(items: Sequence[_Told]) -> list[tuple[str, list[_Told]]]:
+    clocks = sorted({item.cell.clock for item in items})
+    return [(clock, [item for item in items if item.cell.clock == clock]) for clock in clocks]
+
+
+# ------------------------------------------------------------------------------------------------------ experiments
+
+
+def _section(experiment: Experiment, measurements: Mapping[Cell, Measurement]) -> Section:
+    measured = [each for cell in experiment.cells if (each := measurements.get(cell)) and each.histogram]
+    axes = _varying([each.cell for each in measured])
+    parts = []
+    for clock, those in _by_clock(measured):
+        lanes = [_lane(pair, axes) for pair in host_against_guest(those)]
+        parts.append(Part(clock, histogram_figure(lanes, _unit(clock), f"{experiment.name}-{clock}"), those))
+    return Section(experiment, axes, parts)
+
+
+def _lane(pair: HostGuest, axes: Sequence[str]) -> Lane:
+    others = [pair.guest if axis == "guest" else str(getattr(pair.cell, axis)) for axis in axes]
+    return Lane(
+        pair.cell.board, "\n".join([f"split {pair.cell.split}", *others]), pair.cell.split, pair.host_us, pair.guest_us
+    )
+
+
+def _varying(cells: Sequence[Cell]) -> list[str]:
+    """The axes that need showing, since their values differ; the guest's flavour only among guests."""
+    values: dict[str, set[str]] = {axis: {getattr(cell, axis) for cell in cells} for axis in _VARIED_AXES}
+    values["guest"].discard("none")
+    return [axis for axis in _VARIED_AXES if len(values[axis]) > 1]
+
+
+def _gaps(matrix: Matrix, measurements: Mapping[Cell, Measurement]) -> list[Gap]:
+    gaps = []
+    for cell in matrix.cells:
+        if cell not in measurements:
+            gaps.append(Gap(cell, "missing", "not measured yet"))
+        elif measurements[cell].reason:
+            gaps.append(Gap(cell, "failed", measurements[cell].reason))
+    return gaps
+
+
+# ----------------------------------------------------------------------------------------------- state of the machines
+
+
+def _machines(records: Sequence[Record]) -> list[tuple[str, list[Fact]]]:
+    """Per board and per guest, every fact read back from it."""
+    found: dict[str, dict[str, dict[str, list[Cell]]]] = {}
+    for record in records:
+        for machine, title in (("board", record.cell.board), ("guest", f"{record.cell.board}-guest")):
+            facts = record.system.get(machine)
+            for key, value in facts.items() if isinstance(facts, dict) else []:
+                found.setdefault(title, {}).setdefault(key, {}).setdefault(_fact(value), []).append(record.cell)
+    return [(title, _facts(keys)) for title, keys in found.items()]
+
+
+def _facts(keys: Mapping[str, Mapping[str, Sequence[Cell]]]) -> list[Fact]:
+    known = list(_FACT_NAMES)
+    ordered = sorted(keys, key=lambda key: (known.index(key) if key in known else len(known), key))
+    return [
+        Fact(_FACT_NAMES.get(key, key.replace("_", " ")), value, _seen_in(cells) if len(keys[key]) > 1 else "")
+        for key in ordered
+        for value, cells in keys[key].items()
+    ]
+
+
+def _seen_in(cells: Sequence[Cell]) -> str:
+    splits: dict[str, dict[str, None]] = {}
+    for cell in cells:
+        splits.setdefault(cell.tuning, {})[cell.split] = None
+    return "with " + "; ".join(f"tuning {tuning}, split {', '.join(each)}" for tuning, each in splits.items())
+
+
+def _fact(value: Any) -> str:
+    """Any JSON value as a line for people."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, Mapping):
+        # thread numbers differ from run to run and say nothing
+        return ", ".join(f"{key} {_fact(each)}" for key, each in value.items() if key != "tid")
+    if isinstance(value, list):
+        between = "\n" if any(isinstance(each, Mapping) for each in value) else " "
+        return between.join(_fact(each) for each in value)
+    return str(value) if value not in (None, "") else _NOTHING
+
+
+# ------------------------------------------------------------------------------------------------ numbers for people
+
+
+def _unit(clock: str) -> str:
+    return "µs (virtual time)" if clock == "virtual" else "µs"
+
+
+def _number(value: float | None) -> str:
+    return _NOTHING if value is None else f"{value:,}"
+
+
+def _decimals(value: float) -> str:
+    return f"{value:,.1f}"
+
+
+def _quantile(value: int | None, histogram: Histogram) -> str:
+    """A quantile, or what is known of one that lies in the overflow."""
+    return f"≥ {histogram.limit_us:,}" if value is None else f"{value:,}"
+
+
+def _times(guest: float, host: float) -> str:
+    return f"{guest / host:.1f} \u00d7" if host else _NOTHING
+
+
+def _summary(histogram: Histogram) -> Summary:
+    return summarize(histogram)
+
+
+def _total(records: Iterable[Record], name: str) -> float:
+    return math.fsum(getattr(record.status, name) for record in records)
+
+
+_FILTERS: dict[str, Callable[..., Any]] = {
+    "unit": _unit,
+    "number": _number,
+    "decimals": _decimals,
+    "quantile": _quantile,
+    "times": _times,
+    "summary": _summary,
+    "total": _total,
+}
+
+
+def _write_if_changed(path: Path, text: str) -> None:
+    content = text.encode()
+    if path.is_file() and path.read_bytes() == content:
+        return
+    partial = path.with_name(f".{path.name}-{os.getpid()}")
+    partial.write_bytes(content)
+    partial.replace(path)

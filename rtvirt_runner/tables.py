@@ -1,0 +1,173 @@
+"""Records in, tables out: the tidy frame, host against guest, and the paper's table of maxima."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from rtvirt_runner.matrix import NO_GUEST, Cell
+from rtvirt_runner.parsers import ParseError, cyclictest
+from rtvirt_runner.results import Record
+from rtvirt_runner.stats import Histogram, Summary, merge, summarize
+
+AXIS_COLUMNS = ["board", "kernel", "tuning", "split", "place", "guest", "workload", "repetition"]
+NUMBER_COLUMNS = ["samples", "min_us", "avg_us", "max_us", "p50_us", "p99_us", "p999_us", "overflows"]
+STATUS_COLUMNS = ["clock", "status", "ssh_commands", "overhead_s", "measure_s", "cell_id", "reason"]
+COLUMNS = [*AXIS_COLUMNS, *NUMBER_COLUMNS, *STATUS_COLUMNS]
+
+# Table II of the paper: maxima in us of the idle guest, 1,000,000 loops, by board and split
+PAPER_MAXIMA_US = {("rpi2", "1-1"): 7214, ("rpi2", "1-2"): 5277, ("rpi2", "3-1"): 3097, ("cb2", "1-1"): 9895}
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """A record with its raw output understood: either a histogram, or the reason why there is none."""
+
+    record: Record
+    histogram: Histogram | None
+    reason: str
+
+    @property
+    def cell(self) -> Cell:
+        """The cell that was measured."""
+        return self.record.cell
+
+
+@dataclass(frozen=True)
+class HostGuest:
+    """The same point of the matrix on the host and in the guest, repetitions merged; None where not measured."""
+
+    cell: Cell  # one that stands for the pair: its axes but place, guest and repetition hold for all
+    guest: str  # flavour
+    host_us: Histogram | None
+    guest_us: Histogram | None
+
+    @property
+    def host_summary(self) -> Summary | None:
+        """The host's numbers."""
+        return summarize(self.host_us) if self.host_us else None
+
+    @property
+    def guest_summary(self) -> Summary | None:
+        """The guest's numbers."""
+        return summarize(self.guest_us) if self.guest_us else None
+
+
+@dataclass(frozen=True)
+class Maxima:
+    """The paper's Table II over our own cells: a column per board and split, a row per place and tuning."""
+
+    columns: list[tuple[str, str]]  # board, split; a board's columns stand together
+    rows: list[tuple[str, list[int | None]]]  # label, maximum in us or None
+    paper: list[int | None]  # what the paper measured on the hardware that a column stands for
+
+
+def read_measurement(record: Record) -> Measurement:
+    """Parse a record's raw output, ``cyclictest.json`` or else ``cyclictest.txt``."""
+    if record.status.status != "done":
+        return Measurement(record, None, record.status.reason or "failed without a reason")
+    try:
+        if (text := record.raw("cyclictest.json")) is not None:
+            run = cyclictest.parse_json(text)
+        elif (text := record.raw("cyclictest.txt")) is not None:
+            run = cyclictest.parse_text(text)
+        else:
+            return Measurement(record, None, "The record has neither cyclictest.json nor cyclictest.txt.")
+    except ParseError as error:
+        return Measurement(record, None, str(error))
+    return Measurement(record, Histogram.of_run(run, record.cell.histogram_us), "")
+
+
+def tidy_frame(records: Iterable[Record]) -> pd.DataFrame:
+    """One row per record, columns COLUMNS, in the order given; numbers are empty where nothing was measured."""
+    frame = pd.DataFrame([_row(read_measurement(record)) for record in records], columns=COLUMNS)
+    whole = [name for name in NUMBER_COLUMNS if name != "avg_us"]
+    return frame.astype({**dict.fromkeys(whole, "Int64"), "avg_us": "Float64"})
+
+
+def host_against_guest(measurements: Iterable[Measurement]) -> list[HostGuest]:
+    """Pair up what differs only in place and repetition, in the order of first appearance."""
+    found: dict[tuple[Any, ...], dict[str, list[Measurement]]] = {}
+    for each in measurements:
+        cell = each.cell
+        point = (cell.board, cell.kernel, cell.tuning, cell.split, cell.workload)
+        found.setdefault(point, {}).setdefault(cell.guest, []).append(each)
+    return list(itertools.chain.from_iterable(_pairs(flavours) for flavours in found.values()))
+
+
+def maxima(pairs: Sequence[HostGuest]) -> Maxima:
+    """Maxima of the idle workload, as in Table II of the paper, with the host beside the guest."""
+    idle = [pair for pair in pairs if pair.cell.workload == "idle"]
+    boards = dict.fromkeys(pair.cell.board for pair in idle)
+    splits = dict.fromkeys((pair.cell.board, pair.cell.split) for pair in idle)
+    columns = [column for board in boards for column in splits if column[0] == board]
+    rows: dict[str, dict[tuple[str, str], int]] = {}
+    varied = {axis for axis in ("kernel", "tuning") if len({getattr(pair.cell, axis) for pair in idle}) > 1}
+    for pair in idle:
+        what = "".join(f", {axis} {getattr(pair.cell, axis)}" for axis in ("kernel", "tuning") if axis in varied)
+        column = (pair.cell.board, pair.cell.split)
+        if pair.host_us:
+            rows.setdefault(f"host{what}", {})[column] = pair.host_us.max_us
+        if pair.guest_us:
+            flavour = f" ({pair.guest})" if len({each.guest for each in idle if each.guest_us}) > 1 else ""
+            rows.setdefault(f"guest{flavour}{what}", {})[column] = pair.guest_us.max_us
+    ordered = sorted(rows.items(), key=lambda row: (row[0].partition(",")[2], row[0].startswith("guest")))
+    return Maxima(
+        columns=columns,
+        rows=[(label, [values.get(column) for column in columns]) for label, values in ordered],
+        paper=[_paper_maximum(*column) for column in columns],
+    )
+
+
+def _row(measurement: Measurement) -> dict[str, Any]:
+    record, cell = measurement.record, measurement.cell
+    row: dict[str, Any] = {axis: getattr(cell, axis) for axis in AXIS_COLUMNS}
+    row |= {
+        "clock": cell.clock,
+        # a record whose output cannot be understood is no result
+        "status": "done" if measurement.histogram else "failed",
+        "ssh_commands": record.status.ssh_commands,
+        "overhead_s": round(record.status.overhead_s, 3),
+        "measure_s": round(record.status.measure_s, 3),
+        "cell_id": cell.id,
+        "reason": measurement.reason,
+    }
+    if measurement.histogram:
+        summary = summarize(measurement.histogram)
+        row |= {
+            "samples": summary.samples,
+            "min_us": summary.min,
+            "avg_us": round(summary.avg, 2),
+            "max_us": summary.max,
+            "p50_us": summary.p50,
+            "p99_us": summary.p99,
+            "p999_us": summary.p999,
+            "overflows": summary.overflows,
+        }
+    return row
+
+
+def _pairs(flavours: dict[str, list[Measurement]]) -> list[HostGuest]:
+    """One pair per guest flavour, all against the same host; a host alone makes a pair without a guest."""
+    host = _merged(flavours.get(NO_GUEST, []))
+    guests = {flavour: each for flavour, each in flavours.items() if flavour != NO_GUEST}
+    if not guests:
+        return [HostGuest(flavours[NO_GUEST][0].cell, NO_GUEST, host, None)]
+    return [HostGuest(each[0].cell, flavour, host, _merged(each)) for flavour, each in guests.items()]
+
+
+def _merged(measurements: Sequence[Measurement]) -> Histogram | None:
+    histograms = [each.histogram for each in measurements if each.histogram]
+    return merge(histograms) if histograms else None
+
+
+def _paper_maximum(board: str, split: str) -> int | None:
+    """The paper's maximum for the hardware that a board is or mirrors, known by its name."""
+    for (hardware, paper_split), maximum in PAPER_MAXIMA_US.items():
+        if hardware in board.lower() and split == paper_split:
+            return maximum
+    return None

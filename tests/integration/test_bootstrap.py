@@ -1,0 +1,102 @@
+"""./rtvirt in a copy of the tree with a stand-in package and a lock of one entry, so that an environment costs seconds.
+
+(The real lock is installed by whoever runs these tests through ./rtvirt.)
+"""
+
+import re
+import shutil
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from rtvirt_runner import checkout
+
+STAND_IN = "import sys\n\n\ndef main() -> int:\n    print('ran', *sys.argv[1:])\n    return 7\n"
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    root = tmp_path / "a checkout"
+    root.mkdir()
+    for name in ("rtvirt", "pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(checkout.ROOT / name, root / name)
+    (root / "requirements.lock").write_text(locked("setuptools"))
+    (root / "rtvirt_runner").mkdir()
+    (root / "rtvirt_runner" / "__init__.py").touch()
+    (root / "rtvirt_runner" / "cli.py").write_text(STAND_IN)
+    return root
+
+
+def locked(package: str) -> str:
+    """One package's entry in the real lock."""
+    lock = (checkout.ROOT / "requirements.lock").read_text()
+    entry = re.search(rf"^{package}==.*(?:\n    .*)*", lock, re.MULTILINE)
+    assert entry is not None
+    return entry[0] + "\n"
+
+
+def start(path: Path, *arguments: str) -> subprocess.Popen[str]:
+    pipe, nothing = subprocess.PIPE, subprocess.DEVNULL
+    return subprocess.Popen([path, *arguments], stdin=nothing, stdout=pipe, stderr=pipe, text=True, cwd="/")
+
+
+def finish(process: subprocess.Popen[str]) -> tuple[int, str, str]:
+    out, err = process.communicate(timeout=300)
+    return process.returncode, out, err
+
+
+def best_of_five(command: Path) -> float:
+    times = []
+    for _ in range(5):
+        began = time.monotonic()
+        finish(start(command))
+        times.append(time.monotonic() - began)
+    return min(times)
+
+
+def test_an_environment_is_made_once_and_made_again_only_when_it_must_be(tree: Path, tmp_path: Path) -> None:
+    link = tmp_path / "link"
+    link.symlink_to(tree / "rtvirt")
+
+    both = [start(link, "matrix"), start(tree / "rtvirt", "plan")]
+    (first, second) = (finish(process) for process in both)
+    assert (first[0], first[1]) == (7, "ran matrix\n"), first[2]
+    assert (second[0], second[1]) == (7, "ran plan\n"), second[2]
+    assert (first[2] + second[2]).count("making the environment") == 1  # two at once, one of them waits
+
+    assert finish(start(link)) == (7, "ran\n", "")
+    assert best_of_five(link) - best_of_five(tree / ".venv" / "bin" / "rtvirt") < 0.3
+
+    (tree / ".venv" / "rtvirt-stamp").unlink()  # killed before its last step
+    assert "making the environment" in finish(start(link))[2]
+
+    with (tree / "requirements.lock").open("a") as lock:
+        lock.write(locked("iniconfig"))
+    assert "making the environment" in finish(start(link))[2]
+
+
+def test_an_environment_in_use_is_not_replaced(tree: Path) -> None:
+    (tree / "rtvirt_runner" / "cli.py").write_text("def main() -> None:\n    input()\n    import setuptools\n")
+    user = subprocess.Popen([tree / "rtvirt"], stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert user.stderr is not None
+    while "is ready" not in user.stderr.readline():
+        pass
+    (tree / "pyproject.toml").open("a").write("\n")
+    other = start(tree / "rtvirt")
+    assert other.stderr is not None
+    assert "waiting for another rtvirt" in other.stderr.readline()
+    user.communicate("go on\n", timeout=60)
+    assert user.returncode == 0  # its environment was still there
+    assert "making the environment" in other.stderr.readline()
+    finish(other)
+
+
+def test_a_package_that_is_not_the_locked_one_is_refused(tree: Path) -> None:
+    lock = tree / "requirements.lock"
+    lock.write_text(re.sub(r"sha256:[0-9a-f]{8}", "sha256:00000000", lock.read_text()))
+    code, out, err = finish(start(tree / "rtvirt"))
+    assert (code, out) == (2, "")
+    assert "pip could not install what rtvirt needs" in err.splitlines()[-1]
+    assert not (tree / ".venv" / "rtvirt-stamp").exists()

@@ -1,0 +1,30 @@
+"""The results folder that ``rtvirt test --tier machines`` let the smoke matrix fill; set it to look at another."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from rtvirt_runner import checkout
+from rtvirt_runner.matrix import Catalogue, Lab, Matrix, load_matrix
+from rtvirt_runner.results import Record, ResultsTree
+from rtvirt_runner.runner import read_inventory
+
+
+@pytest.fixture(scope="session")
+def results() -> Path:
+    folder = os.environ.get("RTVIRT_TEST_RESULTS")
+    assert folder, "set RTVIRT_TEST_RESULTS to a results folder of the smoke matrix, or run rtvirt test --tier machines"
+    return Path(folder)
+
+
+@pytest.fixture(scope="session")
+def matrix() -> Matrix:
+    groups, hostvars = read_inventory(checkout.VIRTUAL_LAB)
+    catalogue = Catalogue.load(checkout.VARS)
+    return load_matrix(checkout.matrix_path("smoke"), Lab.from_inventory(groups, hostvars), catalogue)
+
+
+@pytest.fixture(scope="session")
+def records(results: Path) -> list[Record]:
+    return ResultsTree(results).load_records("smoke")

@@ -1,0 +1,127 @@
+"""What a finished smoke matrix on the virtual lab must have left behind."""
+
+import csv
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rtvirt_runner.matrix import Matrix, parse_cpu_list
+from rtvirt_runner.results import Record, ResultsTree
+
+AXES = ["board", "kernel", "tuning", "split", "place", "guest", "workload", "repetition"]
+NUMBERS = ["samples", "min_us", "avg_us", "max_us", "p50_us", "p99_us", "p999_us", "overflows", "clock"]
+
+
+@pytest.fixture(scope="session")
+def rows(results: Path) -> list[dict[str, str]]:
+    with (results / "smoke" / "report" / "cells.csv").open(newline="") as stream:
+        return list(csv.DictReader(stream))
+
+
+@pytest.fixture(scope="session")
+def page(results: Path) -> str:
+    return (results / "smoke" / "report" / "index.html").read_text()
+
+
+def guest_records(records: Iterable[Record]) -> list[Record]:
+    return [record for record in records if record.cell.place == "guest"]
+
+
+def test_every_cell_is_done(results: Path, matrix: Matrix) -> None:
+    assert ResultsTree(results).pending("smoke", matrix.cells) == []
+
+
+def test_nothing_half_written_is_left(results: Path) -> None:
+    assert list((results / "smoke").rglob(".*")) == []
+
+
+def test_the_table_has_a_row_per_cell_and_a_column_per_axis(rows: list[dict[str, str]], matrix: Matrix) -> None:
+    assert len(rows) == len(matrix.cells)
+    assert set(AXES + NUMBERS) <= set(rows[0])
+
+
+def test_both_boards_all_splits_host_and_guest_are_there(rows: list[dict[str, str]]) -> None:
+    measured = {(row["board"], row["split"], row["place"]) for row in rows if row["workload"] == "idle"}
+    for place in ("host", "guest"):
+        assert {("virtual-rpi2", split, place) for split in ("1-1", "1-2", "3-1")} <= measured
+        assert ("virtual-cb2", "1-1", place) in measured
+
+
+def test_every_number_is_in_virtual_time_and_in_order(rows: list[dict[str, str]], matrix: Matrix) -> None:
+    loops = {cell.loops for cell in matrix.cells}
+    for row in rows:
+        assert row["clock"] == "virtual"
+        assert int(row["samples"]) in loops
+        assert 0 < int(row["min_us"]) <= float(row["avg_us"]) <= int(row["max_us"])
+        assert int(row["min_us"]) <= int(row["p50_us"]) <= int(row["p99_us"]) <= int(row["max_us"])
+
+
+def test_virtualization_costs_something(rows: list[dict[str, str]]) -> None:
+    averages = {tuple(row[axis] for axis in AXES if axis != "guest"): float(row["avg_us"]) for row in rows}
+    for row in rows:
+        if row["place"] == "guest":
+            host = tuple("host" if axis == "place" else row[axis] for axis in AXES if axis != "guest")
+            assert float(row["avg_us"]) > averages[host]
+
+
+def test_the_page_stands_alone_and_says_virtual_time(page: str) -> None:
+    assert "virtual time" in page
+    assert "<svg" in page
+    assert set(re.findall(r"""(?:src|href)\s*=\s*["'](?!#|data:)([^"']*)""", page)) <= {"cells.csv"}
+    assert "@import" not in page and "url(" not in page.replace("url(#", "")
+
+
+def test_a_guest_is_run_by_kvm(records: list[Record]) -> None:
+    guests = guest_records(records)
+    assert guests
+    for record in guests:
+        assert any("kvm" in argument for argument in record.system["board"]["qemu_argv"])
+        assert len(vcpu_threads(record)) == record.cell.vcpus
+
+
+def test_vcpu_threads_are_placed_as_the_tuning_says(records: list[Record]) -> None:
+    for record in guest_records(records):
+        wanted = record.cell.guest_process
+        for thread in vcpu_threads(record):
+            if "cpus" in wanted:
+                assert parse_cpu_list(thread["cpus"]) == parse_cpu_list(wanted["cpus"])
+            assert thread["policy"] == wanted.get("policy", "other")
+
+
+def vcpu_threads(record: Record) -> list[dict[str, Any]]:
+    """QEMU names a vCPU's thread 'CPU 0/KVM' when KVM runs it, 'CPU 0/TCG' when it emulates."""
+    threads: list[dict[str, Any]] = record.system["board"]["vcpu_threads"]
+    return [thread for thread in threads if re.fullmatch(r"CPU \d+/KVM", thread["name"])]
+
+
+def test_the_machine_ran_what_the_cell_asked_for(records: list[Record]) -> None:
+    for record in records:
+        board = record.system["board"]
+        assert board["realtime"] is (record.cell.kernel == "debian-rt")
+        assert set(record.cell.kernel_words) <= set(board["cmdline"].split())
+
+
+def test_a_cell_costs_few_ssh_commands(records: list[Record]) -> None:
+    assert max(record.status.ssh_commands for record in records) <= 4  # three beyond the one that measures
+
+
+def test_a_finished_matrix_has_nothing_left_to_do(results: Path) -> None:
+    before = file_times(results)
+    began = time.monotonic()
+    command = [Path(sys.executable).parent / "rtvirt", "matrix", "--results", results]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert time.monotonic() - began < 30
+    assert done.returncode == 0
+    assert "nothing left to do" in done.stderr
+    assert done.stdout.splitlines()[-1] == str(results / "smoke" / "report" / "index.html")
+    assert file_times(results) == before
+
+
+def file_times(folder: Path) -> dict[Path, int]:
+    return {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}

@@ -1,0 +1,109 @@
+"""A lab, a catalogue and made-up records for tests: shapes like real ones, numbers that mean nothing."""
+
+from __future__ import annotations
+
+import json
+import random
+from pathlib import Path
+from typing import Any
+
+from rtvirt_runner.matrix import Catalogue, Cell, Lab
+from rtvirt_runner.results import ResultsTree, Status
+
+VARS = Path(__file__).parents[2] / "playbooks" / "vars"
+
+
+def virtual_lab(clock: str = "virtual") -> Lab:
+    """The two boards that inventory/virtual has."""
+    cpus = {"virtual-rpi2": 4, "virtual-cb2": 2}
+    hostvars = {name: {"rtvirt_board_cpus": count, "rtvirt_board_clock": clock} for name, count in cpus.items()}
+    return Lab.from_inventory({"all": [*cpus], "boards": [*cpus], "ungrouped": []}, hostvars)
+
+
+def catalogue() -> Catalogue:
+    """The collection's own catalogue."""
+    return Catalogue.load(VARS)
+
+
+def done(**changes: Any) -> Status:
+    """The status of a cell that went well."""
+    values = {
+        "status": "done",
+        "reason": "",
+        "started_at": "2026-01-02T03:04:05Z",
+        "ended_at": "2026-01-02T03:04:15Z",
+        "ssh_commands": 3,
+        "overhead_s": 1.5,
+        "measure_s": 8.25,
+    }
+    return Status(**{**values, **changes})
+
+
+def failed(reason: str) -> Status:
+    """The status of a cell that went wrong."""
+    return done(status="failed", reason=reason)
+
+
+def cyclictest_json(histogram: dict[int, int], overflow_us: tuple[int, ...] = ()) -> str:
+    """What ``cyclictest --json`` writes for one thread; ``overflow_us`` are samples beyond the histogram."""
+    latencies = [*histogram, *overflow_us]
+    cycles = sum(histogram.values()) + len(overflow_us)
+    total = sum(us * count for us, count in histogram.items()) + sum(overflow_us)
+    thread = {
+        "histogram": {str(us): count for us, count in histogram.items()},
+        "cycles": cycles,
+        "min": min(latencies),
+        "max": max(latencies),
+        "avg": round(total / cycles, 2),
+        "cpu": 0,
+        "node": 0,
+    }
+    return json.dumps({"file_version": 1, "return_code": 0, "num_threads": 1, "thread": {"0": thread}})
+
+
+def latencies(cell: Cell, samples: int = 5000) -> dict[int, int]:
+    """A histogram that looks like what such a cell measures: a narrow host, a wide guest with two humps and a tail."""
+    chance = random.Random(cell.id)
+    middle, width, tail = (56, 0.05, 140) if cell.place == "host" else (230, 0.16, 6000)
+    if cell.place == "guest" and cell.board.endswith("cb2"):
+        middle, tail = 75, 900
+    if cell.tuning == "none" and cell.place == "guest":
+        middle, tail = 260, 9000
+    counts: dict[int, int] = {}
+    for _ in range(samples):
+        us = chance.lognormvariate(0, width) * middle * (1.35 if chance.random() < 0.15 else 1)
+        if chance.random() < 0.003:
+            us = middle + chance.random() ** 3 * tail
+        counts[round(us)] = counts.get(round(us), 0) + 1
+    return dict(sorted(counts.items()))
+
+
+def system(cell: Cell) -> dict[str, Any]:
+    """What system.json may look like."""
+    board = {
+        "uname_r": "6.12.90-rt-arm64",
+        "uname_v": "#1 SMP PREEMPT_RT Debian 6.12.90-1",
+        "realtime": True,
+        "cmdline": " ".join(["root=/dev/vda2", "maxcpus=4", *cell.kernel_words]),
+        "isolated_cpus": cell.guest_cpus if cell.kernel_words else "",
+        "online_cpus": "0-3",
+        "rt_runtime_us": 950000,
+        "governor": None,
+        "kvm": {"mode": "nVHE", "gic": "vGICv2"},
+    }
+    if cell.place == "host":
+        return {"board": board, "guest": None}
+    policy = cell.guest_process.get("policy", "other")
+    threads = [
+        {"tid": 411 + n, "name": name, "cpus": cell.guest_process.get("cpus", "0-3"), "policy": policy, "priority": 99}
+        for n, name in enumerate(["qemu-system-aar", *(f"CPU {n}/KVM" for n in range(cell.vcpus))])
+    ]
+    argv = ["qemu-system-aarch64", "-M", "virt,gic-version=2,kernel-irqchip=off", "-cpu", "host", "-smp", "1"]
+    board |= {"qemu_version": "10.0.2", "qemu_argv": argv, "vcpu_threads": threads}
+    return {"board": board, "guest": {"uname_r": "6.12.90-arm64", "realtime": False, "cmdline": "console=ttyAMA0"}}
+
+
+def measure(tree: ResultsTree, matrix_name: str, cell: Cell) -> Path:
+    """Write the record of a cell that went well."""
+    raw = {"cyclictest.json": cyclictest_json(latencies(cell))}
+    return tree.write_record(matrix_name, cell, done(), system(cell), raw)

@@ -1,0 +1,146 @@
+"""The commands, with the inventory given and Ansible never started."""
+
+from pathlib import Path
+
+import pytest
+from fakes import catalogue, done, failed, virtual_lab
+
+from rtvirt_runner import checkout, cli
+from rtvirt_runner.matrix import Cell, load_matrix
+from rtvirt_runner.progress import CellResult, Failure, Stage
+from rtvirt_runner.results import ResultsTree
+from rtvirt_runner.runner import Outcome
+
+CELLS = load_matrix(checkout.matrix_path("smoke"), virtual_lab(), catalogue()).cells
+
+
+@pytest.fixture
+def results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ResultsTree:
+    """An empty results folder; the lab is known, and a page is written where the real one would be."""
+    lab = virtual_lab()
+    hostvars = {
+        board.name: {"rtvirt_board_cpus": board.cpus, "rtvirt_board_clock": board.clock}
+        for board in lab.boards.values()
+    }
+    monkeypatch.setattr(cli, "read_inventory", lambda path: (lab.groups, hostvars))
+    monkeypatch.setattr("rtvirt_runner.report.write_report", lambda matrix, tree: tree.root / matrix.name / "page")
+    return ResultsTree(tmp_path)
+
+
+def store(tree: ResultsTree, cell: Cell, reason: str = "") -> None:
+    tree.write_record("smoke", cell, failed(reason) if reason else done(), {}, {})
+
+
+def run(command: str, tree: ResultsTree, *options: str) -> int:
+    return cli.main([command, "--results", str(tree.root), *options])
+
+
+def stub_run(monkeypatch: pytest.MonkeyPatch, tree: ResultsTree, outcome: Outcome, cells: tuple[Cell, ...]) -> None:
+    """Let 'Ansible' measure these cells and end like this."""
+
+    def run_playbook(*_args: object, **_options: object) -> Outcome:
+        for cell in cells:
+            store(tree, cell)
+        return outcome
+
+    monkeypatch.setattr(cli, "run_playbook", run_playbook)
+
+
+def outcome_of(ok: bool = True, interrupted: bool = False, failures: tuple[Failure, ...] = ()) -> Outcome:
+    cells = (CellResult(CELLS[0].id, CELLS[0].board, "done", "", 2.0),)
+    return Outcome(ok, interrupted, cells, failures, (Stage("Measure", 0.0, 75.0),), Path("run.log"))
+
+
+def test_matrix_prints_the_page_last(
+    results: ResultsTree, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stub_run(monkeypatch, results, outcome_of(), CELLS)
+    assert run("matrix", results) == 0
+    told = capsys.readouterr()
+    assert told.out.splitlines()[-1] == str(results.root / "smoke" / "page")
+    assert "Measure" in told.err and "1:15 min" in told.err
+
+
+def test_a_finished_matrix_starts_no_ansible(
+    results: ResultsTree, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delattr(cli, "run_playbook")
+    for cell in CELLS:
+        store(results, cell)
+    assert run("matrix", results) == 0
+    told = capsys.readouterr()
+    assert "nothing left to do" in told.err
+    assert told.out.splitlines() == [str(results.root / "smoke" / "page")]
+
+
+def test_what_ansible_calls_success_is_not_believed(
+    results: ResultsTree, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stub_run(monkeypatch, results, outcome_of(ok=True), CELLS[1:])
+    assert run("matrix", results) == 1
+    assert f"cell {CELLS[0].id} was not measured" in capsys.readouterr().err
+
+
+def test_failed_cells_are_named_with_their_reason(
+    results: ResultsTree, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store(results, CELLS[0], reason="isolcpus=1 wanted, none found")
+    failure = Failure("virtual-rpi2", "Name the cells that failed", "1 cell failed")
+    stub_run(monkeypatch, results, outcome_of(ok=False, failures=(failure,)), CELLS[1:])
+    assert run("matrix", results) == 1
+    told = capsys.readouterr().err
+    assert f"cell {CELLS[0].id} failed: isolcpus=1 wanted, none found" in told
+    assert "'Name the cells that failed' failed on virtual-rpi2: 1 cell failed" in told
+    assert "run.log" in told
+
+
+def test_an_interrupted_run_says_how_to_go_on(
+    results: ResultsTree, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stub_run(monkeypatch, results, outcome_of(ok=False, interrupted=True), ())
+    assert run("matrix", results) == 130
+    assert "goes on where this one stopped" in capsys.readouterr().err
+
+
+def test_plan_shows_boots_guests_and_what_is_done(results: ResultsTree, capsys: pytest.CaptureFixture[str]) -> None:
+    store(results, CELLS[0])
+    assert run("plan", results) == 0
+    told = capsys.readouterr().out
+    assert f"done     {CELLS[0].id}" in told
+    assert f"pending  {CELLS[1].id}" in told
+    assert "virtual-cb2: boot debian-rt, isolcpus=1, repetition 1" in told
+    assert "guest minimal, 2 vCPUs" in told
+
+
+def test_status_counts_done_failed_and_pending(results: ResultsTree, capsys: pytest.CaptureFixture[str]) -> None:
+    board_cells = [cell for cell in CELLS if cell.board == "virtual-rpi2" and cell.workload == "bitcount"]
+    store(results, board_cells[0])
+    store(results, board_cells[1], reason="too slow")
+    assert run("status", results) == 0
+    told = capsys.readouterr().out
+    row = next(line for line in told.splitlines() if "bitcount" in line and "virtual-rpi2" in line)
+    assert [field.strip() for field in row.strip("│").split("│")][2:] == ["1", "1", "0"]
+    assert f"failed: {board_cells[1].id}: too slow" in told
+
+
+def test_report_without_results_says_what_to_do(results: ResultsTree, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("report", results) == 2
+    assert "run 'rtvirt matrix' first" in capsys.readouterr().err
+
+
+def test_an_unknown_matrix_is_answered_with_the_known_ones(
+    results: ResultsTree, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("plan", results, "--matrix", "smokee") == 2
+    assert capsys.readouterr().err == (
+        "rtvirt: there is no matrix 'smokee', expected one of paper, smoke or the path of a .yml file.\n"
+    )
+
+
+def test_help_teaches(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["--help"])
+    assert ended.value.code == 0
+    told = capsys.readouterr().out
+    for word in ("examples:", "results/<matrix>/report/index.html", "virtual time", "docs/writing-a-matrix.md"):
+        assert word in told

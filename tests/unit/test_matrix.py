@@ -1,0 +1,418 @@
+"""Matrix files: what they expand to, in which order, and every way in which they are refused."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from fakes import VARS, catalogue, virtual_lab
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rtvirt_runner.matrix import (
+    Catalogue,
+    Cell,
+    Lab,
+    Matrix,
+    MatrixError,
+    format_cpu_list,
+    load_matrix,
+    parse_cpu_list,
+    plan,
+)
+
+SMALL: dict[str, Any] = {
+    "matrix": {
+        "name": "small",
+        "cyclictest": {"loops": 5000, "interval_us": 1000, "priority": 95, "histogram_us": 20000},
+        "splits": {"1-1": {"host_cpus": "0", "guest_cpus": "1"}, "3-1": {"host_cpus": "0-2", "guest_cpus": "3"}},
+        "experiments": {
+            "idle": {
+                "axes": {
+                    "board": ["virtual-rpi2"],
+                    "kernel": ["debian-rt"],
+                    "tuning": ["paper"],
+                    "split": ["1-1", "3-1"],
+                    "place": ["host", "guest"],
+                    "guest": ["minimal"],
+                    "workload": ["idle"],
+                }
+            }
+        },
+    }
+}
+
+
+def load(document: Any, folder: Path, lab: Lab | None = None) -> Matrix:
+    path = folder / "matrix.yml"
+    path.write_text(
+        document if isinstance(document, str) else yaml.safe_dump(document, sort_keys=False), encoding="utf-8"
+    )
+    return load_matrix(path, lab or virtual_lab(), catalogue())
+
+
+def changed(place: str, value: Any) -> dict[str, Any]:
+    """SMALL with the value at a dotted place (below ``matrix``) replaced."""
+    document = copy.deepcopy(SMALL)
+    node = document["matrix"]
+    *path, last = place.split(".")
+    for key in path:
+        node = node[key]
+    node[last] = value
+    return document
+
+
+def axis(name: str, value: Any) -> dict[str, Any]:
+    return changed(f"experiments.idle.axes.{name}", value)
+
+
+def points(matrix: Matrix) -> list[tuple[str, str, str]]:
+    return [(cell.board, cell.split, cell.place) for cell in matrix.experiments[0].cells]
+
+
+# -------------------------------------------------------------------------------------------------------- CPU lists
+
+
+def test_a_cpu_list_is_read_as_the_kernel_writes_it() -> None:
+    assert parse_cpu_list("0,2-3") == (0, 2, 3)
+    assert parse_cpu_list("") == ()
+    assert format_cpu_list([3, 0, 2]) == "0,2-3"
+
+
+@given(st.sets(st.integers(0, 1023)))
+def test_writing_and_reading_a_cpu_list_gives_the_same_cores(cpus: set[int]) -> None:
+    assert parse_cpu_list(format_cpu_list(cpus)) == tuple(sorted(cpus))
+
+
+@pytest.mark.parametrize("text", ["a", "1-", "-1", "3-1", "1,,2", "0-2,1", "1 2", "99999"])
+def test_a_malformed_cpu_list_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match=r"not a list|backwards|twice"):
+        parse_cpu_list(text)
+
+
+# -------------------------------------------------------------------------------------------------------------- lab
+
+
+def test_a_lab_keeps_boards_and_the_groups_that_hold_them() -> None:
+    hostvars = {"pi": {"rtvirt_board_cpus": "4", "rtvirt_board_clock": "real"}, "pi-guest": {}}
+    lab = Lab.from_inventory({"boards": ["pi"], "guests": ["pi-guest"], "arm": ["pi-guest", "pi"]}, hostvars)
+    assert lab.boards["pi"].cpus == 4
+    assert lab.groups == {"boards": ["pi"], "arm": ["pi"]}
+
+
+@pytest.mark.parametrize(
+    ("groups", "variables", "says"),
+    [
+        ({}, {}, "no host in group 'boards'"),
+        ({"boards": []}, {}, "no host in group 'boards'"),
+        ({"boards": ["pi"]}, {"rtvirt_board_clock": "real"}, "rtvirt_board_cpus of board 'pi' is missing"),
+        ({"boards": ["pi"]}, {"rtvirt_board_cpus": "four"}, "is 'four', expected its number of cores"),
+        ({"boards": ["pi"]}, {"rtvirt_board_cpus": True}, "is True, expected its number of cores"),
+        ({"boards": ["pi"]}, {"rtvirt_board_cpus": 0}, "is 0, expected its number of cores"),
+        ({"boards": ["pi"]}, {"rtvirt_board_cpus": 4}, "rtvirt_board_clock of board 'pi' is missing"),
+        ({"boards": ["pi"]}, {"rtvirt_board_cpus": 4, "rtvirt_board_clock": "fast"}, "is 'fast', expected 'real'"),
+        ({"boards": ["a/b"]}, {}, "board 'a/b' cannot name its results folder"),
+        ({"boards": ["report"]}, {}, "board 'report' cannot name its results folder"),
+    ],
+)
+def test_a_wrong_lab_is_refused(groups: dict[str, list[str]], variables: dict[str, Any], says: str) -> None:
+    with pytest.raises(MatrixError, match=says):
+        Lab.from_inventory(groups, {"pi": variables})
+
+
+# -------------------------------------------------------------------------------------------------------- expansion
+
+
+def test_the_collections_own_matrices_expand_over_the_virtual_lab() -> None:
+    for name in ("smoke", "paper"):
+        matrix = load_matrix(VARS / f"matrix_{name}.yml", virtual_lab(), catalogue())
+        assert [experiment.name for experiment in matrix.experiments] == ["core_splits", "bitcount", "untuned"]
+        assert len(matrix.cells) == 14  # 8 idle, 4 bitcount, 2 untuned
+
+
+def test_the_product_of_the_axes_keeps_their_order(tmp_path: Path) -> None:
+    assert points(load(SMALL, tmp_path)) == [
+        ("virtual-rpi2", "1-1", "host"),
+        ("virtual-rpi2", "1-1", "guest"),
+        ("virtual-rpi2", "3-1", "host"),
+        ("virtual-rpi2", "3-1", "guest"),
+    ]
+
+
+def test_a_group_stands_for_its_boards_each_once(tmp_path: Path) -> None:
+    document = axis("board", ["virtual-cb2", "boards"])
+    document["matrix"]["experiments"]["idle"]["axes"]["split"] = ["1-1"]
+    boards = [board for board, _, place in points(load(document, tmp_path)) if place == "host"]
+    assert boards == ["virtual-cb2", "virtual-rpi2"]
+
+
+def test_exclude_takes_away_every_point_it_fits(tmp_path: Path) -> None:
+    document = changed("experiments.idle.exclude", [{"split": ["3-1"], "place": "guest"}])
+    assert ("virtual-rpi2", "3-1", "guest") not in points(load(document, tmp_path))
+    assert len(points(load(document, tmp_path))) == 3
+
+
+def test_include_adds_points_and_takes_the_rest_from_single_valued_axes(tmp_path: Path) -> None:
+    extra = {"board": "virtual-cb2", "split": "1-1", "place": ["host", "guest"]}
+    matrix = load(changed("experiments.idle.include", [extra]), tmp_path)
+    assert points(matrix)[-2:] == [("virtual-cb2", "1-1", "host"), ("virtual-cb2", "1-1", "guest")]
+    assert matrix.experiments[0].cells[-1].workload == "idle"
+
+
+def test_include_comes_after_exclude(tmp_path: Path) -> None:
+    document = changed("experiments.idle.exclude", [{"place": "guest"}])
+    document["matrix"]["experiments"]["idle"]["include"] = [{"split": "3-1", "place": "guest"}]
+    assert [place for _, _, place in points(load(document, tmp_path))] == ["host", "host", "guest"]
+
+
+def test_cores_are_checked_only_for_cells_that_remain(tmp_path: Path) -> None:
+    document = axis("board", ["boards"])
+    document["matrix"]["experiments"]["idle"]["exclude"] = [{"board": "virtual-cb2", "split": "3-1"}]
+    assert len(load(document, tmp_path).cells) == 6
+
+
+def test_host_and_guest_measure_the_same_physical_core(tmp_path: Path) -> None:
+    document = changed("splits", {"1-1": {"host_cpus": 0, "guest_cpus": "1-2"}})
+    document["matrix"]["experiments"]["idle"]["axes"]["split"] = ["1-1"]
+    host, guest = load(document, tmp_path).cells
+    assert (host.guest_cpus, host.measured_cpu, host.vcpus) == ("1-2", 2, 0)
+    assert (guest.measured_cpu, guest.vcpus) == (1, 2)
+
+
+def test_a_tuning_is_rendered_for_the_split(tmp_path: Path) -> None:
+    cells = load(SMALL, tmp_path).experiments[0].cells
+    assert cells[3].kernel_words == ("isolcpus=3",)
+    assert cells[3].guest_process == {"cpus": "3", "policy": "fifo", "priority": 99}
+    assert cells[2].guest_process == {}  # no guest runs
+
+
+def test_host_cells_are_shared_between_experiments_with_different_guests(tmp_path: Path) -> None:
+    document = copy.deepcopy(SMALL)
+    axes = document["matrix"]["experiments"]["idle"]["axes"]
+    document["matrix"]["experiments"]["host_only"] = {"axes": {**axes, "place": "host"}}
+    del document["matrix"]["experiments"]["host_only"]["axes"]["guest"]
+    matrix = load(document, tmp_path)
+    assert {cell.guest for cell in matrix.experiments[1].cells} == {"none"}
+    assert len(matrix.cells) == 4
+
+
+def test_a_merged_key_may_be_replaced(tmp_path: Path) -> None:
+    """``<<: *anchor`` with an own key beside it is no duplicate key."""
+    text = yaml.safe_dump(SMALL, sort_keys=False).replace("axes:\n", "axes: &idle\n")
+    text += "    narrower:\n      axes:\n        <<: *idle\n        split: ['1-1']\n"
+    text += "    again:\n      axes: &again\n        <<: *idle\n        split: ['3-1']\n"
+    text += "    chained:\n      axes:\n        <<: *again\n        place: [host]\n"
+    assert [len(experiment.cells) for experiment in load(text, tmp_path).experiments] == [4, 2, 2, 1]
+
+
+# ------------------------------------------------------------------------------------------------------------ cells
+
+
+def test_a_cell_id_is_readable_stable_and_a_folder_name(tmp_path: Path) -> None:
+    cell = load(SMALL, tmp_path).experiments[0].cells[1]
+    assert cell.id.startswith("virtual-rpi2_debian-rt_paper_1-1_guest_minimal_idle_r1-")
+    assert cell.id == load(SMALL, tmp_path).experiments[0].cells[1].id
+    assert "/" not in cell.id
+    assert len(cell.id) < 255
+
+
+def test_everything_that_changes_what_is_measured_changes_the_id(tmp_path: Path) -> None:
+    cell = load(SMALL, tmp_path).experiments[0].cells[1]
+    other = {"kernel_words": ("nohz_full=1",), "guest_process": {"policy": "rr"}, "clock": "real", "repetition": 2}
+    ids = {cell.id}
+    for item in dataclasses.fields(cell):
+        value = getattr(cell, item.name)
+        new = other.get(item.name, value + 1 if isinstance(value, int) else f"{value}x")
+        ids.add(dataclasses.replace(cell, **{item.name: new}).id)
+    assert len(ids) == 1 + len(dataclasses.fields(cell))
+
+
+def test_a_cell_survives_json(tmp_path: Path) -> None:
+    for cell in load(SMALL, tmp_path).cells:
+        assert Cell.from_dict(json.loads(json.dumps(cell.as_dict()))) == cell
+
+
+def test_an_edited_or_foreign_cell_is_refused(tmp_path: Path) -> None:
+    values = load(SMALL, tmp_path).cells[0].as_dict()
+    with pytest.raises(MatrixError, match="does not fit its own values"):
+        Cell.from_dict({**values, "loops": 1})
+    with pytest.raises(MatrixError, match="unknown fields: colour"):
+        Cell.from_dict({**values, "colour": "red"})
+
+
+# ------------------------------------------------------------------------------------------------------------ order
+
+
+def repeated() -> Matrix:
+    path = VARS / "matrix_smoke.yml"
+    matrix = load_matrix(path, virtual_lab(), catalogue())
+    cells = [dataclasses.replace(cell, repetition=n) for n in (1, 2) for cell in matrix.cells]
+    experiment = dataclasses.replace(matrix.experiments[0], cells=tuple(cells))
+    return dataclasses.replace(matrix, experiments=(experiment,))
+
+
+def test_each_boot_state_is_entered_once_per_repetition() -> None:
+    boots = plan(repeated().cells)
+    states = [(boot.board, boot.repetition, boot.kernel, boot.words) for boot in boots]
+    assert len(states) == len(set(states))
+    assert [boot.repetition for boot in boots if boot.board == "virtual-cb2"] == [1, 1, 2, 2]
+
+
+def test_each_guest_state_is_entered_once_per_boot_and_cells_without_a_guest_come_first() -> None:
+    for boot in plan(repeated().cells):
+        states = [(guest.flavour, guest.vcpus, str(guest.process)) for guest in boot.guests]
+        assert len(states) == len(set(states))
+        assert boot.guests[0].flavour == "none"
+
+
+def test_the_boot_without_words_comes_first() -> None:
+    boots = [boot for boot in plan(repeated().cells) if boot.board == "virtual-cb2" and boot.repetition == 1]
+    assert [boot.words for boot in boots] == [(), ("isolcpus=1",)]
+
+
+def test_a_tuning_without_words_shares_its_boot_and_its_guest_between_splits(tmp_path: Path) -> None:
+    (boot,) = plan(load(axis("tuning", ["none"]), tmp_path).cells)
+    assert [(guest.flavour, guest.vcpus, len(guest.cells)) for guest in boot.guests] == [
+        ("none", 0, 2),
+        ("minimal", 1, 2),
+    ]
+
+
+@given(st.permutations(repeated().cells))
+def test_a_plan_holds_every_cell_once_whatever_the_order(cells: list[Cell]) -> None:
+    planned = [cell for boot in plan([*cells, *cells[:3]]) for cell in boot.cells]
+    assert sorted(cell.id for cell in planned) == sorted(cell.id for cell in cells)
+    boots = [(boot.board, boot.repetition, boot.words) for boot in plan(cells)]
+    assert len(boots) == len(set(boots)) == 10
+    assert all(boot.guests[0].flavour == "none" for boot in plan(cells))
+
+
+def test_a_plan_is_plain_data_for_ansible(tmp_path: Path) -> None:
+    (first, *_) = plan(load(SMALL, tmp_path).cells)
+    plain = first.as_dict()
+    assert json.loads(json.dumps(plain)) == plain
+    assert plain["words"] == ["isolcpus=1"]
+    assert plain["guests"][1]["process"]["policy"] == "fifo"
+    assert plain["guests"][1]["cells"][0]["place"] == "guest"
+
+
+def test_repetitions_give_the_axis_repetition(tmp_path: Path) -> None:
+    matrix = load(changed("repetitions", 3), tmp_path)
+    assert {cell.repetition for cell in matrix.cells} == {1, 2, 3}
+    assert len(matrix.cells) == 12
+
+
+# --------------------------------------------------------------------------------------------------------- refusals
+
+CORES = {"host_cpus": "0", "guest_cpus": "1"}
+REFUSED = {
+    "unknown key": (changed("loops", 5), r"matrix: unknown key 'loops', expected one of name, title,"),
+    "unknown experiment key": (changed("experiments.idle.axis", {}), r"unknown key 'axis'.*did you mean 'axes'\?"),
+    "unknown axis": (axis("cores", ["1"]), r"unknown key 'cores', expected one of board, kernel"),
+    "unknown board": (axis("board", ["virtual-rpi3"]), r"unknown board 'virtual-rpi3'.*mean 'virtual-rpi2'\?"),
+    "unknown group": (axis("board", ["arm_boards"]), r"axes.board: unknown board 'arm_boards', expected one of"),
+    "unknown kernel": (axis("kernel", ["debian-rf"]), r"unknown kernel 'debian-rf'.*did you mean 'debian-rt'\?"),
+    "unknown tuning": (axis("tuning", ["ful"]), r"unknown tuning 'ful', expected one of none, paper"),
+    "unknown workload": (axis("workload", ["bitcout"]), r"unknown workload 'bitcout'.*did you mean 'bitcount'\?"),
+    "unknown split": (axis("split", ["2-2"]), r"unknown split '2-2', expected one of 1-1, 3-1"),
+    "unknown place": (axis("place", ["both"]), r"unknown place 'both', expected one of host, guest"),
+    "unknown guest": (axis("guest", ["debian"]), r"unknown guest 'debian', expected one of minimal"),
+    "value of a wrong type": (axis("workload", [True]), r"unknown workload True"),
+    "missing axis": (changed("experiments.idle.axes", {"board": "virtual-rpi2"}), r"lacks the axis 'kernel'"),
+    "empty axis": (axis("tuning", []), r"axes.tuning is empty"),
+    "value given twice": (axis("split", ["1-1", "1-1"]), r"names '1-1' twice"),
+    "no axes": (changed("experiments.idle.axes", None), r"axes is missing, expected keys with values"),
+    "no experiments": (changed("experiments", {}), r"experiments is empty"),
+    "experiment without a body": (changed("experiments.idle", None), r"experiments.idle is missing"),
+    "no cells left": (changed("experiments.idle.exclude", [{"kernel": "debian-rt"}]), r"leaves no cell"),
+    "exclude with a typing error": (changed("experiments.idle.exclude", [{"place": "gest"}]), r"unknown place 'gest'"),
+    "exclude is no list": (changed("experiments.idle.exclude", {"place": "guest"}), r"expected a list of points"),
+    "vague include": (
+        changed("experiments.idle.include", [{"place": "host"}]),
+        r"include\[1\] does not say which split",
+    ),
+    "malformed cores": (changed("splits.1-1", {**CORES, "guest_cpus": "1;2"}), r"splits.1-1.guest_cpus: '1;2' is not"),
+    "backward cores": (changed("splits.1-1", {**CORES, "guest_cpus": "3-1"}), r"counts the range 3-1 backwards"),
+    "empty cores": (changed("splits.1-1", {**CORES, "guest_cpus": ""}), r"splits.1-1.guest_cpus is empty"),
+    "missing cores": (changed("splits.1-1", {"host_cpus": "0"}), r"splits.1-1.guest_cpus is missing"),
+    "overlapping cores": (changed("splits.1-1", {**CORES, "host_cpus": "0-1"}), r"overlap on core 1, expected each"),
+    "cores the board lacks": (
+        changed("splits.1-1", {**CORES, "guest_cpus": "4"}),
+        r"splits.1-1.guest_cpus is '4' but board 'virtual-rpi2' has only cores 0-3",
+    ),
+    "unknown split key": (changed("splits.1-1.cpus", "0"), r"unknown key 'cpus', expected one of host_cpus"),
+    "no loops": (changed("cyclictest.loops", 0), r"cyclictest.loops is 0, expected a whole number from 1"),
+    "short interval": (changed("cyclictest.interval_us", 5), r"interval_us is 5, expected a whole number from 10"),
+    "high priority": (changed("cyclictest.priority", 100), r"priority is 100, expected a whole number from 1 to 99"),
+    "wide histogram": (changed("cyclictest.histogram_us", 2_000_000), r"histogram_us is 2000000, expected"),
+    "missing setting": (changed("cyclictest", {"loops": 5}), r"cyclictest.interval_us is missing"),
+    "fraction": (changed("cyclictest.loops", 1.5), r"loops is 1.5, expected a whole number"),
+    "no repetition": (changed("repetitions", 0), r"repetitions is 0, expected a whole number from 1"),
+    "repetitions yes": (changed("repetitions", True), r"repetitions is True"),
+    "name with a slash": (changed("name", "../x"), r"name: '../x' is not a name"),
+    "no name": (changed("name", None), r"name: missing is not a name"),
+    "title is no text": (changed("title", 3), r"title is 3, expected text"),
+    "not a mapping": ("- 1\n", r"matrix.yml is \[1\], expected keys with values"),
+    "empty file": ("", r"matrix.yml is missing, expected keys"),
+    "no matrix": ("experiments: {}\n", r"has no key 'matrix' at the top"),
+    "bad YAML": ("matrix: {name: [}\n", r"matrix.yml: line 1: .*expected valid YAML"),
+    "control character": ("matrix: \x01\n", r"matrix.yml: .*expected valid YAML"),
+    "duplicate key": ("matrix:\n  name: a\n  name: b\n", r"line 3: key 'name' is given twice"),
+    "duplicate experiment": (
+        yaml.safe_dump(SMALL).replace("    idle:\n", "    idle: {}\n    idle:\n"),
+        r"key 'idle' is given twice",
+    ),
+}
+
+
+@pytest.mark.parametrize(("document", "says"), REFUSED.values(), ids=REFUSED.keys())
+def test_a_wrong_matrix_is_refused_in_one_sentence(document: Any, says: str, tmp_path: Path) -> None:
+    with pytest.raises(MatrixError, match=says) as refusal:
+        load(document, tmp_path)
+    assert str(tmp_path / "matrix.yml") in str(refusal.value)
+    assert "\n" not in str(refusal.value)
+
+
+def test_an_included_guest_cell_needs_a_guest(tmp_path: Path) -> None:
+    document = axis("place", ["host"])
+    del document["matrix"]["experiments"]["idle"]["axes"]["guest"]
+    document["matrix"]["experiments"]["idle"]["include"] = [{"split": "1-1", "place": "guest"}]
+    with pytest.raises(MatrixError, match="without saying which guest"):
+        load(document, tmp_path)
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(MatrixError, match=r"absent\.yml: cannot be read \(No such file"):
+        load_matrix(tmp_path / "absent.yml", virtual_lab(), catalogue())
+
+
+def test_a_file_that_is_no_text_is_named(tmp_path: Path) -> None:
+    (tmp_path / "binary.yml").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(MatrixError, match="it is not UTF-8 text"):
+        load_matrix(tmp_path / "binary.yml", virtual_lab(), catalogue())
+
+
+@pytest.mark.parametrize(
+    ("tuning", "says"),
+    [
+        ({"kernel_words": ["isolcpus={cores}"]}, "expected no placeholders but"),
+        ({"kernel_words": "isolcpus=1"}, "kernel_words is 'isolcpus=1', expected a list"),
+        ({"guest_process": {"nice": -5}}, "unknown key 'nice', expected one of cpus, policy, priority"),
+        ({"kernel_word": []}, "did you mean 'kernel_words'"),
+    ],
+)
+def test_a_wrong_tuning_is_refused(tuning: dict[str, Any], says: str, tmp_path: Path) -> None:
+    (tmp_path / "matrix.yml").write_text(yaml.safe_dump(SMALL), encoding="utf-8")
+    wrong = dataclasses.replace(catalogue(), tunings={"paper": tuning})
+    with pytest.raises(MatrixError, match=f"Tuning 'paper'.*{says}"):
+        load_matrix(tmp_path / "matrix.yml", virtual_lab(), wrong)
+
+
+def test_a_catalogue_without_its_files_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(MatrixError, match=r"kernels\.yml: cannot be read"):
+        Catalogue.load(tmp_path)

@@ -1,0 +1,186 @@
+"""The page and the CSV of a matrix."""
+
+from __future__ import annotations
+
+import csv
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+from fakes import VARS, catalogue, cyclictest_json, done, failed, latencies, measure, virtual_lab
+
+from rtvirt_runner.matrix import Lab, Matrix, load_matrix
+from rtvirt_runner.report import write_report
+from rtvirt_runner.results import ResultsTree
+
+
+def smoke(clock: str = "virtual") -> Matrix:
+    return load_matrix(VARS / "matrix_smoke.yml", virtual_lab(clock), catalogue())
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> ResultsTree:
+    return ResultsTree(tmp_path)
+
+
+def measured(tree: ResultsTree, matrix: Matrix) -> Path:
+    for cell in matrix.cells:
+        measure(tree, matrix.name, cell)
+    return write_report(matrix, tree)
+
+
+class Tables(HTMLParser):
+    """Collects the rows of every table, and checks that elements are closed in order."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.rows: list[list[str]] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if tag not in ("meta", "br"):
+            self.open.append(tag)
+        if tag == "tr":
+            self.rows.append([])
+        if tag in ("td", "th"):
+            self.rows[-1].append("")
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        """A closed SVG element opens nothing."""
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if "td" in self.open or "th" in self.open:
+            self.rows[-1][-1] += data
+
+
+def rows(page: Path) -> list[list[str]]:
+    parser = Tables()
+    parser.feed(page.read_text(encoding="utf-8"))
+    assert parser.open == []
+    return [[cell.strip() for cell in row] for row in parser.rows]
+
+
+def test_the_page_stands_alone(tree: ResultsTree) -> None:
+    page = measured(tree, smoke())
+    text = page.read_text(encoding="utf-8")
+    assert page == tree.root / "smoke" / "report" / "index.html"
+    assert "<script" not in text
+    assert set(re.findall(r'(?:src|href)="(?!#|[^"]*#)([^"]*)"', text)) == {"cells.csv"}
+    assert "http" not in re.sub(r"xmlns[^ ]*", "", text)
+    assert text.count("<svg") == 3  # one figure per experiment
+    assert "prefers-color-scheme: dark" in text
+
+
+def test_every_row_with_numbers_of_a_virtual_board_says_virtual_time(tree: ResultsTree) -> None:
+    latencies_rows = [row for row in rows(measured(tree, smoke())) if row[0].startswith("virtual-") and len(row) > 6]
+    assert len(latencies_rows) == 7 + 14  # pairs on top, then cells by experiment
+    assert all(row[1] == "virtual time" for row in latencies_rows)
+
+
+def test_every_caption_and_answer_of_virtual_boards_says_virtual_time(tree: ResultsTree) -> None:
+    text = measured(tree, smoke()).read_text(encoding="utf-8")
+    said = re.findall(r'<(?:caption|figcaption|p class="answer")>(.*?)</', text)
+    assert len(said) >= 9
+    assert all("virtual time" in each for each in said)
+    assert "do not predict what a chip would measure" in text
+
+
+def test_boards_on_different_clocks_share_no_table_and_no_figure(tree: ResultsTree) -> None:
+    clocks = {"virtual-rpi2": "virtual", "virtual-cb2": "real"}
+    hostvars = {name: {"rtvirt_board_cpus": 4, "rtvirt_board_clock": clock} for name, clock in clocks.items()}
+    lab = Lab.from_inventory({"boards": [*clocks]}, hostvars)
+    text = measured(tree, load_matrix(VARS / "matrix_smoke.yml", lab, catalogue())).read_text(encoding="utf-8")
+    for table in re.findall(r"<table>.*?</table>", text, re.DOTALL):
+        assert ("virtual-rpi2</th>" in table) + ("virtual-cb2</th>" in table) <= 1
+        assert "virtual-cb2</th>" not in table or "virtual time" not in table
+    assert text.count("<svg") == 5  # two experiments on both clocks, one on one
+
+
+def test_real_boards_are_not_said_to_keep_virtual_time(tree: ResultsTree) -> None:
+    assert "virtual time" not in measured(tree, smoke("real")).read_text(encoding="utf-8")
+
+
+def test_the_table_of_maxima_keeps_the_papers_values_apart(tree: ResultsTree) -> None:
+    page = measured(tree, smoke())
+    (paper,) = [row for row in rows(page) if row[0].startswith("paper (hardware")]
+    assert paper == ["paper (hardware, 1,000,000 loops)", "real time", "7,214", "5,277", "3,097", "9,895"]
+    (heads,) = [row for row in rows(page) if row[:3] == ["µs (virtual time)", "clock", "1-1"]]
+    assert heads[2:] == ["1-1", "1-2", "3-1", "1-1"]
+    assert "It is not comparable with virtual time." in page.read_text(encoding="utf-8")
+
+
+def test_the_csv_has_a_row_per_measured_cell(tree: ResultsTree) -> None:
+    page = measured(tree, smoke())
+    with (page.parent / "cells.csv").open(encoding="utf-8", newline="") as stream:
+        lines = list(csv.DictReader(stream))
+    assert [line["cell_id"] for line in lines] == [cell.id for cell in smoke().cells]
+    assert {line["samples"] for line in lines} == {"5000"}
+    assert {line["clock"] for line in lines} == {"virtual"}
+
+
+def test_a_second_report_writes_nothing(tree: ResultsTree) -> None:
+    folder = measured(tree, smoke()).parent
+    before = {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in folder.iterdir()}
+    write_report(smoke(), tree)
+    assert {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in folder.iterdir()} == before
+
+
+def test_failed_and_missing_cells_are_listed_with_their_reason(tree: ResultsTree) -> None:
+    matrix = smoke()
+    first, second, *rest, _ = matrix.cells
+    tree.write_record(matrix.name, first, failed("The guest's <console> says panic."), {}, {})
+    tree.write_record(matrix.name, second, done(), {}, {"cyclictest.json": "{"})
+    for cell in rest:
+        measure(tree, matrix.name, cell)
+    page = write_report(matrix, tree)
+    listed = {row[0]: row[1:] for row in rows(page) if row[1:2] in (["failed"], ["missing"])}
+    assert listed[first.id] == ["failed", "The guest's <console> says panic."]
+    assert listed[second.id][1].startswith("cyclictest's JSON (1 characters) is empty or cut off")
+    assert listed[matrix.cells[-1].id] == ["missing", "not measured yet"]
+    assert "11 of 14 cells measured" in page.read_text(encoding="utf-8")
+
+
+def test_a_matrix_without_records_has_a_page_too(tree: ResultsTree) -> None:
+    page = write_report(smoke(), tree)
+    assert "0 of 14 cells measured" in page.read_text(encoding="utf-8")
+    assert len([row for row in rows(page) if "missing" in row]) == 14
+
+
+def test_a_quantile_in_the_overflow_is_shown_as_a_bound(tree: ResultsTree) -> None:
+    matrix = smoke()
+    inside = {us: count for us, count in latencies(matrix.cells[0]).items() if us < 1000}
+    raw = {"cyclictest.json": cyclictest_json(inside, (25123,) * 400)}
+    tree.write_record(matrix.name, matrix.cells[0], done(), {}, raw)
+    (row,) = [row for row in rows(write_report(matrix, tree)) if len(row) == 13 and row[0].startswith("virtual-")]
+    assert row[9:12] == ["≥ 20,000", "≥ 20,000", "25,123"]
+    assert row[12] == "400"
+
+
+def test_costs_and_the_state_of_the_machines_are_told(tree: ResultsTree) -> None:
+    page = measured(tree, smoke())
+    text = page.read_text(encoding="utf-8")
+    assert "14 cells took 115.5 s of measuring and 21.0 s of overhead" in text
+    assert "at most 3 SSH commands and 1.5 s of overhead per cell" in text
+    lines = {(row[0], row[1]) for row in rows(page) if len(row) == 2}
+    assert ("kernel release", "6.12.90-rt-arm64") in lines
+    assert ("PREEMPT_RT", "yes") in lines
+    assert ("isolated CPUs", "1-2 with tuning paper, split 1-2") in lines
+    assert ("QEMU's threads", "name qemu-system-aar, cpus 3, policy fifo, priority 99\n"
+            "name CPU 0/KVM, cpus 3, policy fifo, priority 99 with tuning paper, split 3-1") in lines  # fmt: skip
+
+
+def test_any_system_json_can_be_shown(tree: ResultsTree) -> None:
+    matrix = smoke()
+    odd = {"board": {"nested": {"a": [1, 2], "b": None}, "empty": []}, "guest": None, "else": 1}
+    tree.write_record(matrix.name, matrix.cells[0], done(), odd, {"cyclictest.json": cyclictest_json({50: 3})})
+    lines = {(row[0], row[1]) for row in rows(write_report(matrix, tree)) if len(row) == 2}
+    assert ("nested", "a 1 2, b \u2013") in lines
+
+
+def test_records_of_cells_that_the_matrix_no_longer_has_are_left_out(tree: ResultsTree) -> None:
+    measured(tree, smoke("real"))
+    assert "0 of 14 cells measured" in write_report(smoke("virtual"), tree).read_text(encoding="utf-8")

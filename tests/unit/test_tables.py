@@ -1,0 +1,126 @@
+"""From records to tables."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+from fakes import VARS, catalogue, cyclictest_json, done, failed, system, virtual_lab
+
+from rtvirt_runner.matrix import Cell, load_matrix
+from rtvirt_runner.results import Record, ResultsTree
+from rtvirt_runner.tables import host_against_guest, maxima, read_measurement, tidy_frame
+
+CELLS = load_matrix(VARS / "matrix_smoke.yml", virtual_lab(), catalogue()).cells
+CAPTURED = Path(__file__).parents[1] / "data" / "cyclictest"
+
+
+def cell(board: str, split: str, place: str, tuning: str = "paper", workload: str = "idle") -> Cell:
+    wanted = (board, split, place, tuning, workload)
+    (found,) = [each for each in CELLS if (each.board, each.split, each.place, each.tuning, each.workload) == wanted]
+    return found
+
+
+HOST, GUEST = cell("virtual-rpi2", "1-1", "host"), cell("virtual-rpi2", "1-1", "guest")
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> ResultsTree:
+    return ResultsTree(tmp_path)
+
+
+def record(tree: ResultsTree, of: Cell, histogram: dict[int, int]) -> Record:
+    tree.write_record("smoke", of, done(), system(of), {"cyclictest.json": cyclictest_json(histogram)})
+    (found,) = [each for each in tree.load_records("smoke") if each.cell == of]
+    return found
+
+
+def test_the_tidy_frame_has_a_row_per_record_and_a_column_per_axis(tree: ResultsTree) -> None:
+    frame = tidy_frame([record(tree, HOST, {50: 999, 90: 1})])
+    assert ",".join(frame.columns[:17]) == (
+        "board,kernel,tuning,split,place,guest,workload,repetition,"
+        "samples,min_us,avg_us,max_us,p50_us,p99_us,p999_us,overflows,clock"
+    )
+    assert list(frame.columns[17:22]) == ["status", "ssh_commands", "overhead_s", "measure_s", "cell_id"]
+    row = frame.iloc[0]
+    assert (row.board, row.split, row.place, row.guest) == ("virtual-rpi2", "1-1", "host", "none")
+    assert (row.samples, row.min_us, row.avg_us, row.max_us) == (1000, 50, 50.04, 90)
+    assert (row.p50_us, row.p99_us, row.p999_us, row.overflows) == (50, 50, 50, 0)
+    assert (row.clock, row.status, row.cell_id) == ("virtual", "done", HOST.id)
+
+
+def test_a_failed_cell_has_a_row_without_numbers(tree: ResultsTree) -> None:
+    tree.write_record("smoke", HOST, failed("The board went away."), {}, {})
+    row = tidy_frame(tree.load_records("smoke")).iloc[0]
+    assert (row.status, row.reason) == ("failed", "The board went away.")
+    assert row[["samples", "min_us", "avg_us", "max_us", "p99_us", "overflows"]].isna().all()
+
+
+def test_no_records_give_an_empty_frame_with_all_columns() -> None:
+    frame = tidy_frame([])
+    assert len(frame) == 0
+    assert "p999_us" in frame.columns
+
+
+@pytest.mark.parametrize(
+    ("raw", "says"),
+    [
+        ({}, "neither cyclictest.json nor cyclictest.txt"),
+        ({"cyclictest.json": '{"thread": '}, "empty or cut off"),
+        ({"cyclictest.txt": ""}, "has no histogram"),
+    ],
+)
+def test_a_done_cell_whose_output_is_unreadable_counts_as_failed(
+    raw: dict[str, str], says: str, tree: ResultsTree
+) -> None:
+    tree.write_record("smoke", HOST, done(), {}, raw)
+    row = tidy_frame(tree.load_records("smoke")).iloc[0]
+    assert row.status == "failed"
+    assert says in row.reason
+
+
+def test_text_is_read_where_there_is_no_json(tree: ResultsTree) -> None:
+    text = (CAPTURED / "overflow.txt").read_text(encoding="utf-8")
+    tree.write_record("smoke", HOST, done(), {}, {"cyclictest.txt": text})
+    row = tidy_frame(tree.load_records("smoke")).iloc[0]
+    assert (row.samples, row.overflows, row.max_us) == (2000, 1786, 16392)
+    assert row[["p50_us", "p99_us", "p999_us"]].isna().all()  # all lie in the overflow
+
+
+def test_host_and_guest_are_paired_with_their_repetitions_together(tree: ResultsTree) -> None:
+    again = dataclasses.replace(GUEST, repetition=2)
+    records = [record(tree, HOST, {50: 10}), record(tree, GUEST, {200: 10}), record(tree, again, {300: 10, 900: 1})]
+    (pair,) = host_against_guest(read_measurement(each) for each in records)
+    assert pair.guest == "minimal"
+    assert pair.host_us is not None
+    assert pair.host_us.samples == 10
+    assert pair.guest_us is not None
+    assert (pair.guest_us.samples, pair.guest_us.max_us) == (21, 900)
+
+
+def test_a_host_alone_is_a_pair_without_a_guest(tree: ResultsTree) -> None:
+    (pair,) = host_against_guest([read_measurement(record(tree, HOST, {50: 10}))])
+    assert pair.guest_us is None
+
+
+def test_the_table_of_maxima_has_a_column_per_board_and_split_beside_the_papers(tree: ResultsTree) -> None:
+    values = {
+        cell("virtual-cb2", "1-1", "guest"): 700,
+        HOST: 90,
+        GUEST: 3000,
+        cell("virtual-rpi2", "3-1", "guest"): 1500,
+        cell("virtual-rpi2", "1-1", "guest", workload="bitcount"): 9999,  # not idle: not in the table
+    }
+    measurements = [read_measurement(record(tree, each, {40: 99, us: 1})) for each, us in values.items()]
+    table = maxima(host_against_guest(measurements))
+    assert table.columns == [("virtual-cb2", "1-1"), ("virtual-rpi2", "1-1"), ("virtual-rpi2", "3-1")]
+    assert table.rows == [("host", [None, 90, None]), ("guest", [700, 3000, 1500])]
+    assert table.paper == [9895, 7214, 3097]
+
+
+def test_tunings_have_rows_of_their_own_in_the_table_of_maxima(tree: ResultsTree) -> None:
+    untuned, tuned = cell("virtual-cb2", "1-1", "guest", tuning="none"), cell("virtual-cb2", "1-1", "guest")
+    measurements = [read_measurement(record(tree, each, {us: 1})) for each, us in ((untuned, 7000), (tuned, 700))]
+    table = maxima(host_against_guest(measurements))
+    assert table.rows == [("guest, tuning none", [7000]), ("guest, tuning paper", [700])]
