@@ -12,6 +12,7 @@ import fcntl
 import hashlib
 import json
 import os
+import selectors
 import shutil
 import signal
 import subprocess
@@ -20,6 +21,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import IO
 
 TOOLS = Path(__file__).parent / "tools"
 PROGRESS_MARK = ":: "
@@ -60,7 +62,7 @@ class Recipe:
         # A need's folder is named by its own key, so the name says it all and the cache may move.
         needs = {name: _content_name(value) for name, value in self.needs.items()}
         digest.update(json.dumps([self.name, dict(self.inputs), needs], sort_keys=True).encode())
-        for path in (self.script, *self.sources):
+        for path in (self.script, *_tools_named_in(self.script), *self.sources):
             digest.update(_content_digest(path))
         return digest.hexdigest()[:16]
 
@@ -108,14 +110,14 @@ def build(recipe: Recipe, cache: Path, say: Callable[[str], None]) -> Artifact:
 
 def _content_name(value: str) -> str:
     """A value that may hold artifact folders (``name=folder name=folder``) with each folder cut to its last part."""
-    return " ".join(
-        f"{head}{sep}{Path(tail).name}" for head, sep, tail in (_split_assignment(word) for word in value.split())
-    )
+    assignments = (word.rpartition("=") for word in value.split())
+    return " ".join(f"{name}{equals}{Path(folder).name}" for name, equals, folder in assignments)
 
 
-def _split_assignment(word: str) -> tuple[str, str, str]:
-    head, sep, tail = word.rpartition("=")
-    return head, sep, tail
+def _tools_named_in(script: Path) -> list[Path]:
+    """The tools of this package that a script calls, and those that they call: their content counts too."""
+    text = script.read_text()
+    return [tool for tool in sorted(TOOLS.iterdir()) if tool.is_file() and tool.name in text]
 
 
 def _content_digest(path: Path) -> bytes:
@@ -164,63 +166,85 @@ def _environment(recipe: Recipe, out: Path) -> dict[str, str]:
 
 def _run(recipe: Recipe, out: Path, log: Path, say: Callable[[str], None]) -> None:
     log.parent.mkdir(parents=True, exist_ok=True)
-    environment = _environment(recipe, out)
-    # sudo drops PATH even with -E, so the environment goes in again behind it.
-    prefix = [*_sudo(recipe.as_root)]
-    if prefix:
-        prefix += ["env", *(f"{name}={value}" for name, value in environment.items())]
-    tail: deque[str] = deque(maxlen=TAIL_LINES)
     with log.open("w") as handle:
+        progress = _Progress(recipe.name, handle, say)
         process = subprocess.Popen(
-            [*prefix, "sh", str(recipe.script)],
+            _command(recipe, out),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            env=environment,
+            env=_environment(recipe, out),
             cwd=out,
             start_new_session=True,
         )
         try:
-            _follow(recipe, process, handle, tail, say)
+            _follow(process, progress, recipe.timeout_s)
+        except TimeoutError:
+            raise BuildError(
+                f"building {recipe.name} took longer than its limit of {recipe.timeout_s:.0f} s; the log is {log}"
+            ) from None
         finally:
             _end(process)
     if process.returncode != 0:
-        lines = "\n".join(tail)
+        lines = "\n".join(progress.tail)
         raise BuildError(
-            f"building {recipe.name} failed with status {process.returncode}; the whole log is {log}, its last lines are:\n{lines}"
+            f"building {recipe.name} failed with status {process.returncode}; "
+            f"the whole log is {log}, its last lines are:\n{lines}"
         )
 
 
-def _follow(recipe: Recipe, process: subprocess.Popen[bytes], log, tail: deque[str], say: Callable[[str], None]) -> None:  # type: ignore[no-untyped-def]
-    """Copy the output to the log; pass on lines of progress, and a sign of life when there was none for a while."""
-    import selectors
+def _command(recipe: Recipe, out: Path) -> list[str]:
+    sudo = _sudo(recipe.as_root)
+    # sudo drops PATH even with -E, so the environment goes in again behind it
+    again = ["env", *(f"{name}={value}" for name, value in _environment(recipe, out).items())] if sudo else []
+    return [*sudo, *again, "sh", str(recipe.script)]
 
+
+class _Progress:
+    """Copies a build's output to its log and tells people now and then how far it is."""
+
+    def __init__(self, name: str, log: IO[str], say: Callable[[str], None]) -> None:
+        self.tail: deque[str] = deque(maxlen=TAIL_LINES)
+        self._name, self._log, self._say = name, log, say
+        self._began = self._spoke = time.monotonic()
+
+    def line(self, text: str) -> None:
+        print(text, file=self._log, flush=True)
+        if text:
+            self.tail.append(text)
+        if text.startswith(PROGRESS_MARK):
+            self._tell(text.removeprefix(PROGRESS_MARK))
+
+    def tick(self) -> None:
+        """A sign of life when there was none for a while."""
+        if time.monotonic() - self._spoke > HEARTBEAT_S:
+            last = self.tail[-1][:100] if self.tail else "no output yet"
+            self._tell(f"{time.monotonic() - self._began:.0f} s, {last}")
+
+    def _tell(self, text: str) -> None:
+        self._spoke = time.monotonic()
+        self._say(f"{self._name}: {text}")
+
+
+def _follow(process: subprocess.Popen[bytes], progress: _Progress, timeout_s: float) -> None:
+    """Pass every line on until the output ends. Raises TimeoutError."""
     assert process.stdout is not None
-    deadline = time.monotonic() + recipe.timeout_s
-    began = spoke = time.monotonic()
-    buffer = b""
+    deadline = time.monotonic() + timeout_s
+    rest = b""
     with selectors.DefaultSelector() as selector:
         selector.register(process.stdout, selectors.EVENT_READ)
-        while True:
-            if time.monotonic() > deadline:
-                raise BuildError(f"building {recipe.name} took longer than its limit of {recipe.timeout_s:.0f} s; see {log.name}")
-            if selector.select(timeout=1.0):
-                chunk = os.read(process.stdout.fileno(), 65536)
-                if not chunk:
-                    break
-                *lines, buffer = (buffer + chunk).split(b"\n")
-                for raw in lines:
-                    line = raw.decode(errors="replace").rstrip()
-                    print(line, file=log, flush=True)
-                    if line:
-                        tail.append(line)
-                    if line.startswith(PROGRESS_MARK):
-                        say(f"{recipe.name}: {line.removeprefix(PROGRESS_MARK)}")
-                        spoke = time.monotonic()
-            if time.monotonic() - spoke > HEARTBEAT_S:
-                spoke = time.monotonic()
-                say(f"{recipe.name}: {spoke - began:.0f} s, {tail[-1][:100] if tail else 'no output yet'}")
-    process.wait()
+        while time.monotonic() < deadline:
+            progress.tick()
+            if not selector.select(timeout=1.0):
+                continue
+            chunk = os.read(process.stdout.fileno(), 65536)
+            if not chunk:
+                process.wait()
+                return
+            *lines, rest = (rest + chunk).split(b"\n")
+            for line in lines:
+                progress.line(line.decode(errors="replace").rstrip())
+    raise TimeoutError
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
@@ -239,7 +263,13 @@ def _finish(recipe: Recipe, partial: Path, path: Path, seconds: float) -> None:
     if _sudo(recipe.as_root):
         owner = f"{os.geteuid()}:{os.getegid()}"
         subprocess.run([*_sudo(True), "chown", "-R", owner, str(partial)], check=True)
-    manifest = {"name": recipe.name, "key": recipe.key, "inputs": dict(recipe.inputs), "needs": dict(recipe.needs), "seconds": seconds}
+    manifest = {
+        "name": recipe.name,
+        "key": recipe.key,
+        "inputs": dict(recipe.inputs),
+        "needs": dict(recipe.needs),
+        "seconds": seconds,
+    }
     (partial / "manifest.json").write_text(json.dumps(manifest, indent=2, sort_keys=True) + "\n")
     _remove(path, recipe.as_root)
     partial.rename(path)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+import shlex
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +17,8 @@ short_description: run a sh script on a host that may have nothing but a shell
 description:
   - The script reports with C(changed), C(fact), C(file) and C(fail); rtvirt_runner/remote.py says how.
 options:
-  script: {description: The script on the controller; several are run as one., type: list, elements: path, required: true}
+  script: {description: The script on the controller; several run as one., type: list, elements: path, required: true}
+  uploads: {description: Files to bring first if they differ: path there to path here., type: dict, default: {}}
   environment: {description: Variables for the script., type: dict, default: {}}
 """
 
@@ -31,10 +35,12 @@ class ActionModule(ActionBase):
         _, args = self.validate_argument_spec(
             argument_spec={
                 "script": {"type": "list", "elements": "path", "required": True},
+                "uploads": {"type": "dict", "default": {}},
                 "environment": {"type": "dict", "default": {}},
             }
         )
-        script = "\n".join(Path(path).read_text() for path in args["script"])
+        uploaded = self._upload({str(there): str(here) for there, here in args["uploads"].items()})
+        script = "\n".join([*uploaded, *(Path(path).read_text() for path in args["script"])])
         answer = run_script(self, script, {str(k): str(v) for k, v in args["environment"].items()})
         reply = answer.reply
         result: dict[str, Any] = {
@@ -48,3 +54,23 @@ class ActionModule(ActionBase):
         if answer.failure is not None:
             result |= {"failed": True, "msg": answer.failure}
         return result
+
+    def _upload(self, uploads: Mapping[str, str]) -> list[str]:
+        """Bring the files that differ, beside their places; returns the lines of script that put them there."""
+        if not uploads:
+            return []
+        paths = " ".join(shlex.quote(path) for path in uploads)
+        found = run_script(self, f"sha256sum {paths} 2>/dev/null || :", {}).reply.output
+        there = {line.partition("  ")[2]: line.partition("  ")[0] for line in found}
+        lines = []
+        for path, source in uploads.items():
+            if there.get(path) == hashlib.sha256(Path(source).read_bytes()).hexdigest():
+                continue
+            quoted = shlex.quote(path)
+            if self._task.check_mode:
+                lines.append(f"changed would bring {quoted}")
+                continue
+            self._low_level_execute_command(f"mkdir -p {shlex.quote(str(Path(path).parent))}")
+            self._connection.put_file(source, f"{path}.partial")
+            lines.append(f"chmod 755 {quoted}.partial; mv {quoted}.partial {quoted}; changed brought {quoted}")
+        return lines

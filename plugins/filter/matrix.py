@@ -9,7 +9,9 @@ from typing import Any
 from ansible.errors import AnsibleFilterError
 
 try:
-    from rtvirt_runner import checkout, matrix, results
+    from ansible_collections.rtvirt.testbed.plugins.plugin_utils.ansible_matrix import load_matrix
+
+    from rtvirt_runner import matrix, results
 except ImportError as error:
     MISSING: ImportError | None = error
 else:
@@ -62,13 +64,11 @@ EXAMPLES = r"""
 RETURN = r"""
 _value:
   description:
-    - Boot groups that have pending cells. Each has C(board), C(kernel), C(words) (of the kernel's command line),
+    - Boot groups that have pending cells. Each has C(matrix), C(board), C(kernel), C(words) (of the kernel's command line),
       C(repetition) and C(guests); a guest group has C(flavour), C(vcpus), C(process) and C(cells).
   type: list
   elements: dict
 """
-
-BOARD_VARIABLES = ("rtvirt_board_cpus", "rtvirt_board_clock")
 
 
 def pending_plan(
@@ -86,32 +86,12 @@ def pending_plan(
             "and use .venv/bin/ansible-playbook."
         ) from MISSING
     try:
-        lab = matrix.Lab.from_inventory(*_plain_inventory(groups, hostvars))
-        catalogue = matrix.Catalogue.load(Path(str(vars_dir)))
-        loaded = matrix.load_matrix(checkout.matrix_path(str(matrix_file)), lab, catalogue)
+        loaded = load_matrix(matrix_file, groups, hostvars, vars_dir)
     except matrix.MatrixError as error:
         raise AnsibleFilterError(str(error)) from error
     pending = results.ResultsTree(Path(str(results_dir))).pending(loaded.name, loaded.cells)
     boots = matrix.plan(cell for cell in pending if board is None or cell.board == str(board))
-    return [boot.as_dict() for boot in boots]
-
-
-def _plain_inventory(
-    groups: Mapping[str, Sequence[str]], hostvars: Mapping[str, Mapping[str, Any]]
-) -> tuple[dict[str, list[str]], dict[str, dict[str, Any]]]:
-    """Ansible's view as plain values: its own are tagged, and would be refused by YAML later."""
-    members = {str(group): [str(host) for host in hosts] for group, hosts in groups.items()}
-    boards = {
-        board: {name: _plain(hostvars[board].get(name)) for name in BOARD_VARIABLES}
-        for board in members.get("boards", [])
-    }
-    return members, boards
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, str):
-        return str(value)
-    return int(value) if isinstance(value, int) and not isinstance(value, bool) else value
+    return [{"matrix": loaded.name, **boot.as_dict()} for boot in boots]
 
 
 class FilterModule:

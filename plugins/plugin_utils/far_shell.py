@@ -7,6 +7,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from ansible.errors import AnsibleConnectionFailure
 from ansible.plugins.action import ActionBase
 
 from rtvirt_runner import remote
@@ -31,12 +32,15 @@ class Answer:
 
 
 def run_script(action: ActionBase, script: str, environment: Mapping[str, str]) -> Answer:
-    """One command: the script on standard input of a shell on the far side. Connection errors pass through to Ansible."""
+    """One command: the script on standard input of a shell on the far side. A lost connection is a failed answer."""
     # Boards that outlive this process would keep a core busy; scripts on the controller learn whom to watch.
     known = {"RTVIRT_OWNER_PID": str(os.getppid()), "RTVIRT_CHECK_MODE": "yes" if action._task.check_mode else "no"}
     text = remote.compose(script, {**known, **environment})
     began = time.monotonic()
-    result = action._low_level_execute_command("sh -s", in_data=text.encode())
+    try:
+        result = action._low_level_execute_command("sh -s", in_data=text.encode())
+    except AnsibleConnectionFailure as error:
+        result = {"stdout": "", "stderr": str(error)}
     return Answer(remote.parse(result["stdout"]), round(time.monotonic() - began, 3), result["stderr"])
 
 

@@ -2,8 +2,9 @@
 # Put a board's base image together in $OUT, as root: card.img (GPT: boot partition left empty, root partition filled) and
 # boot/ (kernels and initramfs for the boot partition of each card made from it).
 # Nothing in the base belongs to one board: names, keys and the boot entry go into the card's boot partition.
-# Needs: ROOTFS (folder with rootfs.tar), KERNELS (name=folder ...), MODULES, OVERLAY (folder), BOOT_MIB, ROOT_MIB.
+# Needs: ROOTFS (folder with rootfs.tar), KERNELS (name=folder ...), MODULES, PROFILE, BOOT_MIB, ROOT_MIB.
 set -eu
+FILES=$(dirname "$0")
 work=$(mktemp -d)
 trap 'rm -rf -- "$work"' EXIT
 root=$work/root
@@ -11,7 +12,7 @@ root=$work/root
 echo ":: unpacking the root file system"
 mkdir -p "$root" "$OUT/boot"
 tar --extract --numeric-owner --file "$ROOTFS/rootfs.tar" --directory "$root"
-cp -a --no-preserve=ownership "$OVERLAY/." "$root/"
+cp -a --no-preserve=ownership "$FILES/${PROFILE}_overlay/." "$root/"
 
 for entry in $KERNELS; do
   name=${entry%%=*} kernel=${entry#*=}
@@ -22,7 +23,7 @@ for entry in $KERNELS; do
   mkdir -p "$OUT/boot/$name"
   cp "$kernel/vmlinuz" "$OUT/boot/$name/vmlinuz"
   # shellcheck disable=SC2086  # a list of words
-  make_initramfs "$OUT/boot/$name/initrd.img" "$kernel" "$root/usr/bin/busybox" "$INIT" "" $MODULES
+  make_initramfs "$OUT/boot/$name/initrd.img" "$kernel" "$root/usr/bin/busybox" "$FILES/initramfs_init.sh" "" $MODULES
 done
 
 # Services that a board on a bench has no use for; each costs seconds of emulated boot.

@@ -1,7 +1,8 @@
 #!/bin/sh
 # Make the minimal guest's initramfs in $OUT: busybox, dropbear, cyclictest and the workloads, from packages that are only unpacked.
-# Needs: KERNEL (folder of kernel_build), WORKLOADS (folder of programs), INIT, MODULES, SUITE, ARCHITECTURE.
+# Needs: KERNEL (folder of kernel_build), WORKLOADS (folder of programs), MODULES, SUITE, ARCHITECTURE.
 set -eu
+FILES=$(dirname "$0")
 work=$(mktemp -d)
 trap 'rm -rf -- "$work"' EXIT
 tree=$work/tree root=$work/root
@@ -37,6 +38,6 @@ printf '/bin/sh\n' >"$root/etc/shells"
 
 echo ":: packing the initramfs"
 # shellcheck disable=SC2086  # a list of words
-make_initramfs "$OUT/initrd.img" "$KERNEL" "$tree/usr/bin/busybox" "$INIT" "$root" $MODULES
+make_initramfs "$OUT/initrd.img" "$KERNEL" "$tree/usr/bin/busybox" "$FILES/guest_init.sh" "$root" $MODULES
 cp "$KERNEL/release" "$OUT/release"
 cp "$KERNEL/vmlinuz" "$OUT/vmlinuz"

@@ -1,12 +1,12 @@
 #!/bin/sh
 # The minimal guest: drivers, network, an SSH server. It says on its console when it can be reached.
-/bin/busybox mkdir -p /bin /sbin /usr/bin /usr/sbin
-/bin/busybox --install -s
+/bin/busybox mount -t proc proc /proc
+/bin/busybox --install -s  # links to what /proc/self/exe names, so after proc is there
 mount -t devtmpfs dev /dev
+exec </dev/console >/dev/console 2>&1  # an initramfs has no console of its own before this
 mkdir -p /dev/pts /dev/shm
 mount -t devpts devpts /dev/pts
 mount -t tmpfs tmpfs /dev/shm
-mount -t proc proc /proc
 mount -t sysfs sys /sys
 mount -t tmpfs tmpfs /tmp
 ln -sfn /proc/self/fd /dev/fd

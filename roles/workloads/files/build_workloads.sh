@@ -1,7 +1,8 @@
 #!/bin/sh
 # Compile each workload's sources into one static program, $OUT/bin/rtvirt-<workload>.
-# Needs: COMPILER, PROGRAMS (name=source,source ...), SOURCES (folder).
+# Needs: COMPILER, PROGRAMS (name=source,source ...).
 set -eu
+SOURCES=$(dirname "$0")
 mkdir -p "$OUT/bin"
 for entry in $PROGRAMS; do
   name=${entry%%=*} sources=$(printf '%s' "${entry#*=}" | tr ',' ' ')

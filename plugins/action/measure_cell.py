@@ -1,0 +1,154 @@
+"""Run one cell on any host that has a shell, and store its record: the contract between playbooks and numbers."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from ansible.plugins.action import ActionBase
+from ansible_collections.rtvirt.testbed.plugins.plugin_utils.far_shell import Answer, run_script
+
+from rtvirt_runner import state
+from rtvirt_runner.matrix import Cell
+from rtvirt_runner.parsers import ParseError, cyclictest
+from rtvirt_runner.results import ResultsTree, Status
+
+DOCUMENTATION = r"""
+name: measure_cell
+short_description: measure one cell and store its record
+description:
+  - One command on the machine where the latency is measured; it needs nothing there but a shell and cyclictest.
+  - A cell that fails is recorded with its reason and does not fail the task, so that the rest of the matrix goes on.
+options:
+  cell: {description: The cell as rtvirt_runner.matrix made it., type: dict, required: true}
+  matrix_name: {description: Name of the matrix., type: str, required: true}
+  results_dir: {description: The results folder., type: path, required: true}
+  kernel_shows: {description: What the kernel's catalogue entry says must show., type: dict, required: true}
+  board: {description: 'Facts read back from the board before the cell, with the seconds that took.', type: dict}
+  failure: {description: 'Record the cell as failed, with this reason, and run nothing.', type: str}
+"""
+
+SCRIPTS = Path(__file__).parents[2] / "roles" / "measure" / "files"
+SLACK_S = 120  # of the machine's clock, beyond the loops' own time
+
+
+class ActionModule(ActionBase):
+    """Returns cell_id, status, reason, seconds and the record's path; changed when something was measured."""
+
+    TRANSFERS_FILES = False
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Measure, judge, store."""
+        super().run(tmp, task_vars)
+        _, args = self.validate_argument_spec(
+            argument_spec={
+                "cell": {"type": "dict", "required": True},
+                "matrix_name": {"type": "str", "required": True},
+                "results_dir": {"type": "path", "required": True},
+                "kernel_shows": {"type": "dict", "required": True},
+                "board": {"type": "dict"},
+                "failure": {"type": "str"},
+            }
+        )
+        cell = Cell.from_dict(args["cell"])
+        tree = ResultsTree(Path(str(args["results_dir"])))
+        if tree.is_done(str(args["matrix_name"]), cell):
+            return {"changed": False, "cell_id": cell.id, "status": "done", "reason": "", "seconds": 0.0}
+        began, started_at = time.monotonic(), _now()
+        outcome = Outcome(board=args["board"] or {})
+        outcome.reason = str(args["failure"] or "") or self._measure(cell, args["kernel_shows"], outcome)
+        before_s = float(outcome.board.get("seconds", 0.0))
+        elapsed_s = time.monotonic() - began + before_s
+        status = Status(
+            status="failed" if outcome.reason else "done",
+            reason=outcome.reason,
+            started_at=started_at,
+            ended_at=_now(),
+            ssh_commands=outcome.commands + (1 if before_s else 0),
+            overhead_s=round(elapsed_s - outcome.measure_s, 3),
+            measure_s=round(outcome.measure_s, 3),
+        )
+        path = tree.write_record(str(args["matrix_name"]), cell, status, outcome.system(), outcome.files)
+        return {
+            "changed": True,
+            "cell_id": cell.id,
+            "status": status.status,
+            "reason": status.reason,
+            "seconds": round(elapsed_s, 1),
+            "path": str(path),
+        }
+
+    def _measure(self, cell: Cell, shows: Mapping[str, Any], outcome: Outcome) -> str:
+        """Fill the outcome; returns why the cell failed, or nothing."""
+        differences = state.board_differences(cell, shows, outcome.board.get("facts", {}))
+        if differences:
+            return f"The board is not in the state that the cell asks for: {'; '.join(differences)}."
+        answer = self._run_cell(cell)
+        outcome.add(answer, in_guest=cell.place == "guest")
+        if answer.failure:
+            return answer.failure
+        if cell.place == "guest" and (differences := state.guest_differences(cell, outcome.guest)):
+            return f"The guest is not in the state that the cell asks for: {'; '.join(differences)}."
+        return _unreadable(outcome.files)
+
+    def _run_cell(self, cell: Cell) -> Answer:
+        names = ["machine_state.sh", "measure_cell.sh"] if cell.place == "guest" else ["measure_cell.sh"]
+        script = "\n".join((SCRIPTS / name).read_text() for name in names)
+        return run_script(
+            self,
+            script,
+            {
+                "CPU": str(cell.measured_cpu),
+                "LOOPS": str(cell.loops),
+                "INTERVAL_US": str(cell.interval_us),
+                "PRIORITY": str(cell.priority),
+                "HISTOGRAM_US": str(cell.histogram_us),
+                "COMMAND": cell.workload_command,
+                "LIMIT_S": str(cell.loops * cell.interval_us // 1_000_000 * 3 + SLACK_S),
+            },
+        )
+
+
+class Outcome:
+    """What one cell brought home."""
+
+    def __init__(self, board: Mapping[str, Any]) -> None:
+        self.board = dict(board)
+        self.guest: dict[str, Any] = {}
+        self.run: dict[str, Any] = {}
+        self.files: dict[str, str] = {}
+        self.reason = ""
+        self.commands = 0
+        self.measure_s = 0.0
+
+    def add(self, answer: Answer, in_guest: bool) -> None:
+        """Take in the answer of the measuring command."""
+        self.commands += 1
+        self.measure_s = answer.seconds
+        self.files = {name: text for name, text in answer.reply.files.items() if text.strip()}
+        facts = answer.reply.as_dict()
+        self.run = {name: facts.pop(name) for name in ("began_uptime_s", "ended_uptime_s") if name in facts}
+        self.guest = facts if in_guest else {}
+
+    def system(self) -> dict[str, Any]:
+        """The content of system.json."""
+        return {"board": dict(self.board.get("facts", {})), "guest": self.guest or None, "run": self.run}
+
+
+def _unreadable(files: Mapping[str, str]) -> str:
+    """A record that cannot be read again is no record: parse before it is called done."""
+    try:
+        if "cyclictest.json" in files:
+            cyclictest.parse_json(files["cyclictest.json"])
+        else:
+            cyclictest.parse_text(files.get("cyclictest.txt", ""))
+    except ParseError as error:
+        return str(error)
+    return ""
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")

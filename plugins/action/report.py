@@ -1,0 +1,55 @@
+"""Write the page and the table of a matrix: the door to rtvirt_runner.report."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from ansible.plugins.action import ActionBase
+from ansible_collections.rtvirt.testbed.plugins.plugin_utils.ansible_matrix import load_matrix
+
+from rtvirt_runner.matrix import MatrixError
+from rtvirt_runner.results import ResultsTree
+
+DOCUMENTATION = r"""
+name: report
+short_description: write the page and the table of a matrix from its results
+options:
+  matrix: {description: 'The matrix, a name or a path.', type: str, required: true}
+  results_dir: {description: The results folder., type: path, required: true}
+  groups: {description: "Ansible's groups.", type: dict, required: true}
+  hostvars: {description: "Ansible's hostvars.", type: raw, required: true}
+  vars_dir: {description: The folder of the catalogues., type: path, required: true}
+"""
+
+
+class ActionModule(ActionBase):
+    """Returns the page's path and the cells that are not done; changed when a file has other content now."""
+
+    TRANSFERS_FILES = False
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Write both files unless they would be the same."""
+        super().run(tmp, task_vars)
+        args = self._task.args
+        try:
+            matrix = load_matrix(args["matrix"], args["groups"], args["hostvars"], args["vars_dir"])
+        except MatrixError as error:
+            return {"failed": True, "msg": str(error)}
+        tree = ResultsTree(Path(str(args["results_dir"])))
+        reasons = {record.cell.id: record.status.reason for record in tree.load_records(matrix.name)}
+        missing = [
+            {"id": cell.id, "reason": reasons.get(cell.id, "it was not measured")}
+            for cell in tree.pending(matrix.name, matrix.cells)
+        ]
+        folder = tree.root / matrix.name / "report"
+        before = _contents(folder)
+        # pandas and matplotlib take a second to import
+        from rtvirt_runner.report import write_report
+
+        page = write_report(matrix, tree)
+        return {"changed": _contents(folder) != before, "page": str(page), "missing": missing}
+
+
+def _contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in sorted(folder.glob("*"))}

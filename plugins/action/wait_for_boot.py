@@ -1,0 +1,112 @@
+"""Wait until a board answers over its connection, after a reboot if asked; on failure show what its console said last."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from pathlib import Path
+from typing import Any
+
+from ansible.errors import AnsibleConnectionFailure, AnsibleError
+from ansible.plugins.action import ActionBase
+from ansible.utils.display import Display
+
+DOCUMENTATION = r"""
+name: wait_for_boot
+short_description: wait until a board answers, after rebooting it if asked
+description:
+  - Needs a shell on the board and nothing else, and tells a new boot from the old one by its boot id.
+  - Gives up early when the console shows a panic or the emulator has ended.
+options:
+  reboot: {description: Reboot first., type: bool, default: false}
+  timeout_s: {description: Limit in seconds of the controller's clock., type: int, default: 600}
+  console: {description: Console log of the board on the controller., type: path}
+  pid_file: {description: File with the process id of the board's emulator., type: path}
+"""
+
+BOOT_ID = "cat /proc/sys/kernel/random/boot_id"
+CONSOLE_LINES = 15
+HEARTBEAT_S = 30.0
+DEATHS = ("Kernel panic", "Unable to mount root", "did not appear in 10 s")
+
+
+class ActionModule(ActionBase):
+    """Returns boot_id and seconds; changed when it rebooted."""
+
+    TRANSFERS_FILES = False
+    _supports_check_mode = True
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Reboot when asked, then ask for the boot id until there is a new one."""
+        super().run(tmp, task_vars)
+        _, args = self.validate_argument_spec(
+            argument_spec={
+                "reboot": {"type": "bool", "default": False},
+                "timeout_s": {"type": "int", "default": 600},
+                "console": {"type": "path"},
+                "pid_file": {"type": "path"},
+            }
+        )
+        if self._task.check_mode:
+            return {"changed": args["reboot"]}
+        began = time.monotonic()
+        host = (task_vars or {}).get("inventory_hostname", "the board")
+        old = self._reboot() if args["reboot"] else None
+        spoke = began
+        while True:
+            boot_id = self._boot_id()
+            if boot_id and boot_id != old:
+                seconds = round(time.monotonic() - began, 1)
+                return {"changed": args["reboot"], "boot_id": boot_id, "seconds": seconds}
+            why = self._why_hopeless(args, time.monotonic() - began)
+            if why:
+                return {"failed": True, "msg": f"{host} did not come up: {why}.{_last_lines(args['console'])}"}
+            if time.monotonic() - spoke > HEARTBEAT_S:
+                spoke = time.monotonic()
+                Display().display(f"{host}: still booting after {spoke - began:.0f} s")
+            time.sleep(0.5)
+
+    def _reboot(self) -> str:
+        old = self._boot_id()
+        # The connection may end before the command does.
+        with contextlib.suppress(AnsibleError):
+            self._low_level_execute_command("systemctl reboot || reboot", sudoable=True)
+        return old
+
+    def _boot_id(self) -> str:
+        """The board's boot id, or nothing when it does not answer; the connection is made anew each time it failed."""
+        try:
+            result = self._low_level_execute_command(BOOT_ID, sudoable=False)
+        except AnsibleConnectionFailure:
+            result = {"rc": 255, "stdout": ""}
+        if result["rc"] != 0:
+            with contextlib.suppress(AnsibleError, OSError):
+                self._connection.reset()
+            return ""
+        return str(result["stdout"]).strip()
+
+    def _why_hopeless(self, args: dict[str, Any], waited_s: float) -> str:
+        console = _read(args["console"])
+        for death in DEATHS:
+            if death in console:
+                return f"its console says '{death}'"
+        if args["pid_file"] and not _alive(args["pid_file"]):
+            return "its emulator has ended"
+        return f"no answer after {waited_s:.0f} s" if waited_s > args["timeout_s"] else ""
+
+
+def _alive(pid_file: str) -> bool:
+    pid = _read(pid_file).strip()
+    return bool(pid) and Path(f"/proc/{pid}").exists()
+
+
+def _read(path: str | None) -> str:
+    try:
+        return Path(path).read_text(errors="replace") if path else ""
+    except OSError:
+        return ""
+
+
+def _last_lines(console: str | None) -> str:
+    lines = [line for line in _read(console).splitlines() if line.strip()][-CONSOLE_LINES:]
+    return "\nThe last lines of its console:\n" + "\n".join(lines) if lines else ""

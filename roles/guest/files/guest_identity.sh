@@ -1,0 +1,33 @@
+# Make the guest's host key and what an SSH client must know of it; runs on the controller.
+# NAME, BOARD, FOLDER, PORT, BOARD_SSH_CONFIG.
+umask 077
+mkdir -p "$FOLDER/tree/identity"
+cd "$FOLDER" || fail "The folder $FOLDER cannot be used."
+[ -s client_key ] || ssh-keygen -q -t ed25519 -N '' -C "rtvirt to $NAME" -f client_key
+[ -s host_key ] || ssh-keygen -q -t ed25519 -N '' -C "$NAME" -f host_key
+echo "$NAME $(cut -d ' ' -f 1-2 host_key.pub)" >known_hosts
+cat >ssh_config.new <<CONFIG
+Host $NAME
+  HostName 127.0.0.1
+  Port $PORT
+  ProxyJump $BOARD
+  User root
+  HostKeyAlias $NAME
+  IdentityFile "$FOLDER/client_key"
+  IdentitiesOnly yes
+  UserKnownHostsFile "$FOLDER/known_hosts"
+  StrictHostKeyChecking yes
+  ConnectTimeout 60
+  ServerAliveInterval 30
+  ServerAliveCountMax 120
+$([ ! -e "$BOARD_SSH_CONFIG" ] || printf 'Include "%s"\n' "$BOARD_SSH_CONFIG")
+CONFIG
+if [ ! -s identity.img ] || ! cmp -s ssh_config.new ssh_config; then
+  changed "identity of $NAME"
+  cp client_key.pub tree/identity/authorized_keys
+  dropbearconvert openssh dropbear host_key tree/identity/dropbear_ed25519_host_key >/dev/null 2>&1 ||
+    fail "dropbearconvert could not convert $FOLDER/host_key."
+  find tree -exec touch -d @0 {} +
+  (cd tree && find . | LC_ALL=C sort | cpio --quiet --create --format=newc --owner=0:0 --reproducible) >identity.img
+fi
+mv ssh_config.new ssh_config

@@ -1,0 +1,26 @@
+# The effective state of a machine, read back: the facts that decide a latency. Board and guest alike; builtins where they do,
+# since each program that is started costs an emulated board tens of milliseconds.
+read_fact() { [ -r "$2" ] && IFS= read -r value <"$2" 2>/dev/null && fact "$1" "$value"; :; }
+
+fact uname_r "$(uname -r)"
+fact uname_v "$(uname -v)"
+read_fact cmdline /proc/cmdline
+read_fact realtime /sys/kernel/realtime
+read_fact online_cpus /sys/devices/system/cpu/online
+read_fact isolated_cpus /sys/devices/system/cpu/isolated
+read_fact nohz_full_cpus /sys/devices/system/cpu/nohz_full
+read_fact rt_runtime_us /proc/sys/kernel/sched_rt_runtime_us
+read_fact rt_period_us /proc/sys/kernel/sched_rt_period_us
+read_fact clocksource /sys/devices/system/clocksource/clocksource0/current_clocksource
+read_fact governor /sys/devices/system/cpu/cpu0/cpufreq/scaling_governor
+read_fact timer_migration /proc/sys/kernel/timer_migration
+read_fact irq_default_affinity /proc/irq/default_smp_affinity
+read_fact transparent_hugepages /sys/kernel/mm/transparent_hugepage/enabled
+read_fact uptime /proc/uptime
+
+for irq in /proc/irq/[0-9]*; do
+  IFS= read -r cpus 2>/dev/null <"$irq/effective_affinity_list" || continue
+  name=
+  for entry in "$irq"/*/; do [ ! -d "$entry" ] || { entry=${entry%/}; name=${entry##*/}; }; done
+  [ -z "$name" ] || printf '@row irqs irq=%s cpus=%s name=%s\n' "${irq##*/}" "$cpus" "$name"
+done

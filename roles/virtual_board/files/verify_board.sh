@@ -1,0 +1,5 @@
+# Is this the board that was started? CPUS, NAME.
+found=$(grep -c '^processor' /proc/cpuinfo)
+[ "$found" = "$CPUS" ] || fail "The board runs $found cores, expected $CPUS; is maxcpus on its command line right?"
+name=$(cat /proc/sys/kernel/hostname)
+[ "$name" = "$NAME" ] || fail "This board calls itself $name, expected $NAME."
