@@ -28,6 +28,7 @@ options:
   results_dir: {description: The results folder., type: path, required: true}
   kernel_shows: {description: What the kernel's catalogue entry says must show., type: dict, required: true}
   board: {description: 'Facts read back from the board before the cell, with the seconds that took.', type: dict}
+  emulator_file: {description: 'File on the controller with version, arguments and warning of the emulator.', type: path}
   failure: {description: 'Record the cell as failed, with this reason, and run nothing.', type: str}
 """
 
@@ -50,6 +51,7 @@ class ActionModule(ActionBase):
                 "results_dir": {"type": "path", "required": True},
                 "kernel_shows": {"type": "dict", "required": True},
                 "board": {"type": "dict"},
+                "emulator_file": {"type": "path"},
                 "failure": {"type": "str"},
             }
         )
@@ -58,7 +60,7 @@ class ActionModule(ActionBase):
         if tree.is_done(str(args["matrix_name"]), cell):
             return {"changed": False, "cell_id": cell.id, "status": "done", "reason": "", "seconds": 0.0}
         began, started_at = time.monotonic(), _now()
-        outcome = Outcome(board=args["board"] or {})
+        outcome = Outcome(board=args["board"] or {}, emulator=_emulator(args["emulator_file"]))
         outcome.reason = str(args["failure"] or "") or self._measure(cell, args["kernel_shows"], outcome)
         before_s = float(outcome.board.get("seconds", 0.0))
         elapsed_s = time.monotonic() - began + before_s
@@ -115,8 +117,9 @@ class ActionModule(ActionBase):
 class Outcome:
     """What one cell brought home."""
 
-    def __init__(self, board: Mapping[str, Any]) -> None:
+    def __init__(self, board: Mapping[str, Any], emulator: Mapping[str, str] | None) -> None:
         self.board = dict(board)
+        self.emulator = emulator
         self.guest: dict[str, Any] = {}
         self.run: dict[str, Any] = {}
         self.files: dict[str, str] = {}
@@ -135,7 +138,20 @@ class Outcome:
 
     def system(self) -> dict[str, Any]:
         """The content of system.json."""
-        return {"board": dict(self.board.get("facts", {})), "guest": self.guest or None, "run": self.run}
+        return {
+            "board": dict(self.board.get("facts", {})),
+            "guest": self.guest or None,
+            "emulator": self.emulator,
+            "run": self.run,
+        }
+
+
+def _emulator(path: str | None) -> dict[str, str] | None:
+    """What emulates the board, of three lines: version, arguments, warning."""
+    if not path or not Path(path).exists():
+        return None
+    names = ("version", "argv", "warning")
+    return dict(zip(names, Path(path).read_text().splitlines(), strict=False))
 
 
 def _unreadable(files: Mapping[str, str]) -> str:

@@ -6,7 +6,9 @@ cd "$FOLDER" || fail "The folder $FOLDER cannot be used."
 [ -s client_key ] || ssh-keygen -q -t ed25519 -N '' -C "rtvirt to $NAME" -f client_key
 [ -s host_key ] || ssh-keygen -q -t ed25519 -N '' -C "$NAME" -f host_key
 echo "$NAME $(cut -d ' ' -f 1-2 host_key.pub)" >known_hosts
+# The board's part first: behind a Host line it would hold for that host alone.
 cat >ssh_config.new <<CONFIG
+$([ ! -e "$BOARD_SSH_CONFIG" ] || printf 'Include "%s"\n' "$BOARD_SSH_CONFIG")
 Host $NAME
   HostName 127.0.0.1
   Port $PORT
@@ -20,7 +22,6 @@ Host $NAME
   ConnectTimeout 60
   ServerAliveInterval 30
   ServerAliveCountMax 120
-$([ ! -e "$BOARD_SSH_CONFIG" ] || printf 'Include "%s"\n' "$BOARD_SSH_CONFIG")
 CONFIG
 if [ ! -s identity.img ] || ! cmp -s ssh_config.new ssh_config; then
   changed "identity of $NAME"

@@ -65,7 +65,7 @@ echo "$definition" >definition
 rm -f pid
 # Virtual time: the clock counts instructions (shift=2: 4 ns each) and runs ahead when every core sleeps; the fixed date, seed and
 # device tree take out the rest of what differs from run to run.
-setsid sh "$KEEP_BOARD" "$owner" "$FOLDER" "$QEMU/bin/qemu-system-aarch64" \
+set -- "$QEMU/bin/qemu-system-aarch64" \
   -name "guest=$NAME,debug-threads=on" -nodefaults -display none \
   -machine virt,virtualization=on,gic-version=3 -cpu cortex-a57 -smp "$VCPUS" -m "$MEMORY_MIB" \
   -icount shift=2,sleep=off -rtc base=2026-01-01,clock=vm -seed 1 \
@@ -73,7 +73,9 @@ setsid sh "$KEEP_BOARD" "$owner" "$FOLDER" "$QEMU/bin/qemu-system-aarch64" \
   -drive if=none,id=card,file=card.qcow2,format=qcow2 -device virtio-blk-device,drive=card \
   -netdev "user,id=net,restrict=on,hostname=$NAME,hostfwd=tcp:127.0.0.1:$port-:22" -device virtio-net-device,netdev=net \
   -chardev file,id=console,path=console.log -serial chardev:console \
-  -qmp unix:qmp.sock,server=on,wait=off >/dev/null 2>&1 </dev/null &
+  -qmp unix:qmp.sock,server=on,wait=off
+printf '%s\n%s\n%s\n' "$VERSION" "$*" "$WARNING" >emulator
+setsid sh "$KEEP_BOARD" "$owner" "$FOLDER" "$@" >/dev/null 2>&1 </dev/null &
 tries=0
 until [ -s pid ]; do
   tries=$((tries + 1))

@@ -1,0 +1,21 @@
+# The QEMU to use: the unpacked one, or links to the system's in a folder of the same shape. UNPACKED (folder or nothing), LINKS.
+folder=$UNPACKED
+if [ -z "$folder" ]; then
+  mkdir -p "$LINKS/bin" "$LINKS/u-boot"
+  for program in qemu-system-aarch64 qemu-img qemu-io; do
+    found=$(command -v "$program") ||
+      fail "There is no $program; run: sudo apt-get install --no-install-recommends qemu-system-arm qemu-utils u-boot-qemu"
+    ln -sfn "$found" "$LINKS/bin/$program"
+  done
+  firmware=/usr/lib/u-boot/qemu_arm64/u-boot.bin
+  [ -e "$firmware" ] || fail "There is no $firmware; run: sudo apt-get install --no-install-recommends u-boot-qemu"
+  ln -sfn "$firmware" "$LINKS/u-boot/qemu_arm64.bin"
+  folder=$LINKS
+fi
+version=$("$folder/bin/qemu-system-aarch64" --version | sed -n 's/^QEMU emulator version \([0-9.]*\).*/\1/p')
+[ -n "$version" ] || fail "$folder/bin/qemu-system-aarch64 does not run."
+fact folder "$folder"
+fact version "$version"
+if [ "${version%%.*}" -lt 10 ]; then
+  fact warning "QEMU $version gives a busy core of a virtual board all the time of the others; latencies measured while another core is busy are spoiled. QEMU 10 or newer does not."
+fi

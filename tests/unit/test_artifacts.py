@@ -1,0 +1,107 @@
+"""The artifact cache: built once, rebuilt when anything that goes in changes, whole or not at all."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import threading
+from pathlib import Path
+
+import pytest
+
+from rtvirt_runner.artifacts import BuildError, Recipe, build, find
+
+
+@pytest.fixture
+def cache(tmp_path: Path) -> Path:
+    return tmp_path / "cache"
+
+
+@pytest.fixture
+def recipe(tmp_path: Path) -> Recipe:
+    script = tmp_path / "build.sh"
+    script.write_text('set -e\necho ":: making $WORD"\ncat "$0.source" >"$OUT/file"\necho "$WORD" >>"$OUT/file"\n')
+    source = tmp_path / "build.sh.source"
+    source.write_text("source\n")
+    return Recipe("thing", script, inputs={"WORD": "one"}, sources=[source])
+
+
+def test_builds_once_and_finds_it_again(recipe: Recipe, cache: Path) -> None:
+    said: list[str] = []
+    first = build(recipe, cache, said.append)
+    again = build(recipe, cache, said.append)
+    assert (first.path / "file").read_text() == "source\none\n"
+    assert first.built and not again.built
+    assert again.path == first.path
+    assert said == ["thing: making one"]
+
+
+def test_key_changes_with_everything_that_goes_in(recipe: Recipe) -> None:
+    keys = {recipe.key}
+    keys.add(dataclasses.replace(recipe, inputs={"WORD": "two"}).key)
+    keys.add(dataclasses.replace(recipe, needs={"NEED": "/cache/other-0123"}).key)
+    Path(recipe.sources[0]).write_text("other\n")
+    keys.add(recipe.key)
+    recipe.script.write_text(recipe.script.read_text() + "# changed\n")
+    keys.add(recipe.key)
+    assert len(keys) == 5
+
+
+def test_key_does_not_change_with_the_place_of_the_cache(recipe: Recipe) -> None:
+    here = dataclasses.replace(recipe, needs={"KERNELS": "a=/here/kernel-0123 b=/here/kernel-4567"})
+    there = dataclasses.replace(recipe, needs={"KERNELS": "a=/there/kernel-0123 b=/there/kernel-4567"})
+    other = dataclasses.replace(recipe, needs={"KERNELS": "a=/here/kernel-0123 b=/here/kernel-89ab"})
+    assert here.key == there.key != other.key
+
+
+def test_key_knows_the_tools_that_a_script_calls(recipe: Recipe, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    tools = tmp_path / "tools"
+    tools.mkdir()
+    (tools / "debian_tree").write_text("one")
+    monkeypatch.setattr("rtvirt_runner.artifacts.TOOLS", tools)
+    without = recipe.key
+    recipe.script.write_text("debian_tree extract\n")
+    called = recipe.key
+    (tools / "debian_tree").write_text("two")
+    assert len({without, called, recipe.key}) == 3
+
+
+def test_failed_build_leaves_nothing_and_names_its_last_lines(recipe: Recipe, cache: Path) -> None:
+    recipe.script.write_text('echo first\necho "the reason"\nexit 3\n')
+    with pytest.raises(BuildError, match=r"building thing failed with status 3(.|\n)*the reason"):
+        build(recipe, cache, print)
+    assert list((cache / "artifacts").iterdir()) == []
+    assert find(recipe, cache) is None
+    assert "first" in next((cache / "logs").iterdir()).read_text()
+
+
+def test_half_made_build_of_a_killed_process_is_made_again(recipe: Recipe, cache: Path) -> None:
+    partial = cache / "artifacts" / f".partial-thing-{recipe.key}"
+    partial.mkdir(parents=True)
+    (partial / "rubbish").touch()
+    built = build(recipe, cache, print)
+    assert sorted(path.name for path in built.path.iterdir()) == ["file", "manifest.json"]
+    assert not partial.exists()
+
+
+def test_build_past_its_limit_is_ended(recipe: Recipe, cache: Path) -> None:
+    recipe.script.write_text('echo $$ >"$OUT.pid"\nsleep 600\n')
+    with pytest.raises(BuildError, match="took longer than its limit of 1 s"):
+        build(dataclasses.replace(recipe, timeout_s=1), cache, print)
+    pid = next((cache / "artifacts").glob(".partial-*.pid")).read_text().strip()
+    assert not os.path.exists(f"/proc/{pid}")
+
+
+def test_two_at_once_build_it_once(recipe: Recipe, cache: Path) -> None:
+    results = []
+    threads = [threading.Thread(target=lambda: results.append(build(recipe, cache, lambda _: None))) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(result.built for result in results) == [False, False, False, True]
+
+
+def test_missing_source_is_named(recipe: Recipe, cache: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"nowhere\.c: a source of an artifact is missing"):
+        build(dataclasses.replace(recipe, sources=[Path("/nowhere.c")]), cache, print)

@@ -1,0 +1,61 @@
+"""Scripts for machines that have nothing but a shell: run here by the real /bin/sh, read by the real parser."""
+
+from __future__ import annotations
+
+import subprocess
+
+import pytest
+
+from rtvirt_runner.remote import Reply, compose, parse
+
+
+def run(script: str, **environment: str) -> Reply:
+    done = subprocess.run(["sh", "-s"], input=compose(script, environment), capture_output=True, text=True, check=False)
+    return parse(done.stdout)
+
+
+def test_facts_changes_tables_and_output() -> None:
+    reply = run(
+        'fact kernel "6.12 rt"\nchanged "wrote a file"\necho plain\n'
+        "printf '@row threads tid=%s cpus=%s name=%s\\n' 7 0-1 'CPU 0/KVM'"
+    )
+    assert reply.facts == {"kernel": "6.12 rt"}
+    assert reply.changes == ["wrote a file"]
+    assert reply.rows == {"threads": [{"tid": "7", "cpus": "0-1", "name": "CPU 0/KVM"}]}
+    assert reply.output == ["plain"]
+    assert reply.whole and reply.failure is None
+
+
+@pytest.mark.parametrize("value", ["two words", "it's", 'a "quote"', "$(touch /tmp/x) `id`", "a\nb", ""])
+def test_values_reach_the_script_as_they_are(value: str) -> None:
+    assert run('file value.txt /dev/stdin <<END\n$VALUE\nEND', VALUE=value).files["value.txt"].rstrip("\n") == value
+
+
+def test_fail_says_why_and_ends_the_script() -> None:
+    reply = run('fail "There is no room."\nchanged never')
+    assert reply.failure == "There is no room."
+    assert reply.changes == []
+
+
+def test_script_that_breaks_is_a_failure() -> None:
+    assert run("exit 7").failure == "the script ended with status 7"
+
+
+def test_unset_variable_is_a_failure() -> None:
+    assert run('echo "$NOT_GIVEN"').failure is not None
+
+
+def test_script_cannot_eat_itself_through_standard_input() -> None:
+    assert run("cat\nfact after yes").facts == {"after": "yes"}
+
+
+def test_cut_off_reply_is_not_whole() -> None:
+    assert not parse("@fact kernel 6.12\n@file cyclictest.txt\nhalf").whole
+
+
+def test_files_come_through_unchanged(tmp_path: object) -> None:
+    path = f"{tmp_path}/out.json"
+    with open(path, "w") as stream:
+        stream.write('{"a": 1}\n\n  @fact not a mark\n')
+    reply = run('file out.json "$FILE"\nfile absent /nowhere', FILE=path)
+    assert reply.files == {"out.json": '{"a": 1}\n\n  @fact not a mark\n'}
