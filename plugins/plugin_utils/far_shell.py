@@ -33,8 +33,10 @@ class Answer:
 
 def run_script(action: ActionBase, script: str, environment: Mapping[str, str]) -> Answer:
     """One command: the script on standard input of a shell on the far side. A lost connection is a failed answer."""
-    # Boards that outlive this process would keep a core busy; scripts on the controller learn whom to watch.
-    known = {"RTVIRT_OWNER_PID": str(os.getppid()), "RTVIRT_CHECK_MODE": "yes" if action._task.check_mode else "no"}
+    # A board that outlives its run would keep a core busy: scripts on the controller learn whom to watch, which is this
+    # playbook, or a longer run of several playbooks that says so.
+    owner = os.environ.get("RTVIRT_OWNER_PID") or str(os.getppid())
+    known = {"RTVIRT_OWNER_PID": owner, "RTVIRT_CHECK_MODE": "yes" if action._task.check_mode else "no"}
     text = remote.compose(script, {**known, **environment})
     began = time.monotonic()
     try:

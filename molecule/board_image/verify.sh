@@ -1,0 +1,26 @@
+# IMAGE: folder with card.img and boot/.
+card=$IMAGE/card.img
+table=$(sfdisk --json "$card") || fail "$card has no partition table."
+[ "$(printf '%s\n' "$table" | sed -n 's/.*"name": *"\([a-z]*\)".*/\1/p' | tr '\n' ' ')" = "boot root " ] ||
+  fail "The partitions of $card are not boot and root: $table"
+start=$(printf '%s\n' "$table" | tr -d ' \n' | sed 's/.*"start":\([0-9]*\).*/\1/')
+root="$card?offset=$((start * 512))"
+look() { debugfs -R "$1" "$root" 2>/dev/null; }
+
+[ -n "$(look 'ls -p /etc/ssh')" ] || fail "The root partition at sector $start has no /etc/ssh."
+case $(look 'ls -p /etc/ssh') in *ssh_host_*) fail "A host key is in the image that all boards share." ;; esac
+case $(look 'ls -p /root/.ssh') in *authorized_keys*) fail "A client's key is in the image that all boards share." ;; esac
+[ -z "$(look 'cat /etc/machine-id')" ] || fail "A machine id is in the image that all boards share."
+case $(look 'cat /etc/shadow') in
+'root:*:'*) ;;
+*) fail "root can log in with a password." ;;
+esac
+case $(look 'cat /etc/ssh/sshd_config.d/rtvirt.conf') in
+*'PasswordAuthentication no'*) ;;
+*) fail "sshd takes passwords." ;;
+esac
+for kernel in debian-rt debian; do
+  for file in vmlinuz initrd.img; do
+    [ -s "$IMAGE/boot/$kernel/$file" ] || fail "$IMAGE/boot/$kernel has no $file."
+  done
+done

@@ -1,0 +1,3 @@
+# All that the role brought.
+rm -f /usr/local/bin/rtvirt-*
+changed "removed the programs"
