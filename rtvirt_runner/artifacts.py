@@ -1,8 +1,9 @@
 """A cache of built things, keyed by the content of everything that went into them.
 
-An artifact is a folder made by one POSIX sh script. Its key is the SHA-256 of the script, of the sources it names, of its inputs
-and of the keys of the artifacts it needs, so that a change anywhere gives a new folder and no change gives none. A build happens in
-a hidden folder that is renamed when it is whole: the cache can be deleted at any time and a build can be killed at any time.
+An artifact is a folder made by one POSIX sh script. Its key is the SHA-256 of the script, of the sources it names, of
+its inputs and of the keys of the artifacts it needs, so that a change anywhere gives a new folder and no change gives
+none. A build happens in a hidden folder that is renamed when it is whole: the cache can be deleted at any time and a
+build can be killed at any time.
 """
 
 from __future__ import annotations
@@ -43,8 +44,8 @@ def cache_folder() -> Path:
 class Recipe:
     """What an artifact is made of.
 
-    ``inputs`` and ``needs`` reach the script as environment variables; ``needs`` are the folders of other artifacts. ``sources`` are
-    files and folders whose content counts; ``timeout_s`` bounds the whole build.
+    ``inputs`` and ``needs`` reach the script as environment variables; ``needs`` are the folders of other artifacts.
+    ``sources`` are files and folders whose content counts; ``timeout_s`` bounds the whole build.
     """
 
     name: str
@@ -57,7 +58,7 @@ class Recipe:
 
     @property
     def key(self) -> str:
-        """16 hex digits that change with anything that goes in. Raises FileNotFoundError for a source that is not there."""
+        """16 hex digits that change with anything that goes in. Raises FileNotFoundError for a missing source."""
         digest = hashlib.sha256()
         # A need's folder is named by its own key, so the name says it all and the cache may move.
         needs = {name: _content_name(value) for name, value in self.needs.items()}

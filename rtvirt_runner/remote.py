@@ -1,7 +1,7 @@
 """One POSIX sh script, one command on the far side, one structured reply.
 
-A machine under test may be a 2 MB initramfs, and starting Python on an emulated board takes 12 s. So a script goes over the open
-connection on standard input, needs nothing but a shell there, and answers with marked lines that this module reads:
+A machine under test may be a 2 MB initramfs, and starting Python on an emulated board takes 12 s. So a script goes over
+the open connection on standard input, needs nothing but a shell there, and answers with marked lines:
 
     @changed what              the script changed something
     @fact NAME VALUE           a fact
@@ -65,7 +65,7 @@ def parse(stdout: str) -> Reply:
             table, _, values = rest.partition(" ")
             reply.rows.setdefault(table, []).append(_row(values))
         elif mark == "@file":
-            body = []
+            body: list[str] = []
             for inner in lines:
                 if inner == f"@end {rest}":
                     reply.files[rest] = "\n".join(body).rstrip("\n") + "\n"

@@ -1,4 +1,4 @@
-"""Is a machine in the state that a cell asks for? The wanted state against the effective one, read back from the machine."""
+"""Is a machine in the state that a cell asks for? The wanted state against the effective one, read back from it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,10 @@ from rtvirt_runner.matrix import Cell, parse_cpu_list
 
 
 def board_differences(cell: Cell, shows: Mapping[str, Any], board: Mapping[str, Any]) -> list[str]:
-    """What differs on the board, a phrase each; ``shows`` is the kernel's catalogue entry, ``board`` the facts read back."""
+    """What differs on the board, a phrase each.
+
+    ``shows`` is the kernel's catalogue entry, ``board`` the facts read back.
+    """
     return [*_kernel(cell, shows, board), *_guest_process(cell, board)]
 
 

@@ -23,13 +23,31 @@ description:
   - One command on the machine where the latency is measured; it needs nothing there but a shell and cyclictest.
   - A cell that fails is recorded with its reason and does not fail the task, so that the rest of the matrix goes on.
 options:
-  cell: {description: The cell as rtvirt_runner.matrix made it., type: dict, required: true}
-  matrix_name: {description: Name of the matrix., type: str, required: true}
-  results_dir: {description: The results folder., type: path, required: true}
-  kernel_shows: {description: What the kernel's catalogue entry says must show., type: dict, required: true}
-  board: {description: 'Facts read back from the board before the cell, with the seconds that took.', type: dict}
-  emulator_file: {description: 'File on the controller with version, arguments and warning of the emulator.', type: path}
-  failure: {description: 'Record the cell as failed, with this reason, and run nothing.', type: str}
+  cell:
+    description: The cell as rtvirt_runner.matrix made it.
+    type: dict
+    required: true
+  matrix_name:
+    description: Name of the matrix.
+    type: str
+    required: true
+  results_dir:
+    description: The results folder.
+    type: path
+    required: true
+  kernel_shows:
+    description: What the kernel's catalogue entry says must show.
+    type: dict
+    required: true
+  board:
+    description: Facts read back from the board before the cell, with the seconds that took.
+    type: dict
+  emulator_file:
+    description: File on the controller with version, arguments and warning of the emulator.
+    type: path
+  failure:
+    description: Record the cell as failed, with this reason, and run nothing.
+    type: str
 """
 
 SCRIPTS = Path(__file__).parents[2] / "roles" / "measure" / "files"

@@ -17,9 +17,19 @@ short_description: run a sh script on a host that may have nothing but a shell
 description:
   - The script reports with C(changed), C(fact), C(file) and C(fail); rtvirt_runner/remote.py says how.
 options:
-  script: {description: The script on the controller; several run as one., type: list, elements: path, required: true}
-  uploads: {description: Files to bring first if they differ: path there to path here., type: dict, default: {}}
-  environment: {description: Variables for the script., type: dict, default: {}}
+  script:
+    description: The script on the controller; several run as one.
+    type: list
+    elements: path
+    required: true
+  uploads:
+    description: "Files to bring first if they differ: path there to path here."
+    type: dict
+    default: {}
+  environment:
+    description: Variables for the script.
+    type: dict
+    default: {}
 """
 
 

@@ -1,4 +1,4 @@
-"""Wait until a board answers over its connection, after a reboot if asked; on failure show what its console said last."""
+"""Wait until a board answers, after a reboot if asked; on failure show what its console said last."""
 
 from __future__ import annotations
 
@@ -18,10 +18,20 @@ description:
   - Needs a shell on the board and nothing else, and tells a new boot from the old one by its boot id.
   - Gives up early when the console shows a panic or the emulator has ended.
 options:
-  reboot: {description: Reboot first., type: bool, default: false}
-  timeout_s: {description: Limit in seconds of the controller's clock., type: int, default: 600}
-  console: {description: Console log of the board on the controller., type: path}
-  pid_file: {description: File with the process id of the board's emulator., type: path}
+  reboot:
+    description: Reboot first.
+    type: bool
+    default: false
+  timeout_s:
+    description: Limit in seconds of the controller's clock.
+    type: int
+    default: 600
+  console:
+    description: Console log of the board on the controller.
+    type: path
+  pid_file:
+    description: File with the process id of the board's emulator.
+    type: path
 """
 
 BOOT_ID = "cat /proc/sys/kernel/random/boot_id"

@@ -64,8 +64,8 @@ EXAMPLES = r"""
 RETURN = r"""
 _value:
   description:
-    - Boot groups that have pending cells. Each has C(matrix), C(board), C(kernel), C(words) (of the kernel's command line),
-      C(repetition) and C(guests); a guest group has C(flavour), C(vcpus), C(process) and C(cells).
+    - Boot groups that have pending cells. Each has C(matrix), C(board), C(kernel), C(words) (of the kernel's command
+      line), C(repetition) and C(guests); a guest group has C(flavour), C(vcpus), C(process) and C(cells).
   type: list
   elements: dict
 """

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 import threading
 from pathlib import Path
 
@@ -54,7 +53,9 @@ def test_key_does_not_change_with_the_place_of_the_cache(recipe: Recipe) -> None
     assert here.key == there.key != other.key
 
 
-def test_key_knows_the_tools_that_a_script_calls(recipe: Recipe, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_key_knows_the_tools_that_a_script_calls(
+    recipe: Recipe, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     tools = tmp_path / "tools"
     tools.mkdir()
     (tools / "debian_tree").write_text("one")
@@ -89,7 +90,7 @@ def test_build_past_its_limit_is_ended(recipe: Recipe, cache: Path) -> None:
     with pytest.raises(BuildError, match="took longer than its limit of 1 s"):
         build(dataclasses.replace(recipe, timeout_s=1), cache, print)
     pid = next((cache / "artifacts").glob(".partial-*.pid")).read_text().strip()
-    assert not os.path.exists(f"/proc/{pid}")
+    assert not Path(f"/proc/{pid}").exists()
 
 
 def test_two_at_once_build_it_once(recipe: Recipe, cache: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -28,7 +29,7 @@ def test_facts_changes_tables_and_output() -> None:
 
 @pytest.mark.parametrize("value", ["two words", "it's", 'a "quote"', "$(touch /tmp/x) `id`", "a\nb", ""])
 def test_values_reach_the_script_as_they_are(value: str) -> None:
-    assert run('file value.txt /dev/stdin <<END\n$VALUE\nEND', VALUE=value).files["value.txt"].rstrip("\n") == value
+    assert run("file value.txt /dev/stdin <<END\n$VALUE\nEND", VALUE=value).files["value.txt"].rstrip("\n") == value
 
 
 def test_fail_says_why_and_ends_the_script() -> None:
@@ -53,9 +54,8 @@ def test_cut_off_reply_is_not_whole() -> None:
     assert not parse("@fact kernel 6.12\n@file cyclictest.txt\nhalf").whole
 
 
-def test_files_come_through_unchanged(tmp_path: object) -> None:
-    path = f"{tmp_path}/out.json"
-    with open(path, "w") as stream:
-        stream.write('{"a": 1}\n\n  @fact not a mark\n')
-    reply = run('file out.json "$FILE"\nfile absent /nowhere', FILE=path)
+def test_files_come_through_unchanged(tmp_path: Path) -> None:
+    path = tmp_path / "out.json"
+    path.write_text('{"a": 1}\n\n  @fact not a mark\n')
+    reply = run('file out.json "$FILE"\nfile absent /nowhere', FILE=str(path))
     assert reply.files == {"out.json": '{"a": 1}\n\n  @fact not a mark\n'}

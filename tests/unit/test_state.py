@@ -75,7 +75,10 @@ def test_host_cell_is_not_measured_beside_a_guest(cells: list[Cell]) -> None:
 def test_untuned_cell_refuses_leftovers_of_a_tuning(cells: list[Cell]) -> None:
     untuned = next(c for c in cells if c.tuning == "none" and c.place == "guest")
     found = board_differences(untuned, SHOWS, board(vcpu_threads=board()["vcpu_threads"][:1]))
-    assert found == ["the isolated cores are '1-2', expected ''", "thread CPU 0/KVM has policy fifo 99, expected other 0"]
+    assert found == [
+        "the isolated cores are '1-2', expected ''",
+        "thread CPU 0/KVM has policy fifo 99, expected other 0",
+    ]
 
 
 def test_guest_must_have_its_vcpus(guest_cell: Cell) -> None:
