@@ -6,9 +6,15 @@ from pathlib import Path
 import pytest
 
 from rtvirt_runner import checks
-from rtvirt_runner.checks import Check, Count, pytest_count, run_check, shell_files
+from rtvirt_runner.checks import Check, Count, molecule_count, pytest_count, run_check, shell_files
 
 REPORT = '<testsuites><testsuite tests="5" failures="{failures}" errors="0" skipped="1"/></testsuites>'
+RECAP = """
+\x1b[1m\x1b[4mSCENARIO RECAP                  \x1b[0m
+\x1b[32mdefault                   \x1b[0m: \x1b[33mactions=1\x1b[0m  \x1b[32msuccessful=1\x1b[0m  disabled=0  failed=0
+\x1b[32mkernel_build              \x1b[0m: \x1b[33mactions=3\x1b[0m  \x1b[32msuccessful=3\x1b[0m  disabled=0  failed=0
+\x1b[32mboard_image               \x1b[0m: \x1b[33mactions=3\x1b[0m  disabled=0  \x1b[31mfailed={failed}\x1b[0m
+"""
 
 
 def test_pytest_is_counted_from_its_report(tmp_path: Path) -> None:
@@ -23,6 +29,23 @@ def test_a_bad_exit_without_a_failed_test_is_a_failure(tmp_path: Path) -> None:
     assert pytest_count(report, 0) == Count(4, 0)
     assert pytest_count(report, 3) == Count(4, 1)
     assert pytest_count(tmp_path / "none.xml", 0) == Count(0, 1)
+
+
+def test_molecule_is_counted_from_its_recap(tmp_path: Path) -> None:
+    transcript = tmp_path / "molecule.txt"
+    transcript.write_text(RECAP.format(failed=1))
+    assert molecule_count(transcript, 2) == Count(1, 1)
+    transcript.write_text(RECAP.format(failed=0))
+    assert molecule_count(transcript, 0) == Count(2, 0)
+    assert molecule_count(transcript, 2) == Count(2, 1)
+    transcript.write_text("CRITICAL the board did not come up")
+    assert molecule_count(transcript, 1) == Count(0, 1)
+
+
+def test_a_transcript_keeps_what_is_passed_on(tmp_path: Path) -> None:
+    transcript = tmp_path / "output.txt"
+    run_check(Check("greeting", [sys.executable, "-c", "print('hello')"], transcript=transcript))
+    assert transcript.read_text() == "hello\n"
 
 
 def test_shell_files_are_found_by_suffix_and_by_first_line(tmp_path: Path) -> None:
