@@ -26,7 +26,7 @@ def guest_cell(cells: list[Cell]) -> Cell:
 
 def board(**changes: Any) -> dict[str, Any]:
     """What a board reads back for the split 1-2 with the tuning `paper`."""
-    threads = [{"tid": "1", "name": f"CPU {n}/KVM", "cpus": "1-2", "policy": "fifo", "priority": "99"} for n in (0, 1)]
+    threads = [{"tid": "1", "name": f"CPU {n}/KVM", "cpus": "1-2", "policy": "rr", "priority": "99"} for n in (0, 1)]
     return {
         "uname_r": "6.12.0-rt-arm64",
         "realtime": "1",
@@ -58,7 +58,7 @@ def test_right_state_has_no_differences(guest_cell: Cell) -> None:
         ),
         (
             {"vcpu_threads": [dict(t, policy="other", priority="0") for t in board()["vcpu_threads"]]},
-            "thread CPU 0/KVM has policy other 0, expected fifo 99",
+            "thread CPU 0/KVM has policy other 0, expected rr 99",
         ),
     ],
 )
@@ -75,7 +75,7 @@ def test_host_cell_is_not_measured_beside_a_guest(cells: list[Cell]) -> None:
 def test_untuned_cell_refuses_leftovers_of_a_tuning(cells: list[Cell]) -> None:
     untuned = next(c for c in cells if c.tuning == "none" and c.place == "guest")
     found = board_differences(untuned, SHOWS, board(vcpu_threads=board()["vcpu_threads"][:1]))
-    assert found == ["the isolated cores are '1-2', expected ''", "thread CPU 0/KVM has policy fifo 99, expected other 0"]
+    assert found == ["the isolated cores are '1-2', expected ''", "thread CPU 0/KVM has policy rr 99, expected other 0"]
 
 
 def test_guest_must_have_its_vcpus(guest_cell: Cell) -> None:
