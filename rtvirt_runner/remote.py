@@ -65,7 +65,7 @@ def parse(stdout: str) -> Reply:
             table, _, values = rest.partition(" ")
             reply.rows.setdefault(table, []).append(_row(values))
         elif mark == "@file":
-            body = []
+            body: list[str] = []
             for inner in lines:
                 if inner == f"@end {rest}":
                     reply.files[rest] = "\n".join(body).rstrip("\n") + "\n"

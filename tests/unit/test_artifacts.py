@@ -54,7 +54,9 @@ def test_key_does_not_change_with_the_place_of_the_cache(recipe: Recipe) -> None
     assert here.key == there.key != other.key
 
 
-def test_key_knows_the_tools_that_a_script_calls(recipe: Recipe, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_key_knows_the_tools_that_a_script_calls(
+    recipe: Recipe, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     tools = tmp_path / "tools"
     tools.mkdir()
     (tools / "debian_tree").write_text("one")

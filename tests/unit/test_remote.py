@@ -28,7 +28,7 @@ def test_facts_changes_tables_and_output() -> None:
 
 @pytest.mark.parametrize("value", ["two words", "it's", 'a "quote"', "$(touch /tmp/x) `id`", "a\nb", ""])
 def test_values_reach_the_script_as_they_are(value: str) -> None:
-    assert run('file value.txt /dev/stdin <<END\n$VALUE\nEND', VALUE=value).files["value.txt"].rstrip("\n") == value
+    assert run("file value.txt /dev/stdin <<END\n$VALUE\nEND", VALUE=value).files["value.txt"].rstrip("\n") == value
 
 
 def test_fail_says_why_and_ends_the_script() -> None:

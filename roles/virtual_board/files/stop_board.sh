@@ -1,3 +1,4 @@
+# shellcheck shell=sh
 # Shut the board down, and end QEMU when it does not. NAME, FOLDER.
 cd "$FOLDER" 2>/dev/null || exit 0
 running() { [ -s pid ] && kill -0 "$(cat pid)" 2>/dev/null && tr '\0' ' ' <"/proc/$(cat pid)/cmdline" | grep -q "guest=$NAME,"; }
