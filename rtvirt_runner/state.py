@@ -9,6 +9,22 @@ from typing import Any
 from rtvirt_runner.matrix import Cell, parse_cpu_list
 
 
+def typed(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """The words that a machine answered as the values they mean: flags, numbers, lists of arguments."""
+    return {name: _typed(name, value) for name, value in ({"realtime": "0"} | dict(facts)).items()}
+
+
+def _typed(name: str, value: Any) -> Any:
+    if isinstance(value, list):
+        return [{key: _typed(key, item) for key, item in row.items()} for row in value]
+    if name == "realtime":
+        return value == "1"
+    if name.endswith("_argv"):
+        return value.split()
+    number = name.endswith(("_us", "_exits")) or name in {"tid", "priority", "irq"}
+    return int(value) if number and re.fullmatch(r"-?\d+", value) else value
+
+
 def board_differences(cell: Cell, shows: Mapping[str, Any], board: Mapping[str, Any]) -> list[str]:
     """What differs on the board, a phrase each.
 
@@ -27,11 +43,11 @@ def guest_differences(cell: Cell, guest: Mapping[str, Any]) -> list[str]:
 
 def _kernel(cell: Cell, shows: Mapping[str, Any], board: Mapping[str, Any]) -> list[str]:
     differences = []
-    release, realtime = str(board.get("uname_r", "")), str(board.get("realtime", "0"))
+    release, realtime = str(board.get("uname_r", "")), bool(board.get("realtime"))
     if not re.search(str(shows["release"]), release):
         differences.append(f"the board runs kernel {release}, expected one that matches {shows['release']}")
-    if (realtime == "1") != bool(shows["realtime"]):
-        differences.append(f"/sys/kernel/realtime is {realtime}, expected {int(bool(shows['realtime']))}")
+    if realtime != bool(shows["realtime"]):
+        differences.append(f"/sys/kernel/realtime is {int(realtime)}, expected {int(bool(shows['realtime']))}")
     running = str(board.get("cmdline", "")).split()
     differences += [f"{word} is not on the kernel's command line" for word in cell.kernel_words if word not in running]
     isolated = str(board.get("isolated_cpus", ""))
@@ -58,7 +74,7 @@ def _guest_process(cell: Cell, board: Mapping[str, Any]) -> list[str]:
         name, policy, priority = thread["name"], thread["policy"], thread["priority"]
         if wanted.get("cpus") and parse_cpu_list(thread["cpus"]) != parse_cpu_list(str(wanted["cpus"])):
             differences.append(f"thread {name} may run on cores {thread['cpus']}, expected {wanted['cpus']}")
-        if (policy, priority) != (wanted.get("policy", "other"), str(wanted.get("priority", 0))):
+        if (policy, priority) != (wanted.get("policy", "other"), int(wanted.get("priority", 0))):
             expected = f"{wanted.get('policy', 'other')} {wanted.get('priority', 0)}"
             differences.append(f"thread {name} has policy {policy} {priority}, expected {expected}")
     return differences

@@ -103,7 +103,7 @@ class ActionModule(ActionBase):
 
     def _measure(self, cell: Cell, shows: Mapping[str, Any], outcome: Outcome) -> str:
         """Fill the outcome; returns why the cell failed, or nothing."""
-        differences = state.board_differences(cell, shows, outcome.board.get("facts", {}))
+        differences = state.board_differences(cell, shows, outcome.facts)
         if differences:
             return f"The board is not in the state that the cell asks for: {'; '.join(differences)}."
         answer = self._run_cell(cell)
@@ -137,6 +137,7 @@ class Outcome:
 
     def __init__(self, board: Mapping[str, Any], emulator: Mapping[str, str] | None) -> None:
         self.board = dict(board)
+        self.facts = state.typed(board["facts"]) if board else {}
         self.emulator = emulator
         self.guest: dict[str, Any] = {}
         self.run: dict[str, Any] = {}
@@ -152,12 +153,12 @@ class Outcome:
         self.files = {name: text for name, text in answer.reply.files.items() if text.strip()}
         facts = answer.reply.as_dict()
         self.run = {name: facts.pop(name) for name in ("began_uptime_s", "ended_uptime_s") if name in facts}
-        self.guest = facts if in_guest else {}
+        self.guest = state.typed(facts) if in_guest else {}
 
     def system(self) -> dict[str, Any]:
         """The content of system.json."""
         return {
-            "board": dict(self.board.get("facts", {})),
+            "board": self.facts,
             "guest": self.guest or None,
             "emulator": self.emulator,
             "run": self.run,

@@ -17,8 +17,6 @@ short_description: write the page and the table of a matrix from its results
 options:
   matrix: {description: 'The matrix, a name or a path.', type: str, required: true}
   results_dir: {description: The results folder., type: path, required: true}
-  groups: {description: "Ansible's groups.", type: dict, required: true}
-  hostvars: {description: "Ansible's hostvars.", type: raw, required: true}
   vars_dir: {description: The folder of the catalogues., type: path, required: true}
 """
 
@@ -31,9 +29,16 @@ class ActionModule(ActionBase):
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         """Write both files unless they would be the same."""
         super().run(tmp, task_vars)
-        args = self._task.args
+        _, args = self.validate_argument_spec(
+            argument_spec={
+                "matrix": {"type": "str", "required": True},
+                "results_dir": {"type": "path", "required": True},
+                "vars_dir": {"type": "path", "required": True},
+            }
+        )
+        known = task_vars or {}
         try:
-            matrix = load_matrix(args["matrix"], args["groups"], args["hostvars"], args["vars_dir"])
+            matrix = load_matrix(args["matrix"], known["groups"], known["hostvars"], args["vars_dir"])
         except MatrixError as error:
             return {"failed": True, "msg": str(error)}
         tree = ResultsTree(Path(str(args["results_dir"])))

@@ -187,7 +187,7 @@ def test_host_and_guest_measure_the_same_physical_core(tmp_path: Path) -> None:
 def test_a_tuning_is_rendered_for_the_split(tmp_path: Path) -> None:
     cells = load(SMALL, tmp_path).experiments[0].cells
     assert cells[3].kernel_words == ("isolcpus=3",)
-    assert cells[3].guest_process == {"cpus": "3", "policy": "fifo", "priority": 99}
+    assert cells[3].guest_process == {"cpus": "3", "policy": "rr", "priority": 99}
     assert cells[2].guest_process == {}  # no guest runs
 
 
@@ -297,7 +297,7 @@ def test_a_plan_is_plain_data_for_ansible(tmp_path: Path) -> None:
     plain = first.as_dict()
     assert json.loads(json.dumps(plain)) == plain
     assert plain["words"] == ["isolcpus=1"]
-    assert plain["guests"][1]["process"]["policy"] == "fifo"
+    assert plain["guests"][1]["process"]["policy"] == "rr"
     assert plain["guests"][1]["cells"][0]["place"] == "guest"
 
 

@@ -1,3 +1,4 @@
+# shellcheck shell=sh
 # Install the packages whose tools are missing. TOOLS: tool=package ...; INSTALL: yes or no.
 missing=
 for entry in $TOOLS; do

@@ -1,3 +1,4 @@
+# shellcheck shell=sh
 # Make the guest's host key and what an SSH client must know of it; runs on the controller.
 # NAME, BOARD, FOLDER, PORT, BOARD_SSH_CONFIG.
 umask 077

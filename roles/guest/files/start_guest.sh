@@ -1,3 +1,4 @@
+# shellcheck shell=sh
 # Start the guest as a unit, wait until it says that it is ready, then place QEMU's threads; nothing if just this guest already runs.
 mkdir -p /run/rtvirt /var/lib/rtvirt
 case $GIC in
@@ -5,6 +6,7 @@ in_kernel) machine=virt,gic-version=host,kernel-irqchip=on ;;
 user_space) machine=virt,gic-version=2,kernel-irqchip=off ;;
 *) fail "guest_gic is '$GIC', expected in_kernel or user_space." ;;
 esac
+# shellcheck disable=SC2153  # the task sets it
 definition="$NAME $VCPUS $MEMORY_MIB $machine $KERNEL $PORT $CPUS $POLICY $PRIORITY $(cat /var/lib/rtvirt/*.img | sha256sum)"
 if systemctl --quiet is-active rtvirt-guest && [ "$(cat /run/rtvirt/definition 2>/dev/null)" = "$definition" ]; then
   exit 0

@@ -14,11 +14,12 @@ while read -r module; do
   insmod "/modules/$module" || echo "guest: $module did not load"
 done </modules/order
 
-for word in $(cat /proc/cmdline); do
+read -r words </proc/cmdline
+for word in $words; do
   case $word in rtvirt.hostname=*) hostname "${word#*=}" ;; esac
 done
 ip link set lo up
-interface=$(ls /sys/class/net | grep -v lo | head -n 1)
+for interface in /sys/class/net/e*; do interface=${interface##*/}; done
 ip link set "$interface" up
 ip address add 10.0.2.15/24 dev "$interface"
 

@@ -1,3 +1,4 @@
+# shellcheck shell=sh
 # Make one entry of U-Boot's extlinux.conf the default, with just the wanted words of the managed parameters on its command line.
 # KERNEL, WORDS, PARAMETERS (managed ones), REALTIME (0 or 1), RELEASE (regular expression), VERIFY (yes: change nothing, complain).
 conf=/boot/extlinux/extlinux.conf
@@ -25,6 +26,7 @@ difference=
 running=$(ours "$(cat /proc/cmdline)")
 [ "$running" = "${WORDS:+$WORDS }" ] || difference="the running command line has '$running', expected '$WORDS'"
 realtime=$(cat /sys/kernel/realtime 2>/dev/null || echo 0)
+# shellcheck disable=SC2153  # the task sets it
 [ "$realtime" = "$REALTIME" ] || difference="/sys/kernel/realtime is $realtime, expected $REALTIME"
 uname -r | grep -Eq -e "$RELEASE" || difference="the running kernel is $(uname -r), expected one that matches $RELEASE"
 

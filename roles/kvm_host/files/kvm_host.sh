@@ -1,3 +1,4 @@
+# shellcheck shell=sh
 # QEMU is there and new enough, /dev/kvm opens. PACKAGES: machine=package ...; MINIMUM: version.
 machine=$(uname -m)
 package=

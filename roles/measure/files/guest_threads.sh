@@ -1,3 +1,4 @@
+# shellcheck shell=sh
 # How the board holds its guest: QEMU's version, arguments and threads with their cores, policies and priorities, and KVM's own count.
 pid=$(systemctl show --property=MainPID --value rtvirt-guest 2>/dev/null)
 if [ -z "$pid" ] || [ "$pid" = 0 ]; then

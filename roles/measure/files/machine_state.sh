@@ -1,3 +1,4 @@
+# shellcheck shell=sh
 # The effective state of a machine, read back: the facts that decide a latency. Board and guest alike; builtins where they do,
 # since each program that is started costs an emulated board tens of milliseconds.
 read_fact() { [ -r "$2" ] && IFS= read -r value <"$2" 2>/dev/null && fact "$1" "$value"; :; }

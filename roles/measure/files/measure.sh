@@ -1,3 +1,4 @@
+# shellcheck shell=sh
 # cyclictest is there, new enough, and may use real-time priority. PACKAGE, MINIMUM.
 if ! command -v cyclictest >/dev/null; then
   changed "installed $PACKAGE"

@@ -1,3 +1,4 @@
+# shellcheck shell=sh
 # Run one cell: the workload in the foreground, cyclictest beside it, both on the measured core.
 # CPU, LOOPS, INTERVAL_US, PRIORITY, HISTOGRAM_US, COMMAND (of the workload, or nothing), LIMIT_S (of this machine's clock).
 folder=$(mktemp -d /tmp/rtvirt.XXXXXX) || fail "There is no room in /tmp."

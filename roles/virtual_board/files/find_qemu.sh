@@ -1,3 +1,4 @@
+# shellcheck shell=sh
 # The QEMU to use: the unpacked one, or links to the system's in a folder of the same shape. UNPACKED (folder or nothing), LINKS.
 folder=$UNPACKED
 if [ -z "$folder" ]; then

@@ -6,6 +6,7 @@ set -eu
 work=$(mktemp -d)
 trap 'rm -rf -- "$work"' EXIT
 boot=$work/boot
+: "${KERNEL:?}" "${KERNELS:?}" "${WORDS:?}"
 
 mkdir -p "$boot/extlinux" "$boot/identity"
 for kernel in $KERNELS; do

@@ -1,3 +1,4 @@
+# shellcheck shell=sh
 # Make the board's identity and card, and start QEMU, unless just this board already runs for us.
 # A running board that is defined otherwise, or whose run is gone, is stopped first. The role's tasks name the variables.
 umask 077

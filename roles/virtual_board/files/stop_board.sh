@@ -1,7 +1,9 @@
-# Shut the board down, and end QEMU when it does not. NAME, FOLDER.
+# shellcheck shell=sh
+# Shut the board down, and end QEMU when it does not. NAME, FOLDER, KEPT (no: leave a kept one).
 cd "$FOLDER" 2>/dev/null || exit 0
 running() { [ -s pid ] && kill -0 "$(cat pid)" 2>/dev/null && tr '\0' ' ' <"/proc/$(cat pid)/cmdline" | grep -q "guest=$NAME,"; }
 running || exit 0
+[ "$KEPT" = yes ] || [ "$(cat owner 2>/dev/null)" != 0 ] || exit 0
 changed "stopped $NAME"
 [ "$RTVIRT_CHECK_MODE" = no ] || exit 0
 qemu=$(cat pid)

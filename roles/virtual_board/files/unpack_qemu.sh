@@ -9,6 +9,7 @@ libraries=$(cd "$OUT/root" && dirname "$(find usr/lib -name 'libc.so.6' | head -
 
 mkdir -p "$OUT/bin" "$OUT/u-boot"
 for program in qemu-system-aarch64 qemu-img qemu-io; do
+  # shellcheck disable=SC2016  # the wrapper expands it
   case $program in qemu-system-*) firmware='-L "$root/usr/share/qemu"' ;; *) firmware= ;; esac
   cat >"$OUT/bin/$program" <<WRAPPER
 #!/bin/sh
