@@ -1,3 +1,4 @@
+# shellcheck shell=sh
 # IMAGE: folder with card.img and boot/.
 card=$IMAGE/card.img
 table=$(sfdisk --json "$card") || fail "$card has no partition table."

@@ -1,3 +1,4 @@
+# shellcheck shell=sh
 # What building and emulating start first: a foreign program runs here, and the cross compiler makes a static one.
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT

@@ -1,3 +1,4 @@
+# shellcheck shell=sh
 # In the guest: its name, its vCPU, its kernel, and what a cell needs.
 [ "$(hostname)" = molecule-board-guest ] || fail "The guest calls itself $(hostname)."
 [ "$(grep -c '^processor' /proc/cpuinfo)" = 1 ] || fail "The guest has $(grep -c '^processor' /proc/cpuinfo) vCPUs, expected 1."

@@ -1,14 +1,13 @@
+# shellcheck shell=sh
 # IMAGE: folder of the guest; PROGRAM: a workload that must be in it, byte for byte.
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 case $(od -A n -t x1 -N 4 "$IMAGE/initrd.img" | tr -d ' ') in
-1f8b*) unpack=gzip ;;
-28b52ffd) unpack=zstd ;;
-fd377a58) unpack=xz ;;
-*) unpack=cat ;;
-esac
-case $unpack in cat) cat "$IMAGE/initrd.img" ;; *) "$unpack" -dc "$IMAGE/initrd.img" ;; esac >"$folder/initrd" ||
-  fail "$IMAGE/initrd.img is not whole."
+1f8b*) gzip -dc "$IMAGE/initrd.img" ;;
+28b52ffd) zstd -dc "$IMAGE/initrd.img" ;;
+fd377a58) xz -dc "$IMAGE/initrd.img" ;;
+*) cat "$IMAGE/initrd.img" ;;
+esac >"$folder/initrd" || fail "$IMAGE/initrd.img is not whole."
 (cd "$folder" && cpio --quiet --extract --make-directories <initrd) || fail "$IMAGE/initrd.img is no archive."
 for path in init usr/bin/cyclictest usr/sbin/dropbear modules/order; do
   [ -e "$folder/$path" ] || fail "The guest has no $path."

@@ -1,3 +1,4 @@
+# shellcheck shell=sh
 # Both can run guests, one of them is PREEMPT_RT, and each has an index of its modules. RT, ORDINARY: folders.
 for folder in "$RT" "$ORDINARY"; do
   grep -q '^CONFIG_KVM=y' "$folder/config" || fail "The kernel in $folder has no KVM."

@@ -1,3 +1,4 @@
+# shellcheck shell=sh
 # A machine with one vCPU is made by KVM and ended, without running anything.
 echo quit | timeout 120 qemu-system-aarch64 -machine virt,gic-version=host -accel kvm -cpu host -nodefaults -display none \
   -S -monitor stdio 2>&1 | tail -n 3

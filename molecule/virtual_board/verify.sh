@@ -1,3 +1,4 @@
+# shellcheck shell=sh
 # Cores, virtualization and clock of the emulated board, as its Linux sees them.
 [ "$(cat /sys/devices/system/cpu/online)" = 0-1 ] || fail "The cores $(cat /sys/devices/system/cpu/online) are online, expected 0-1."
 [ "$(cat /proc/sys/kernel/hostname)" = molecule-board ] || fail "The board calls itself $(cat /proc/sys/kernel/hostname)."

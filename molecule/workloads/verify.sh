@@ -1,3 +1,4 @@
+# shellcheck shell=sh
 # The first 4096 numbers of the generator have 65515 bits that are set, counted apart from the program.
 answer=$(/usr/local/bin/rtvirt-bitcount --iterations 10 --seed 1) || fail "rtvirt-bitcount ended with status $?."
 case $answer in

@@ -1,4 +1,4 @@
-"""A run that is killed in the middle loses nothing, and figures in virtual time do not depend on the machine that emulates."""
+"""A killed run loses nothing, and figures in virtual time do not depend on the machine that emulates."""
 
 import os
 import signal
