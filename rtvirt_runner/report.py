@@ -43,9 +43,16 @@ _FACT_NAMES = {
     "governor": "frequency governor",
     "qemu_version": "QEMU version",
     "qemu_argv": "QEMU's arguments",
-    "vcpu_threads": "QEMU's threads",
+    "vcpu_threads": "vCPU threads",
+    "qemu_threads": "QEMU's other threads",
     "kvm": "KVM",
+    "kvm_held_by_qemu": "/dev/kvm held by QEMU",
+    "nohz_full_cpus": "nohz_full CPUs",
+    "irq_default_affinity": "IRQ default affinity",
+    "irqs": "IRQs",
 }
+# Other in every cell; they stay in system.json.
+_COUNTERS = {"guest_running", "kvm_exits"}
 
 
 @dataclass(frozen=True)
@@ -219,9 +226,11 @@ def _machines(records: Sequence[Record]) -> list[tuple[str, list[Fact]]]:
     """Per board and per guest, every fact read back from it."""
     found: dict[str, dict[str, dict[str, list[Cell]]]] = {}
     for record in records:
-        for machine, title in (("board", record.cell.board), ("guest", f"{record.cell.board}-guest")):
+        board = record.cell.board
+        for machine, title in (("board", board), ("guest", f"{board}-guest"), ("emulator", f"Emulator of {board}")):
             facts = record.system.get(machine)
-            for key, value in facts.items() if isinstance(facts, dict) else []:
+            facts = facts if isinstance(facts, dict) else {}
+            for key, value in ((key, value) for key, value in facts.items() if key not in _COUNTERS):
                 found.setdefault(title, {}).setdefault(key, {}).setdefault(_fact(value), []).append(record.cell)
     return [(title, _facts(keys)) for title, keys in found.items()]
 

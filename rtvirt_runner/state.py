@@ -17,11 +17,13 @@ def typed(facts: Mapping[str, Any]) -> dict[str, Any]:
 def _typed(name: str, value: Any) -> Any:
     if isinstance(value, list):
         return [{key: _typed(key, item) for key, item in row.items()} for row in value]
+    if value == "(null)":  # what the kernel prints for a list that was never set
+        return ""
     if name == "realtime":
         return value == "1"
     if name.endswith("_argv"):
         return value.split()
-    number = name.endswith(("_us", "_exits")) or name in {"tid", "priority", "irq"}
+    number = name.endswith(("_us", "_exits")) or name in {"tid", "priority", "irq", "last_ran_on"}
     return int(value) if number and re.fullmatch(r"-?\d+", value) else value
 
 

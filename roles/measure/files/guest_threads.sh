@@ -9,7 +9,7 @@ fact guest_running yes
 fact qemu_version "$(qemu-system-aarch64 --version | sed -n 's/^QEMU emulator version //p')"
 fact qemu_argv "$(tr '\0' ' ' <"/proc/$pid/cmdline")"
 
-# Fields 40 and 41 of stat are the real-time priority and the policy (proc(5)); the name before them may hold spaces.
+# Fields 39 to 41 of stat are the core it last ran on, its priority and its policy (proc(5)); the name may hold spaces.
 for task in /proc/"$pid"/task/*; do
   IFS= read -r stat <"$task/stat" || continue
   # shellcheck disable=SC2086  # the fields are words
@@ -19,7 +19,8 @@ for task in /proc/"$pid"/task/*; do
   cpus=
   while read -r key value; do [ "$key" != Cpus_allowed_list: ] || cpus=$value; done <"$task/status"
   case $name in 'CPU '*/KVM) table=vcpu_threads ;; *) table=qemu_threads ;; esac
-  printf '@row %s tid=%s cpus=%s policy=%s priority=%s name=%s\n' "$table" "${task##*/}" "$cpus" "$policy" "${38}" "$name"
+  printf '@row %s tid=%s cpus=%s last_ran_on=%s policy=%s priority=%s name=%s\n' \
+    "$table" "${task##*/}" "$cpus" "${37}" "$policy" "${38}" "$name"
 done
 
 held=no

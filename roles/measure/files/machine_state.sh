@@ -17,7 +17,6 @@ read_fact governor /sys/devices/system/cpu/cpu0/cpufreq/scaling_governor
 read_fact timer_migration /proc/sys/kernel/timer_migration
 read_fact irq_default_affinity /proc/irq/default_smp_affinity
 read_fact transparent_hugepages /sys/kernel/mm/transparent_hugepage/enabled
-read_fact uptime /proc/uptime
 
 for irq in /proc/irq/[0-9]*; do
   IFS= read -r cpus 2>/dev/null <"$irq/effective_affinity_list" || continue
