@@ -37,6 +37,9 @@ options:
 BOOT_ID = "cat /proc/sys/kernel/random/boot_id"
 CONSOLE_LINES = 15
 HEARTBEAT_S = 30.0
+# QEMU's user network takes a connection long before a board answers it: without these a panic that the console shows at
+# once would be noticed after three attempts of a minute each.
+ATTEMPT = {"timeout": 20, "reconnection_retries": 0}
 DEATHS = ("Kernel panic", "Unable to mount root", "did not appear in 10 s")
 
 
@@ -63,6 +66,9 @@ class ActionModule(ActionBase):
         host = (task_vars or {}).get("inventory_hostname", "the board")
         old = self._reboot() if args["reboot"] else None
         spoke = began
+        for name, value in ATTEMPT.items():
+            with contextlib.suppress(AnsibleError, KeyError):  # not every kind of connection has them
+                self._connection.set_option(name, value)
         while True:
             boot_id = self._boot_id()
             if boot_id and boot_id != old:
