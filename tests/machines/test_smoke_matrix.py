@@ -83,6 +83,9 @@ def test_a_guest_is_run_by_kvm(records: list[Record]) -> None:
     for record in guests:
         assert any("kvm" in argument for argument in record.system["board"]["qemu_argv"])
         assert len(vcpu_threads(record)) == record.cell.vcpus
+        assert record.system["board"]["kvm_held_by_qemu"] == "yes"
+        assert record.system["board"]["kvm_exits"] > 0
+        assert "KVM: hypervisor services detected" in record.system["guest"]["kvm_in_dmesg"]
 
 
 def test_vcpu_threads_are_placed_as_the_tuning_says(records: list[Record]) -> None:

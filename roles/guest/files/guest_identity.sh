@@ -21,8 +21,6 @@ Host $NAME
   UserKnownHostsFile "$FOLDER/known_hosts"
   StrictHostKeyChecking yes
   ConnectTimeout 60
-  ServerAliveInterval 30
-  ServerAliveCountMax 120
 CONFIG
 if [ ! -s identity.img ] || ! cmp -s ssh_config.new ssh_config; then
   changed "identity of $NAME"

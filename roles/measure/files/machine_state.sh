@@ -18,6 +18,9 @@ read_fact timer_migration /proc/sys/kernel/timer_migration
 read_fact irq_default_affinity /proc/irq/default_smp_affinity
 read_fact transparent_hugepages /sys/kernel/mm/transparent_hugepage/enabled
 
+# A KVM guest's own kernel says by which hypervisor it was started.
+hypervisor=$(dmesg 2>/dev/null | grep -m 1 'KVM: hypervisor services detected') && fact kvm_in_dmesg "$hypervisor"
+
 for irq in /proc/irq/[0-9]*; do
   IFS= read -r cpus 2>/dev/null <"$irq/effective_affinity_list" || continue
   name=

@@ -49,8 +49,6 @@ Host $NAME
   UserKnownHostsFile "$FOLDER/known_hosts"
   StrictHostKeyChecking yes
   ConnectTimeout 60
-  ServerAliveInterval 30
-  ServerAliveCountMax 120
 CONFIG
 
 [ ! -e console.log ] || mv console.log console.previous.log
