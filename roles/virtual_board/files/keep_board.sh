@@ -23,4 +23,5 @@ while kill -0 "$qemu" 2>/dev/null; do
 done
 wait "$qemu"
 echo "QEMU ended with status $?" >>qemu.log
-rm -f pid owner
+# Only our own: by now the next board may have been started here.
+[ "$(cat pid 2>/dev/null)" != "$qemu" ] || rm -f pid owner
