@@ -94,6 +94,7 @@ def build(recipe: Recipe, cache: Path, say: Callable[[str], None]) -> Artifact:
         found = find(recipe, cache)
         if found is not None:
             return found
+        _need_root(recipe)
         path = cache / "artifacts" / f"{recipe.name}-{recipe.key}"
         partial = path.with_name(f".partial-{path.name}")
         _remove(partial, recipe.as_root)
@@ -148,6 +149,12 @@ def _lock(path: Path, say: Callable[[str], None]) -> Iterator[None]:
 
 def _sudo(as_root: bool) -> list[str]:
     return ["sudo", "-n", "-E"] if as_root and os.geteuid() != 0 else []
+
+
+def _need_root(recipe: Recipe) -> None:
+    sudo = _sudo(recipe.as_root)
+    if sudo and subprocess.run([*sudo, "true"], capture_output=True, check=False).returncode != 0:
+        raise BuildError(f"building {recipe.name} needs root; run this as root, or let sudo work without a password.")
 
 
 def _remove(path: Path, as_root: bool) -> None:

@@ -22,6 +22,10 @@ install -m 600 "$IDENTITY/ssh_host_ed25519_key" "$IDENTITY/authorized_keys" "$bo
 
 # U-Boot reads ext4 but not all of its newer features.
 mke2fs -q -t ext4 -L boot -O '^metadata_csum,^64bit,^orphan_file' -E root_owner=0:0 -d "$boot" "$work/boot.img" "${BOOT_MIB}M"
+# mke2fs keeps the owner of each file; sshd on the board trusts root's alone.
+for path in /identity /identity/ssh_host_ed25519_key /identity/authorized_keys; do
+  printf 'set_inode_field %s uid 0\nset_inode_field %s gid 0\n' "$path" "$path"
+done | debugfs -w -f - "$work/boot.img" >/dev/null 2>&1
 rm -f "$CARD.partial"
 "$QEMU/bin/qemu-img" create -q -f qcow2 -b "$IMAGE/card.img" -F raw "$CARD.partial"
 "$QEMU/bin/qemu-io" -f qcow2 -c "write -q -s $work/boot.img 1M ${BOOT_MIB}M" "$CARD.partial"
