@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import threading
 from pathlib import Path
 
@@ -106,3 +107,16 @@ def test_two_at_once_build_it_once(recipe: Recipe, cache: Path) -> None:
 def test_missing_source_is_named(recipe: Recipe, cache: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"nowhere\.c: a source of an artifact is missing"):
         build(dataclasses.replace(recipe, sources=[Path("/nowhere.c")]), cache, print)
+
+
+def test_build_that_needs_root_is_refused_where_sudo_does_not_work(
+    recipe: Recipe, cache: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    sudo = tmp_path / "bin" / "sudo"
+    sudo.parent.mkdir()
+    sudo.write_text("#!/bin/sh\nexit 1\n")
+    sudo.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{sudo.parent}:{os.environ['PATH']}")
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    with pytest.raises(BuildError, match="building thing needs root; run this as root, or let sudo work"):
+        build(dataclasses.replace(recipe, as_root=True), cache, print)
