@@ -7,6 +7,7 @@ from typing import Any
 
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
+from ansible_collections.rtvirt.testbed.plugins.plugin_utils.options import argument_spec
 
 from rtvirt_runner import artifacts
 
@@ -59,17 +60,7 @@ class ActionModule(ActionBase):
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         """Find or build the artifact."""
         super().run(tmp, task_vars)
-        _, args = self.validate_argument_spec(
-            argument_spec={
-                "name": {"type": "str", "required": True},
-                "script": {"type": "path", "required": True},
-                "inputs": {"type": "dict", "default": {}},
-                "needs": {"type": "dict", "default": {}},
-                "sources": {"type": "list", "elements": "path", "default": []},
-                "as_root": {"type": "bool", "default": False},
-                "timeout_s": {"type": "int", "default": 3600},
-            }
-        )
+        _, args = self.validate_argument_spec(argument_spec=argument_spec(DOCUMENTATION))
         recipe = artifacts.Recipe(
             name=args["name"],
             script=Path(args["script"]),

@@ -10,6 +10,7 @@ from typing import Any
 
 from ansible.plugins.action import ActionBase
 from ansible_collections.rtvirt.testbed.plugins.plugin_utils.far_shell import Answer, run_script
+from ansible_collections.rtvirt.testbed.plugins.plugin_utils.options import argument_spec
 
 from rtvirt_runner import state
 from rtvirt_runner.matrix import Cell
@@ -62,17 +63,7 @@ class ActionModule(ActionBase):
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         """Measure, judge, store."""
         super().run(tmp, task_vars)
-        _, args = self.validate_argument_spec(
-            argument_spec={
-                "cell": {"type": "dict", "required": True},
-                "matrix_name": {"type": "str", "required": True},
-                "results_dir": {"type": "path", "required": True},
-                "kernel_shows": {"type": "dict", "required": True},
-                "board": {"type": "dict"},
-                "emulator_file": {"type": "path"},
-                "failure": {"type": "str"},
-            }
-        )
+        _, args = self.validate_argument_spec(argument_spec=argument_spec(DOCUMENTATION))
         cell = Cell.from_dict(args["cell"])
         tree = ResultsTree(Path(str(args["results_dir"])))
         if tree.is_done(str(args["matrix_name"]), cell):

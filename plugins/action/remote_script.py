@@ -10,6 +10,7 @@ from typing import Any
 
 from ansible.plugins.action import ActionBase
 from ansible_collections.rtvirt.testbed.plugins.plugin_utils.far_shell import run_script
+from ansible_collections.rtvirt.testbed.plugins.plugin_utils.options import argument_spec
 
 DOCUMENTATION = r"""
 name: remote_script
@@ -42,13 +43,7 @@ class ActionModule(ActionBase):
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         """Run it once; the script decides what changed."""
         super().run(tmp, task_vars)
-        _, args = self.validate_argument_spec(
-            argument_spec={
-                "script": {"type": "list", "elements": "path", "required": True},
-                "uploads": {"type": "dict", "default": {}},
-                "environment": {"type": "dict", "default": {}},
-            }
-        )
+        _, args = self.validate_argument_spec(argument_spec=argument_spec(DOCUMENTATION))
         uploaded = self._upload({str(there): str(here) for there, here in args["uploads"].items()})
         script = "\n".join([*uploaded, *(Path(path).read_text() for path in args["script"])])
         answer = run_script(self, script, {str(k): str(v) for k, v in args["environment"].items()})

@@ -7,6 +7,7 @@ from typing import Any
 
 from ansible.plugins.action import ActionBase
 from ansible_collections.rtvirt.testbed.plugins.plugin_utils.ansible_matrix import load_matrix
+from ansible_collections.rtvirt.testbed.plugins.plugin_utils.options import argument_spec
 
 from rtvirt_runner.matrix import MatrixError
 from rtvirt_runner.results import ResultsTree
@@ -29,13 +30,7 @@ class ActionModule(ActionBase):
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         """Write both files unless they would be the same."""
         super().run(tmp, task_vars)
-        _, args = self.validate_argument_spec(
-            argument_spec={
-                "matrix": {"type": "str", "required": True},
-                "results_dir": {"type": "path", "required": True},
-                "vars_dir": {"type": "path", "required": True},
-            }
-        )
+        _, args = self.validate_argument_spec(argument_spec=argument_spec(DOCUMENTATION))
         known = task_vars or {}
         try:
             matrix = load_matrix(args["matrix"], known["groups"], known["hostvars"], args["vars_dir"])

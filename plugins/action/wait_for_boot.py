@@ -10,6 +10,7 @@ from typing import Any
 from ansible.errors import AnsibleConnectionFailure, AnsibleError
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
+from ansible_collections.rtvirt.testbed.plugins.plugin_utils.options import argument_spec
 
 DOCUMENTATION = r"""
 name: wait_for_boot
@@ -52,14 +53,7 @@ class ActionModule(ActionBase):
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         """Reboot when asked, then ask for the boot id until there is a new one."""
         super().run(tmp, task_vars)
-        _, args = self.validate_argument_spec(
-            argument_spec={
-                "reboot": {"type": "bool", "default": False},
-                "timeout_s": {"type": "int", "default": 600},
-                "console": {"type": "path"},
-                "pid_file": {"type": "path"},
-            }
-        )
+        _, args = self.validate_argument_spec(argument_spec=argument_spec(DOCUMENTATION))
         if self._task.check_mode:
             return {"changed": args["reboot"]}
         began = time.monotonic()

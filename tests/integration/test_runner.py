@@ -32,7 +32,7 @@ PLAYBOOK = """\
         msg: "{{ given }} {{ lookup('config', 'HOST_KEY_CHECKING') }} {{ lookup('config', 'DEFAULT_FORKS') }}"
     - name: Try
       ansible.builtin.command: sh -c 'echo because >&2; exit 3'
-      changed_when: false
+      changed_when: false  # it only speaks and fails
       when: given == 'bad'
 """
 SLOW = """\
@@ -42,7 +42,7 @@ SLOW = """\
   tasks:
     - name: Sleep
       ansible.builtin.command: sleep 300
-      changed_when: false
+      changed_when: false  # it is interrupted
 """
 CALLER = """\
 import sys

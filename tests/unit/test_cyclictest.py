@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -78,9 +79,9 @@ def test_text_cut_off_before_its_last_number_is_refused(run: str) -> None:
             parse_text(text[:end])
 
 
-def changed(**values: object) -> str:
+def changed(**values: Any) -> str:
     document = json.loads(captured("one_thread.json"))
-    document["thread"]["0"].update(values.pop("thread", {}))  # type: ignore[call-overload]
+    document["thread"]["0"].update(values.pop("thread", {}))
     return json.dumps({**document, **values})
 
 

@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 from fakes import VARS, catalogue, done, failed, measure, system, virtual_lab
@@ -122,7 +123,7 @@ def killed_while(work: Callable[[], object]) -> int:
 def dying_at(step: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Make the writer die when it comes to a step: a file half written, or one of the two renames."""
 
-    def die(*_: object) -> None:
+    def die(*_: object) -> NoReturn:
         os._exit(9)
 
     if step == "write":
@@ -133,7 +134,7 @@ def dying_at(step: str, monkeypatch: pytest.MonkeyPatch) -> None:
         rename = Path.rename
 
         def second(self: Path, target: Path) -> Path:
-            return die() if self.name.startswith(".partial") else rename(self, target)  # type: ignore[return-value]
+            return die() if self.name.startswith(".partial") else rename(self, target)
 
         monkeypatch.setattr(Path, "rename", second)
 
