@@ -51,7 +51,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         web = self.web
-        content = web.files.get(self.path)
+        content = web.files.get(self.path.partition("?")[0])
         if web.statuses:
             self.send_error(web.statuses.pop(0))
         elif content is None:
