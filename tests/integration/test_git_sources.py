@@ -5,7 +5,9 @@ from __future__ import annotations
 import dataclasses
 import os
 import subprocess
+import sys
 import tarfile
+import threading
 import zlib
 from pathlib import Path
 
@@ -20,6 +22,13 @@ CONFIG = {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1"}
 WHO = {
     f"GIT_{role}_{key}": value for role in ("AUTHOR", "COMMITTER") for key, value in (("NAME", "a"), ("EMAIL", "a@b"))
 }
+FETCHER = """\
+import sys
+from pathlib import Path
+from rtvirt_runner.downloads import GitSource, Store, fetch_git
+url, commit, cache = sys.argv[1:]
+fetch_git(GitSource(url, commit), Store(Path(cache)), print)
+"""
 WHEN = {"GIT_AUTHOR_DATE": "1456000000 +0000", "GIT_COMMITTER_DATE": "1456000000 +0000"}
 
 
@@ -173,12 +182,20 @@ def test_a_server_that_does_not_answer_is_named(store: Store, upstream: Upstream
 
 
 def test_what_a_killed_fetch_left_does_not_matter(upstream: Upstream, store: Store) -> None:
-    source = upstream.source(upstream.old)
-    left = store.partial(f"{source.url}#{source.commit}")
-    (left / "repository").mkdir(parents=True)
-    (left / "repository" / "shallow.lock").touch()
-    (left / "tar").write_bytes(b"half")
-    assert contents(fetch_git(source, store, quiet)) == tree(f"linux-{upstream.old[:12]}", 4)
+    git(upstream.folder, "update-server-info")
+    web = files_of(upstream.folder / ".git")
+    web.cuts, web.gate = [0], threading.Event()
+    with serving(web):
+        source = GitSource(web.url("/linux.git"), upstream.old)
+        arguments = [source.url, source.commit, str(store.cache)]
+        process = subprocess.Popen([sys.executable, "-c", FETCHER, *arguments], stdout=subprocess.DEVNULL)
+        assert web.asked.wait(60)
+        process.kill()
+        process.wait()
+        left = store.partial(f"{source.url}#{source.commit}") / "repository"
+        assert left.is_dir()
+        (left / "shallow.lock").touch()  # what git leaves when it is killed a little later
+        assert contents(fetch_git(source, store, quiet)) == tree(f"linux-{upstream.old[:12]}", 4)
 
 
 def test_progress_is_said(upstream: Upstream, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:

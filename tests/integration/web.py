@@ -22,6 +22,7 @@ class Web:
     tags: bool = True
     gate: threading.Event | None = None  # a connection that is to be cut stays silent until then
     sent: list[int] = field(default_factory=list)  # bytes of each answer
+    asked: threading.Event = field(default_factory=threading.Event)  # set by the first request that was answered
 
     def url(self, path: str) -> str:
         return self.address + path
@@ -85,6 +86,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.web.sent.append(len(body))
         self.wfile.write(body)
         self.wfile.flush()
+        self.web.asked.set()
         if cut is not None and self.web.gate:
             self.web.gate.wait()
 
