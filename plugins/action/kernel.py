@@ -88,6 +88,7 @@ def _result(kernel: kernels.Kernel, made: kernel_build.BuiltKernel) -> dict[str,
         "key": made.artifact.key,
         "release": made.release,
         "seconds": made.artifact.seconds,
+        "bytes": made.archive.stat().st_size,
         "changed": made.artifact.built,
     }
 
