@@ -21,7 +21,8 @@ from rich.tree import Tree
 
 from rtvirt_runner import checkout
 from rtvirt_runner.checks import TIERS, run_tiers
-from rtvirt_runner.matrix import Catalogue, Cell, Lab, Matrix, MatrixError, load_matrix, plan
+from rtvirt_runner.declarations import InputError
+from rtvirt_runner.matrix import Catalogue, Cell, Lab, Matrix, load_matrix, plan
 from rtvirt_runner.progress import Stage, duration
 from rtvirt_runner.results import Record, ResultsError, ResultsTree
 from rtvirt_runner.runner import InventoryError, Outcome, read_inventory, run_playbook
@@ -78,7 +79,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = _parser().parse_args(argv)
     try:
         return int(args.run(args))
-    except (InventoryError, MatrixError, ResultsError, UsageError) as error:
+    except (InventoryError, InputError, ResultsError, UsageError) as error:
         say(str(error))
         return BAD_INPUT
     except KeyboardInterrupt:
