@@ -137,8 +137,15 @@ def _content_name(value: str) -> str:
 
 def _tools_named_in(script: Path) -> list[Path]:
     """The tools of this package that a script calls, and those that they call: their content counts too."""
-    text = script.read_text()
-    return [tool for tool in sorted(TOOLS.iterdir()) if tool.is_file() and tool.name in text]
+    tools = [tool for tool in sorted(TOOLS.iterdir()) if tool.is_file()]
+    named: list[Path] = []
+    unread = [script]
+    while unread:
+        text = unread.pop().read_text()
+        found = [tool for tool in tools if tool.name in text and tool not in named]
+        named += found
+        unread += found
+    return sorted(named)
 
 
 def _content_digest(path: Path) -> bytes:
