@@ -14,6 +14,7 @@ from rtvirt_runner import artifacts, downloads, kconfig
 from rtvirt_runner.artifacts import Artifact, BuildError, Recipe
 from rtvirt_runner.downloads import Store
 from rtvirt_runner.kernels import ARCHITECTURES, Kernel
+from rtvirt_runner.transfer import DownloadError
 
 BUILD_TIMEOUT_S = 6 * 3600.0  # a whole distribution's configuration on a small machine
 
@@ -74,7 +75,7 @@ def find_kernel(kernel: Kernel, workshop: Workshop) -> BuiltKernel | None:
 
     try:
         found = _follow(kernel, workshop, get, fetch)
-    except (BuildError, downloads.DownloadError):  # what cannot be made now, or not be believed, is not what is there
+    except (BuildError, DownloadError):  # what cannot be made now, or not be believed, is not what is there
         return None
     return _read(found) if found else None
 
