@@ -2,12 +2,11 @@
 
 A matrix file says which points to measure, a lab which boards there are, the catalogue which kernels, tunings and
 workloads exist. Everything that can be wrong with them is found here, before a board is touched, and is said in one
-sentence (MatrixError). Nothing in this module talks to a machine or writes a file.
+sentence (InputError). Nothing in this module talks to a machine or writes a file.
 """
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import itertools
 import json
@@ -17,7 +16,8 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal, cast
 
-import yaml
+from rtvirt_runner import declarations as declared
+from rtvirt_runner.declarations import InputError
 
 Clock = Literal["virtual", "real"]
 Point = dict[str, str]  # axis -> value
@@ -27,12 +27,7 @@ PLACES = ("host", "guest")
 NO_GUEST = "none"
 
 _TAKEN_FOLDERS = ("log", "report")  # beside the boards' folders in the results tree
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")  # names become folder names
 _LIMITS = {"loops": (1, 10**9), "interval_us": (10, 10**6), "priority": (1, 99), "histogram_us": (10, 10**6)}
-
-
-class MatrixError(ValueError):
-    """A lab, matrix or catalogue is wrong; the message is one sentence: what, where, what was expected, what to do."""
 
 
 # ---------------------------------------------------------------------------------------------------- CPU lists
@@ -91,11 +86,11 @@ class Lab:
     def from_inventory(cls, groups: Mapping[str, Sequence[str]], hostvars: Mapping[str, Mapping[str, Any]]) -> Lab:
         """Take the boards out of Ansible's ``groups`` and ``hostvars``.
 
-        Raises MatrixError when there is no board, or when one lacks or garbles its two variables.
+        Raises InputError when there is no board, or when one lacks or garbles its two variables.
         """
         names = list(groups.get("boards", []))
         if not names:
-            raise MatrixError(
+            raise InputError(
                 "The inventory has no host in group 'boards', expected one or more; add your boards to it."
             )
         boards = {name: _board(str(name), hostvars.get(name, {})) for name in names}
@@ -108,24 +103,24 @@ class Lab:
 
 
 def _board(name: str, variables: Mapping[str, Any]) -> Board:
-    if not _NAME.fullmatch(name) or name in _TAKEN_FOLDERS:
-        raise MatrixError(
+    if not declared.NAME.fullmatch(name) or name in _TAKEN_FOLDERS:
+        raise InputError(
             f"Inventory: board '{name}' cannot name its results folder, expected letters, digits and "
             "'.', '_', '+', '-', and neither 'log' nor 'report'; rename it."
         )
     cpus = variables.get("rtvirt_board_cpus")
     if isinstance(cpus, str) and cpus.isdecimal():  # an INI inventory knows only text
         cpus = int(cpus)
-    if not _is_int(cpus) or not 1 <= cast(int, cpus) <= 1024:
-        raise MatrixError(
-            f"Inventory: rtvirt_board_cpus of board '{name}' is {_shown(cpus)}, expected its number of cores "
+    if not declared.is_int(cpus) or not 1 <= cast(int, cpus) <= 1024:
+        raise InputError(
+            f"Inventory: rtvirt_board_cpus of board '{name}' is {declared.shown(cpus)}, expected its number of cores "
             "(1 to 1024); set it."
         )
     clock = variables.get("rtvirt_board_clock")
     if clock not in ("virtual", "real"):
-        raise MatrixError(
-            f"Inventory: rtvirt_board_clock of board '{name}' is {_shown(clock)}, expected 'real' for a machine of "
-            "metal or 'virtual' for an emulated one that counts instructions; set it."
+        raise InputError(
+            f"Inventory: rtvirt_board_clock of board '{name}' is {declared.shown(clock)}, expected 'real' for a "
+            "machine of metal or 'virtual' for an emulated one that counts instructions; set it."
         )
     return Board(name, int(cast(int, cpus)), cast(Clock, str(clock)))
 
@@ -141,7 +136,7 @@ class Catalogue:
 
     @classmethod
     def load(cls, vars_dir: Path) -> Catalogue:
-        """Read kernels.yml, tunings.yml and workloads.yml of a folder; raises MatrixError when one is unusable."""
+        """Read kernels.yml, tunings.yml and workloads.yml of a folder; raises InputError when one is unusable."""
         kernels, tunings, workloads = (
             _catalogue_file(vars_dir / f"{what}.yml", what) for what in ("kernels", "tunings", "workloads")
         )
@@ -149,10 +144,10 @@ class Catalogue:
 
 
 def _catalogue_file(path: Path, what: str) -> dict[str, dict[str, Any]]:
-    entries = _section(_load_yaml(path), what, f"{path}")
+    entries = declared.section(declared.load_yaml(path), what, f"{path}")
     for name, entry in entries.items():
-        _name(name, f"{path}: {what}")
-        _mapping(entry, f"{path}: {what}.{name}")
+        declared.name(name, f"{path}: {what}")
+        declared.mapping(entry, f"{path}: {what}.{name}")
     return entries
 
 
@@ -201,18 +196,18 @@ class Cell:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Cell:
-        """Undo as_dict; raises MatrixError when a field is missing, unknown, or does not fit the id given."""
+        """Undo as_dict; raises InputError when a field is missing, unknown, or does not fit the id given."""
         # through JSON: what Ansible hands over carries tags of its own
         given = json.loads(json.dumps({key: value for key, value in values.items() if key != "id"}))
         names = {item.name for item in fields(cls)}
         if wrong := sorted(names ^ given.keys()):
-            raise MatrixError(
+            raise InputError(
                 f"A cell has missing or unknown fields: {', '.join(wrong)}; was it written by another version?"
             )
         given["kernel_words"] = tuple(given["kernel_words"])
         cell = cls(**given)
         if values.get("id", cell.id) != cell.id:
-            raise MatrixError(
+            raise InputError(
                 f"Cell '{values['id']}' does not fit its own values, which give '{cell.id}'; was it edited?"
             )
         return cell
@@ -336,23 +331,25 @@ class Matrix:
 def load_matrix(path: Path, lab: Lab, catalogue: Catalogue) -> Matrix:
     """Read a matrix file and expand it over a lab.
 
-    Raises MatrixError for anything that is wrong in it, naming file, key, value and what was expected.
+    Raises InputError for anything that is wrong in it, naming file, key, value and what was expected.
     """
     where = str(path)
-    document = _section(_load_yaml(path), "matrix", where)
-    _known_keys(document, ("name", "title", "repetitions", "cyclictest", "splits", "experiments"), f"{where}: matrix")
-    name = _name(document.get("name"), f"{where}: name")
+    document = declared.section(declared.load_yaml(path), "matrix", where)
+    declared.known_keys(
+        document, ("name", "title", "repetitions", "cyclictest", "splits", "experiments"), f"{where}: matrix"
+    )
+    name = declared.name(document.get("name"), f"{where}: name")
     expansion = _Expansion(
         where=where,
         lab=lab,
         catalogue=catalogue,
         splits=_splits(document.get("splits"), f"{where}: splits"),
         cyclictest=_cyclictest(document.get("cyclictest"), f"{where}: cyclictest"),
-        repetitions=_whole(document.get("repetitions", 1), (1, 1000), f"{where}: repetitions"),
+        repetitions=declared.whole(document.get("repetitions", 1), (1, 1000), f"{where}: repetitions"),
     )
-    declared = _filled(document.get("experiments"), f"{where}: experiments")
-    experiments = tuple(expansion.experiment(each, body) for each, body in declared.items())
-    return Matrix(name, _text(document.get("title", name), f"{where}: title"), path, experiments)
+    bodies = declared.filled(document.get("experiments"), f"{where}: experiments")
+    experiments = tuple(expansion.experiment(each, body) for each, body in bodies.items())
+    return Matrix(name, declared.text(document.get("title", name), f"{where}: title"), path, experiments)
 
 
 @dataclass(frozen=True)
@@ -373,49 +370,51 @@ class _Expansion:
     repetitions: int
 
     def experiment(self, name: str, body: Any) -> Experiment:
-        where = f"{self.where}: experiments.{_name(name, f'{self.where}: experiments')}"
-        body = _mapping(body, where)
-        _known_keys(body, ("title", "reproduces", "axes", "include", "exclude"), where)
+        where = f"{self.where}: experiments.{declared.name(name, f'{self.where}: experiments')}"
+        body = declared.mapping(body, where)
+        declared.known_keys(body, ("title", "reproduces", "axes", "include", "exclude"), where)
         axes = self._axes(body.get("axes"), f"{where}.axes")
         points = [dict(zip(AXES, values, strict=True)) for values in itertools.product(*(axes[axis] for axis in AXES))]
-        excluded = [self._values(each, at) for each, at in _numbered(body.get("exclude", []), f"{where}.exclude")]
+        excluded = [
+            self._values(each, at) for each, at in declared.numbered(body.get("exclude", []), f"{where}.exclude")
+        ]
         points = [point for point in points if not any(_matches(point, pattern) for pattern in excluded)]
-        for each, at in _numbered(body.get("include", []), f"{where}.include"):
+        for each, at in declared.numbered(body.get("include", []), f"{where}.include"):
             points.extend(self._included(self._values(each, at), axes, at))
         if not points:
-            raise MatrixError(
+            raise InputError(
                 f"{where}.exclude leaves no cell, expected one or more; remove the experiment or an exclude."
             )
         numbers = range(1, self.repetitions + 1)
         cells = (self._cell(point, number, where) for number in numbers for point in points)
         return Experiment(
             name=name,
-            title=_text(body.get("title", name), f"{where}.title"),
-            reproduces=_text(body.get("reproduces", ""), f"{where}.reproduces"),
+            title=declared.text(body.get("title", name), f"{where}.title"),
+            reproduces=declared.text(body.get("reproduces", ""), f"{where}.reproduces"),
             cells=tuple(dict.fromkeys(cells)),
         )
 
     def _axes(self, body: Any, where: str) -> dict[str, list[str]]:
-        axes = self._values(_filled(body, where), where)
+        axes = self._values(declared.filled(body, where), where)
         if "guest" not in axes and axes.get("place") == ["host"]:
             axes["guest"] = [NO_GUEST]
         if missing := [axis for axis in AXES if axis not in axes]:
-            raise MatrixError(f"{where} lacks the axis '{missing[0]}', expected all of {', '.join(AXES)}; add it.")
+            raise InputError(f"{where} lacks the axis '{missing[0]}', expected all of {', '.join(AXES)}; add it.")
         return axes
 
     def _values(self, body: Any, where: str) -> dict[str, list[str]]:
         """Axis -> values, each one known; groups are expanded to their boards."""
-        body = _mapping(body, where)
-        _known_keys(body, AXES, where)
+        body = declared.mapping(body, where)
+        declared.known_keys(body, AXES, where)
         values: dict[str, list[str]] = {}
         for axis, given in body.items():
             listed = given if isinstance(given, list) else [given]
             if not listed:
-                raise MatrixError(f"{where}.{axis} is empty, expected one or more values; fill or remove it.")
+                raise InputError(f"{where}.{axis} is empty, expected one or more values; fill or remove it.")
             for number, value in enumerate(listed):
-                _known(value, self._allowed(axis), axis, f"{where}.{axis}")
+                declared.known(value, self._allowed(axis), axis, f"{where}.{axis}")
                 if value in listed[:number]:
-                    raise MatrixError(f"{where}.{axis} names '{value}' twice, expected each value once; remove one.")
+                    raise InputError(f"{where}.{axis} names '{value}' twice, expected each value once; remove one.")
             values[axis] = self._boards(listed) if axis == "board" else listed
         return values
 
@@ -441,7 +440,7 @@ class _Expansion:
             full["guest"] = [NO_GUEST]
         for axis in AXES:
             if axis not in given and len(full[axis]) > 1:
-                raise MatrixError(
+                raise InputError(
                     f"{where} does not say which {axis}, expected {', '.join(full[axis])} or several; add the axis."
                 )
         for values in itertools.product(*(full[axis] for axis in AXES)):
@@ -450,7 +449,7 @@ class _Expansion:
     def _cell(self, point: Point, repetition: int, where: str) -> Cell:
         on_host = point["place"] == "host"
         if not on_host and point["guest"] == NO_GUEST:
-            raise MatrixError(
+            raise InputError(
                 f"{where} measures in the guest without saying which guest, expected axis guest to be one of "
                 f"{', '.join(self.catalogue.guests)}; add the axis."
             )
@@ -483,7 +482,7 @@ class _Expansion:
         split = self.splits[name]
         for key, cpus in (("host_cpus", split.host_cpus), ("guest_cpus", split.guest_cpus)):
             if cpus[-1] >= board.cpus:
-                raise MatrixError(
+                raise InputError(
                     f"{self.where}: splits.{name}.{key} is '{format_cpu_list(cpus)}' but board '{board.name}' has only "
                     f"cores {format_cpu_list(range(board.cpus))}; use another split or exclude this one in {where}."
                 )
@@ -493,12 +492,14 @@ class _Expansion:
         """The tuning's settings with the split's core lists filled in."""
         where = f"Tuning '{name}'"
         tuning = self.catalogue.tunings[name]
-        _known_keys(tuning, ("title", "kernel_words", "guest_process"), where)
+        declared.known_keys(tuning, ("title", "kernel_words", "guest_process"), where)
         words = tuning.get("kernel_words") or []
-        process = _mapping(tuning.get("guest_process") or {}, f"{where}: guest_process")
-        _known_keys(process, ("cpus", "policy", "priority"), f"{where}: guest_process")
+        process = declared.mapping(tuning.get("guest_process") or {}, f"{where}: guest_process")
+        declared.known_keys(process, ("cpus", "policy", "priority"), f"{where}: guest_process")
         if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
-            raise MatrixError(f"{where}: kernel_words is {_shown(words)}, expected a list of command-line words.")
+            raise InputError(
+                f"{where}: kernel_words is {declared.shown(words)}, expected a list of command-line words."
+            )
         return {
             "kernel_words": [_rendered(word, split, f"{where}: kernel_words") for word in words],
             "guest_process": {
@@ -513,7 +514,7 @@ def _rendered(text: str, split: _Split, where: str) -> str:
     try:
         return text.format_map(lists)
     except (KeyError, ValueError, IndexError, AttributeError) as error:
-        raise MatrixError(
+        raise InputError(
             f"{where} is '{text}', expected no placeholders but {{host_cpus}} and {{guest_cpus}}."
         ) from error
 
@@ -524,16 +525,16 @@ def _matches(point: Point, pattern: dict[str, list[str]]) -> bool:
 
 def _splits(body: Any, where: str) -> dict[str, _Split]:
     splits: dict[str, _Split] = {}
-    for name, entry in _filled(body, where).items():
-        at = f"{where}.{_name(name, where)}"
-        lists = _mapping(entry, at)
-        _known_keys(lists, ("host_cpus", "guest_cpus"), at)
+    for name, entry in declared.filled(body, where).items():
+        at = f"{where}.{declared.name(name, where)}"
+        lists = declared.mapping(entry, at)
+        declared.known_keys(lists, ("host_cpus", "guest_cpus"), at)
         split = _Split(
             _cpus(lists.get("host_cpus"), f"{at}.host_cpus"), _cpus(lists.get("guest_cpus"), f"{at}.guest_cpus")
         )
         if shared := set(split.host_cpus) & set(split.guest_cpus):
             host, guest = format_cpu_list(split.host_cpus), format_cpu_list(split.guest_cpus)
-            raise MatrixError(
+            raise InputError(
                 f"{at}: host_cpus '{host}' and guest_cpus '{guest}' overlap on core {format_cpu_list(shared)}, "
                 "expected each core in one of them; take it out of one."
             )
@@ -542,136 +543,19 @@ def _splits(body: Any, where: str) -> dict[str, _Split]:
 
 
 def _cpus(value: Any, where: str) -> tuple[int, ...]:
-    text = str(value) if _is_int(value) else value
+    text = str(value) if declared.is_int(value) else value
     if not isinstance(text, str):
-        raise MatrixError(f"{where} is {_shown(value)}, expected a list of cores such as '0,2-3' (in quotes).")
+        raise InputError(f"{where} is {declared.shown(value)}, expected a list of cores such as '0,2-3' (in quotes).")
     try:
         cpus = parse_cpu_list(text)
     except ValueError as error:
-        raise MatrixError(f"{where}: {error}; correct it.") from error
+        raise InputError(f"{where}: {error}; correct it.") from error
     if not cpus:
-        raise MatrixError(f"{where} is empty, expected one or more cores such as '0,2-3'; fill it.")
+        raise InputError(f"{where} is empty, expected one or more cores such as '0,2-3'; fill it.")
     return cpus
 
 
 def _cyclictest(body: Any, where: str) -> dict[str, int]:
-    settings = _filled(body, where)
-    _known_keys(settings, tuple(_LIMITS), where)
-    return {key: _whole(settings.get(key), limits, f"{where}.{key}") for key, limits in _LIMITS.items()}
-
-
-# ------------------------------------------------------------------------------------- YAML, and checks with a message
-
-
-class _StrictLoader(yaml.SafeLoader):
-    """YAML that refuses a key given twice: the second would silently replace the first."""
-
-    def __init__(self, stream: str) -> None:
-        super().__init__(stream)
-        self._checked: set[int] = set()
-
-    def flatten_mapping(self, node: yaml.MappingNode) -> None:
-        """Check a mapping before '<<' is merged into it: an own key may well replace a merged one."""
-        if id(node) not in self._checked:  # once merged it holds both, and '<<' chains come by again
-            self._checked.add(id(node))
-            self._refuse_duplicates(node)
-        super().flatten_mapping(node)
-
-    def _refuse_duplicates(self, node: yaml.MappingNode) -> None:
-        seen: set[Any] = set()
-        for key_node, _ in node.value:
-            key = self.construct_object(key_node) if key_node.tag != "tag:yaml.org,2002:merge" else "<<"
-            if isinstance(key, Hashable) and key in seen:
-                raise yaml.constructor.ConstructorError(None, None, f"key '{key}' is given twice", key_node.start_mark)
-            seen.add(key)
-
-
-def _load_yaml(path: Path) -> Any:
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-        raise MatrixError(f"{path}: cannot be read ({reason}), expected a YAML file; check the path.") from error
-    try:
-        return yaml.load(text, Loader=_StrictLoader)  # a SafeLoader
-    except yaml.MarkedYAMLError as error:
-        line = f"line {error.problem_mark.line + 1}: " if error.problem_mark else ""
-        raise MatrixError(
-            f"{path}: {line}{error.problem}, expected valid YAML with each key once; correct it."
-        ) from error
-    except yaml.YAMLError as error:
-        raise MatrixError(f"{path}: {' '.join(str(error).split())}, expected valid YAML; correct it.") from error
-
-
-def _section(document: Any, key: str, where: str) -> dict[str, Any]:
-    document = _mapping(document, where)
-    if key not in document:
-        raise MatrixError(f"{where}: has no key '{key}' at the top, expected everything under it; add it.")
-    _known_keys(document, (key,), where)
-    return _filled(document[key], f"{where}: {key}")
-
-
-def _mapping(value: Any, where: str) -> dict[str, Any]:
-    if not isinstance(value, dict):
-        raise MatrixError(f"{where} is {_shown(value)}, expected keys with values; see docs/writing-a-matrix.md.")
-    return value
-
-
-def _filled(value: Any, where: str) -> dict[str, Any]:
-    if not _mapping(value, where):
-        raise MatrixError(f"{where} is empty, expected one entry or more; fill it.")
-    return cast(dict[str, Any], value)
-
-
-def _numbered(value: Any, where: str) -> list[tuple[Any, str]]:
-    if not isinstance(value, list):
-        raise MatrixError(f"{where} is {_shown(value)}, expected a list of points; begin each with '- '.")
-    return [(each, f"{where}[{number}]") for number, each in enumerate(value, 1)]
-
-
-def _known_keys(body: Mapping[str, Any], allowed: Sequence[str], where: str) -> None:
-    for key in body:
-        _known(key, allowed, "key", where)
-
-
-def _known(value: Any, allowed: Sequence[str], what: str, where: str) -> None:
-    if isinstance(value, str) and value in allowed:
-        return
-    close = difflib.get_close_matches(str(value), allowed, n=1)
-    advice = f"did you mean '{close[0]}'?" if close else "correct it."
-    raise MatrixError(
-        f"{where}: unknown {what} {_shown(value)}, expected one of {', '.join(dict.fromkeys(allowed))}; {advice}"
-    )
-
-
-def _name(value: Any, where: str) -> str:
-    if isinstance(value, str) and _NAME.fullmatch(value):
-        return value
-    raise MatrixError(
-        f"{where}: {_shown(value)} is not a name, expected letters, digits and '.', '_', '+', '-' (quote numbers)."
-    )
-
-
-def _text(value: Any, where: str) -> str:
-    if isinstance(value, str):
-        return value
-    raise MatrixError(f"{where} is {_shown(value)}, expected text; put it in quotes.")
-
-
-def _whole(value: Any, limits: tuple[int, int], where: str) -> int:
-    if _is_int(value) and limits[0] <= value <= limits[1]:
-        return int(value)
-    raise MatrixError(
-        f"{where} is {_shown(value)}, expected a whole number from {limits[0]} to {limits[1]}; correct it."
-    )
-
-
-def _is_int(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
-def _shown(value: Any) -> str:
-    if value is None:
-        return "missing"
-    text = f"'{value}'" if isinstance(value, str) else str(value)
-    return text if len(text) <= 80 else f"{text[:77]}..."
+    settings = declared.filled(body, where)
+    declared.known_keys(settings, tuple(_LIMITS), where)
+    return {key: declared.whole(settings.get(key), limits, f"{where}.{key}") for key, limits in _LIMITS.items()}

@@ -20,7 +20,8 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
 
-from rtvirt_runner.matrix import Cell, MatrixError
+from rtvirt_runner.declarations import InputError
+from rtvirt_runner.matrix import Cell
 
 SCHEMA_VERSION = 1
 
@@ -218,7 +219,7 @@ def _load_record(folder: Path) -> Record | None:
     try:
         cell = Cell.from_dict(_read_json(folder / "cell.json"))
         known = Status(**{item.name: status[item.name] for item in fields(Status)})
-    except (MatrixError, KeyError, TypeError):
+    except (InputError, KeyError, TypeError):
         return None
     if not folder.name == cell.id == status.get("cell_id"):
         return None

@@ -9,7 +9,7 @@ from ansible.plugins.action import ActionBase
 from ansible_collections.rtvirt.testbed.plugins.plugin_utils.ansible_matrix import load_matrix
 from ansible_collections.rtvirt.testbed.plugins.plugin_utils.options import argument_spec
 
-from rtvirt_runner.matrix import MatrixError
+from rtvirt_runner.declarations import InputError
 from rtvirt_runner.results import ResultsTree
 
 DOCUMENTATION = r"""
@@ -34,7 +34,7 @@ class ActionModule(ActionBase):
         known = task_vars or {}
         try:
             matrix = load_matrix(args["matrix"], known["groups"], known["hostvars"], args["vars_dir"])
-        except MatrixError as error:
+        except InputError as error:
             return {"failed": True, "msg": str(error)}
         tree = ResultsTree(Path(str(args["results_dir"])))
         reasons = {record.cell.id: record.status.reason for record in tree.load_records(matrix.name)}

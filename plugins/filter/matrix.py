@@ -11,7 +11,7 @@ from ansible.errors import AnsibleFilterError
 try:
     from ansible_collections.rtvirt.testbed.plugins.plugin_utils.ansible_matrix import load_matrix
 
-    from rtvirt_runner import matrix, results
+    from rtvirt_runner import declarations, matrix, results
 except ImportError as error:
     MISSING: ImportError | None = error
 else:
@@ -87,7 +87,7 @@ def pending_plan(
         ) from MISSING
     try:
         loaded = load_matrix(matrix_file, groups, hostvars, vars_dir)
-    except matrix.MatrixError as error:
+    except declarations.InputError as error:
         raise AnsibleFilterError(str(error)) from error
     pending = results.ResultsTree(Path(str(results_dir))).pending(loaded.name, loaded.cells)
     boots = matrix.plan(cell for cell in pending if board is None or cell.board == str(board))

@@ -16,7 +16,7 @@ BOARD_VARIABLES = ("rtvirt_board_cpus", "rtvirt_board_clock")
 def load_matrix(
     matrix: str, groups: Mapping[str, Sequence[str]], hostvars: Mapping[str, Mapping[str, Any]], vars_dir: str
 ) -> Matrix:
-    """Read and validate; raises MatrixError."""
+    """Read and validate; raises InputError."""
     lab = Lab.from_inventory(*_plain_inventory(groups, hostvars))
     return load(checkout.matrix_path(str(matrix)), lab, Catalogue.load(Path(str(vars_dir))))
 

@@ -14,12 +14,12 @@ from fakes import VARS, catalogue, virtual_lab
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rtvirt_runner.declarations import InputError
 from rtvirt_runner.matrix import (
     Catalogue,
     Cell,
     Lab,
     Matrix,
-    MatrixError,
     format_cpu_list,
     load_matrix,
     parse_cpu_list,
@@ -121,7 +121,7 @@ def test_a_lab_keeps_boards_and_the_groups_that_hold_them() -> None:
     ],
 )
 def test_a_wrong_lab_is_refused(groups: dict[str, list[str]], variables: dict[str, Any], says: str) -> None:
-    with pytest.raises(MatrixError, match=says):
+    with pytest.raises(InputError, match=says):
         Lab.from_inventory(groups, {"pi": variables})
 
 
@@ -239,9 +239,9 @@ def test_a_cell_survives_json(tmp_path: Path) -> None:
 
 def test_an_edited_or_foreign_cell_is_refused(tmp_path: Path) -> None:
     values = load(SMALL, tmp_path).cells[0].as_dict()
-    with pytest.raises(MatrixError, match="does not fit its own values"):
+    with pytest.raises(InputError, match="does not fit its own values"):
         Cell.from_dict({**values, "loops": 1})
-    with pytest.raises(MatrixError, match="unknown fields: colour"):
+    with pytest.raises(InputError, match="unknown fields: colour"):
         Cell.from_dict({**values, "colour": "red"})
 
 
@@ -372,7 +372,7 @@ REFUSED = {
 
 @pytest.mark.parametrize(("document", "says"), REFUSED.values(), ids=REFUSED.keys())
 def test_a_wrong_matrix_is_refused_in_one_sentence(document: Any, says: str, tmp_path: Path) -> None:
-    with pytest.raises(MatrixError, match=says) as refusal:
+    with pytest.raises(InputError, match=says) as refusal:
         load(document, tmp_path)
     assert str(tmp_path / "matrix.yml") in str(refusal.value)
     assert "\n" not in str(refusal.value)
@@ -382,18 +382,18 @@ def test_an_included_guest_cell_needs_a_guest(tmp_path: Path) -> None:
     document = axis("place", ["host"])
     del document["matrix"]["experiments"]["idle"]["axes"]["guest"]
     document["matrix"]["experiments"]["idle"]["include"] = [{"split": "1-1", "place": "guest"}]
-    with pytest.raises(MatrixError, match="without saying which guest"):
+    with pytest.raises(InputError, match="without saying which guest"):
         load(document, tmp_path)
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(MatrixError, match=r"absent\.yml: cannot be read \(No such file"):
+    with pytest.raises(InputError, match=r"absent\.yml: cannot be read \(No such file"):
         load_matrix(tmp_path / "absent.yml", virtual_lab(), catalogue())
 
 
 def test_a_file_that_is_no_text_is_named(tmp_path: Path) -> None:
     (tmp_path / "binary.yml").write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(MatrixError, match="it is not UTF-8 text"):
+    with pytest.raises(InputError, match="it is not UTF-8 text"):
         load_matrix(tmp_path / "binary.yml", virtual_lab(), catalogue())
 
 
@@ -409,10 +409,10 @@ def test_a_file_that_is_no_text_is_named(tmp_path: Path) -> None:
 def test_a_wrong_tuning_is_refused(tuning: dict[str, Any], says: str, tmp_path: Path) -> None:
     (tmp_path / "matrix.yml").write_text(yaml.safe_dump(SMALL), encoding="utf-8")
     wrong = dataclasses.replace(catalogue(), tunings={"paper": tuning})
-    with pytest.raises(MatrixError, match=f"Tuning 'paper'.*{says}"):
+    with pytest.raises(InputError, match=f"Tuning 'paper'.*{says}"):
         load_matrix(tmp_path / "matrix.yml", virtual_lab(), wrong)
 
 
 def test_a_catalogue_without_its_files_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(MatrixError, match=r"kernels\.yml: cannot be read"):
+    with pytest.raises(InputError, match=r"kernels\.yml: cannot be read"):
         Catalogue.load(tmp_path)
