@@ -129,11 +129,6 @@ def test_the_mirror_and_the_record_are_used(web: Web, tmp_path: Path) -> None:
     [
         ({"sha256": "0" * 64}, "expected " + "0" * 64 + " according to its entry; the file is kept as"),
         ({"sha265": "x"}, "has the key 'sha265', expected url with sha256 or signed_sums, or url with commit"),
-        ({"commit": "4" * 7, "sha256": None}, "has the commit '4444444', expected its full id"),
-        (
-            {"url": "linux.tar.xz"},
-            "the address 'linux.tar.xz' cannot be fetched, expected one that begins with https://",
-        ),
     ],
 )
 def test_what_is_refused_is_told_in_one_sentence(web: Web, tmp_path: Path, wrong: dict[str, Any], told: str) -> None:
