@@ -96,7 +96,7 @@ def find(recipe: Recipe, cache: Path) -> Artifact | None:
 
 def build(recipe: Recipe, cache: Path, say: Callable[[str], None]) -> Artifact:
     """Find the artifact or build it; ``say`` gets a line of progress now and then. Raises BuildError."""
-    with _lock(cache / "locks" / f"{recipe.name}.lock", say):
+    with lock(cache / "locks" / f"{recipe.name}.lock", say):
         found = find(recipe, cache)
         if found is not None:
             return found
@@ -114,6 +114,19 @@ def build(recipe: Recipe, cache: Path, say: Callable[[str], None]) -> Artifact:
             _remove(partial, recipe.as_root)
             raise
         return Artifact(path, recipe.key, built=True, seconds=seconds)
+
+
+@contextlib.contextmanager
+def lock(path: Path, say: Callable[[str], None]) -> Iterator[None]:
+    """One at a time, by a file named after what is made; the lock goes with its process, however that ends."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w") as handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            say(f"{path.stem}: waiting for another run that makes it")
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
 
 
 def _content_name(value: str) -> str:
@@ -145,19 +158,6 @@ def _content_digest(path: Path) -> bytes:
         digest.update(hashlib.sha256(file.read_bytes()).digest())
         digest.update(b"x" if os.access(file, os.X_OK) else b"-")
     return digest.digest()
-
-
-@contextlib.contextmanager
-def _lock(path: Path, say: Callable[[str], None]) -> Iterator[None]:
-    """One build of an artifact at a time; the lock goes with its process, however that ends."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w") as handle:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            say(f"{path.stem}: waiting for another build of it")
-            fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
 
 
 def _sudo(as_root: bool) -> list[str]:

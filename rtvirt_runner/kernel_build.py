@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import subprocess
 from collections.abc import Callable, Mapping
@@ -15,6 +14,7 @@ from rtvirt_runner import artifacts, downloads, kconfig
 from rtvirt_runner.artifacts import Artifact, BuildError, Recipe
 from rtvirt_runner.downloads import Store
 from rtvirt_runner.kernels import ARCHITECTURES, Kernel
+from rtvirt_runner.transfer import DownloadError
 
 BUILD_TIMEOUT_S = 6 * 3600.0  # a whole distribution's configuration on a small machine
 
@@ -36,12 +36,15 @@ class Workshop:
 
 @dataclass(frozen=True)
 class BuiltKernel:
-    """A kernel in the cache; ``release`` is what ``uname -r`` says of it, sizes are in bytes."""
+    """A kernel in the cache; ``release`` is what ``uname -r`` says of it."""
 
     artifact: Artifact
     release: str
-    boot_bytes: int
-    modules_bytes: int
+
+    @property
+    def archive(self) -> Path:
+        """The one file that holds all of it."""
+        return self.artifact.path / "kernel.tar.gz"
 
 
 def make_kernel(kernel: Kernel, workshop: Workshop, say: Say) -> BuiltKernel:
@@ -62,10 +65,7 @@ def make_kernel(kernel: Kernel, workshop: Workshop, say: Say) -> BuiltKernel:
 
 
 def find_kernel(kernel: Kernel, workshop: Workshop) -> BuiltKernel | None:
-    """The kernel when the cache holds it, made from just what the catalogue says now; fetches and builds nothing.
-
-    Raises BuildError when a file that the entry names is missing.
-    """
+    """The kernel when the cache holds it, made from just what the catalogue says now; fetches and builds nothing."""
 
     def get(recipe: Recipe) -> Artifact | None:
         return artifacts.find(recipe, workshop.cache)
@@ -75,7 +75,7 @@ def find_kernel(kernel: Kernel, workshop: Workshop) -> BuiltKernel | None:
 
     try:
         found = _follow(kernel, workshop, get, fetch)
-    except downloads.DownloadError:  # it could not be believed, so it was never used
+    except (BuildError, DownloadError):  # what cannot be made now, or not be believed, is not what is there
         return None
     return _read(found) if found else None
 
@@ -216,5 +216,4 @@ def _existing(kernel: Kernel, what: str, path: Path) -> Path:
 
 
 def _read(artifact: Artifact) -> BuiltKernel:
-    told = json.loads((artifact.path / "kernel.json").read_text())
-    return BuiltKernel(artifact, told["release"], int(told["boot_bytes"]), int(told["modules_bytes"]))
+    return BuiltKernel(artifact, (artifact.path / "release").read_text().strip())

@@ -11,7 +11,8 @@ from ansible_collections.rtvirt.testbed.plugins.plugin_utils.options import argu
 
 from rtvirt_runner import artifacts, kernel_build, kernels
 from rtvirt_runner.declarations import InputError
-from rtvirt_runner.downloads import DownloadError, Store
+from rtvirt_runner.downloads import Store
+from rtvirt_runner.transfer import DownloadError
 
 DOCUMENTATION = r"""
 name: kernel
@@ -88,6 +89,7 @@ def _result(kernel: kernels.Kernel, made: kernel_build.BuiltKernel) -> dict[str,
         "key": made.artifact.key,
         "release": made.release,
         "seconds": made.artifact.seconds,
+        "bytes": made.archive.stat().st_size,
         "changed": made.artifact.built,
     }
 

@@ -52,15 +52,17 @@ while read -r patch || [ -n "$patch" ]; do
 done <"$work/patches"
 [ "$count" -eq 0 ] || say "applied $count patches"
 
-say "configuring ($CONFIG_BASE and $(printf '%s' "$FRAGMENTS" | grep -c .) fragments)"
+say "configuring: $CONFIG_BASE and $(printf '%s\n' "$FRAGMENTS" | grep -c .) fragments"
 mkdir -p "$build"
-run_make -s "$CONFIG_BASE" 2>&1 || stop "'make $CONFIG_BASE' failed; is the name of the base configuration right?"
-printf '%s' "$FRAGMENTS" >"$work/fragments"
+printf '%s\n' "$FRAGMENTS" >"$work/fragments"
 set --
-while read -r fragment || [ -n "$fragment" ]; do
-  cat "$fragment" >>"$build/.config"
-  set -- "$@" "$fragment"
+while read -r fragment; do
+  [ -z "$fragment" ] || set -- "$@" "$fragment"
 done <"$work/fragments"
+cat /dev/null "$@" >"$work/wanted"
+# With allnoconfig what the fragments do not name stays off, also where Kconfig's own default is on; with a defconfig that wins.
+KCONFIG_ALLCONFIG=$work/wanted run_make -s "$CONFIG_BASE" 2>&1 || stop "'make $CONFIG_BASE' failed; is the name of the base configuration right?"
+cat "$work/wanted" >>"$build/.config"
 run_make -s olddefconfig 2>&1 | grep -v 'override: reassigning' || :
 dropped=$(python3 "$KCONFIG" "$tree" "$SOURCE_ARCH" "$build/.config" "$@") ||
   stop "these options are not in the final configuration as the fragments ask for them: $(echo "$dropped" | paste -sd ';' | sed 's/;/; /g'). Correct the fragments."
