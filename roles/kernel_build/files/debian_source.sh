@@ -12,5 +12,7 @@ set -- "$tree"/root/usr/src/linux-source-*.tar.xz
 mv "$1" "$OUT/linux.tar.xz"
 if [ -n "$SERIES_PACKAGE" ]; then
   echo ":: fetching the patches $SERIES_PATH of $SERIES_PACKAGE"
-  debian_series "$SUITE" "$SERIES_PACKAGE" "$SERIES_PATH" "$OUT/patches"
+  # The suite may move on between the two; the series has to be of the very version of the source.
+  version=$(zcat "$tree/root/usr/share/doc/$PACKAGE/changelog.Debian.gz" | sed -n '1s/.*(\(.*\)).*/\1/p')
+  debian_series "$SUITE" "$SERIES_PACKAGE" "$SERIES_PATH" "$OUT/patches" "$version"
 fi
