@@ -13,6 +13,7 @@ import fcntl
 import hashlib
 import json
 import os
+import re
 import selectors
 import shutil
 import signal
@@ -26,12 +27,15 @@ from typing import IO
 
 TOOLS = Path(__file__).parent / "tools"
 PROGRESS_MARK = ":: "
+FAILURE_MARK = "!! "
 HEARTBEAT_S = 30.0
 TAIL_LINES = 15
+# How compilers, linkers, make, apt and Python begin to complain; what follows is mostly its consequence.
+_ERROR = re.compile(r"\b(fatal )?error: |undefined reference|\*\*\* |^E: |^Traceback ", re.IGNORECASE)
 
 
 class BuildError(RuntimeError):
-    """A build script failed; the message names it, its last lines and its log."""
+    """A build script failed; the message is what the script said itself, or else its first error, and names the log."""
 
 
 def cache_folder() -> Path:
@@ -45,7 +49,8 @@ class Recipe:
     """What an artifact is made of.
 
     ``inputs`` and ``needs`` reach the script as environment variables; ``needs`` are the folders of other artifacts.
-    ``sources`` are files and folders whose content counts; ``timeout_s`` bounds the whole build.
+    ``sources`` are files and folders whose content counts; ``timeout_s`` bounds the whole build. ``settings`` are
+    environment variables too, but of a kind that does not change the result, such as a number of jobs.
     """
 
     name: str
@@ -53,6 +58,7 @@ class Recipe:
     inputs: Mapping[str, str] = field(default_factory=dict)
     needs: Mapping[str, str] = field(default_factory=dict)
     sources: Sequence[Path] = ()
+    settings: Mapping[str, str] = field(default_factory=dict)
     as_root: bool = False
     timeout_s: float = 3600.0
 
@@ -90,7 +96,7 @@ def find(recipe: Recipe, cache: Path) -> Artifact | None:
 
 def build(recipe: Recipe, cache: Path, say: Callable[[str], None]) -> Artifact:
     """Find the artifact or build it; ``say`` gets a line of progress now and then. Raises BuildError."""
-    with _lock(cache / "locks" / f"{recipe.name}.lock", say):
+    with lock(cache / "locks" / f"{recipe.name}.lock", say):
         found = find(recipe, cache)
         if found is not None:
             return found
@@ -110,6 +116,19 @@ def build(recipe: Recipe, cache: Path, say: Callable[[str], None]) -> Artifact:
         return Artifact(path, recipe.key, built=True, seconds=seconds)
 
 
+@contextlib.contextmanager
+def lock(path: Path, say: Callable[[str], None]) -> Iterator[None]:
+    """One at a time, by a file named after what is made; the lock goes with its process, however that ends."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w") as handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            say(f"{path.stem}: waiting for another run that makes it")
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+
+
 def _content_name(value: str) -> str:
     """A value that may hold artifact folders (``name=folder name=folder``) with each folder cut to its last part."""
     assignments = (word.rpartition("=") for word in value.split())
@@ -118,8 +137,15 @@ def _content_name(value: str) -> str:
 
 def _tools_named_in(script: Path) -> list[Path]:
     """The tools of this package that a script calls, and those that they call: their content counts too."""
-    text = script.read_text()
-    return [tool for tool in sorted(TOOLS.iterdir()) if tool.is_file() and tool.name in text]
+    tools = [tool for tool in sorted(TOOLS.iterdir()) if tool.is_file()]
+    named: list[Path] = []
+    unread = [script]
+    while unread:
+        text = unread.pop().read_text()
+        found = [tool for tool in tools if tool.name in text and tool not in named]
+        named += found
+        unread += found
+    return sorted(named)
 
 
 def _content_digest(path: Path) -> bytes:
@@ -132,19 +158,6 @@ def _content_digest(path: Path) -> bytes:
         digest.update(hashlib.sha256(file.read_bytes()).digest())
         digest.update(b"x" if os.access(file, os.X_OK) else b"-")
     return digest.digest()
-
-
-@contextlib.contextmanager
-def _lock(path: Path, say: Callable[[str], None]) -> Iterator[None]:
-    """One build of an artifact at a time; the lock goes with its process, however that ends."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w") as handle:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            say(f"{path.stem}: waiting for another build of it")
-            fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
 
 
 def _sudo(as_root: bool) -> list[str]:
@@ -169,7 +182,16 @@ def _remove(path: Path, as_root: bool) -> None:
 def _environment(recipe: Recipe, out: Path) -> dict[str, str]:
     kept = {name: value for name, value in os.environ.items() if name not in {"TMPDIR", "LS_COLORS"}}
     path = f"{TOOLS}:{kept.get('PATH', '/usr/bin:/bin')}:/usr/local/sbin:/usr/sbin:/sbin"
-    return {**kept, "PATH": path, "LC_ALL": "C", "OUT": str(out), **recipe.inputs, **recipe.needs}
+    return {
+        **kept,
+        "PATH": path,
+        "LC_ALL": "C",
+        "OUT": str(out),
+        "KEY": recipe.key,
+        **recipe.settings,
+        **recipe.inputs,
+        **recipe.needs,
+    }
 
 
 def _run(recipe: Recipe, out: Path, log: Path, say: Callable[[str], None]) -> None:
@@ -194,11 +216,7 @@ def _run(recipe: Recipe, out: Path, log: Path, say: Callable[[str], None]) -> No
         finally:
             _end(process)
     if process.returncode != 0:
-        lines = "\n".join(progress.tail)
-        raise BuildError(
-            f"building {recipe.name} failed with status {process.returncode}; "
-            f"the whole log is {log}, its last lines are:\n{lines}"
-        )
+        raise BuildError(progress.complaint(process.returncode, log))
 
 
 def _command(recipe: Recipe, out: Path) -> list[str]:
@@ -213,6 +231,8 @@ class _Progress:
 
     def __init__(self, name: str, log: IO[str], say: Callable[[str], None]) -> None:
         self.tail: deque[str] = deque(maxlen=TAIL_LINES)
+        self._first_error: list[str] = []  # and what stands around it
+        self._failure = ""
         self._name, self._log, self._say = name, log, say
         self._began = self._spoke = time.monotonic()
 
@@ -222,6 +242,21 @@ class _Progress:
             self.tail.append(text)
         if text.startswith(PROGRESS_MARK):
             self._tell(text.removeprefix(PROGRESS_MARK))
+        elif text.startswith(FAILURE_MARK):
+            self._failure = text.removeprefix(FAILURE_MARK)
+        elif _ERROR.search(text) and not self._first_error:
+            self._first_error = [*list(self.tail)[-3:-1], text]
+        elif 0 < len(self._first_error) < TAIL_LINES // 2:
+            self._first_error.append(text)
+
+    def complaint(self, status: int, log: Path) -> str:
+        """Why the build failed: its own sentence, or its first error, or (when none is known as one) its last lines."""
+        if self._failure:
+            return f"{self._failure} The whole log is {log}."
+        what, lines = ("first error is", self._first_error) if self._first_error else ("last lines are", self.tail)
+        return f"building {self._name} failed with status {status}; the whole log is {log}, its {what}:\n" + "\n".join(
+            lines
+        )
 
     def tick(self) -> None:
         """A sign of life when there was none for a while."""

@@ -8,6 +8,9 @@ ROOT = Path(__file__).resolve().parent.parent
 PLAYBOOKS = ROOT / "playbooks"
 VARS = PLAYBOOKS / "vars"
 FULL_MATRIX = PLAYBOOKS / "full_matrix.yml"
+MAKE_KERNELS = PLAYBOOKS / "kernels.yml"
+KERNELS_STATE = PLAYBOOKS / "kernels_state.yml"
+KERNEL_FILES = ROOT / "roles" / "kernel_build" / "files"
 VIRTUAL_LAB = ROOT / "inventory" / "virtual"
 ANSIBLE_CONFIG = ROOT / "ansible.cfg"
 

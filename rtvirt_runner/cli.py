@@ -1,4 +1,4 @@
-"""The command line: ``rtvirt matrix``, ``plan``, ``status``, ``report`` and ``test``.
+"""The command line: ``rtvirt matrix``, ``plan``, ``status``, ``report``, ``kernels`` and ``test``.
 
 Answers go to stdout, everything said on the way to stderr. Exit codes: 0 good, 1 cells or checks failed, 2 bad input,
 130 interrupted. The report (pandas, matplotlib: a second to import) is imported only to write it, so that help and a
@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.tree import Tree
 
-from rtvirt_runner import checkout
+from rtvirt_runner import checkout, cli_kernels
 from rtvirt_runner.checks import TIERS, run_tiers
 from rtvirt_runner.declarations import InputError
 from rtvirt_runner.matrix import Catalogue, Cell, Lab, Matrix, load_matrix, plan
@@ -42,6 +42,8 @@ examples:
   rtvirt matrix                          the smoke matrix on the virtual lab
   rtvirt plan --matrix paper             what the paper's matrix would boot and measure, and what of it is done
   rtvirt matrix --matrix my.yml -i lab/  your matrix on your boards (docs/writing-a-matrix.md)
+  rtvirt kernels                         the kernel catalogue, what of it is built, what runs where
+  rtvirt kernels build linux-6.12-rt     make a kernel of it (docs/kernels.md)
   rtvirt status                          how far a run is; ask from another terminal
   rtvirt test --tier lint --tier unit    some of the checks
 
@@ -118,6 +120,7 @@ def _parser() -> argparse.ArgumentParser:
     commands.add_parser("report", parents=[common], help="write the page again from the results").set_defaults(
         run=_report
     )
+    _add_kernels(commands.add_parser("kernels", help="show the kernel catalogue, or build kernels of it"))
     _add_test_options(commands.add_parser("test", help="run every check that CI runs"))
     return parser
 
@@ -137,6 +140,23 @@ def _common_options() -> argparse.ArgumentParser:
         "--results", type=Path, default=Path("results"), metavar="DIR", help="results folder (default: ./results)"
     )
     return options
+
+
+def _add_kernels(parser: argparse.ArgumentParser) -> None:
+    inventory = argparse.ArgumentParser(add_help=False)
+    inventory.add_argument(
+        "-i", "--inventory", type=Path, default=checkout.VIRTUAL_LAB, metavar="PATH", help="the lab (default: virtual)"
+    )
+    parser.set_defaults(run=_kernels, inventory=checkout.VIRTUAL_LAB)
+    commands = parser.add_subparsers(metavar="COMMAND")
+    show = commands.add_parser(
+        "show", parents=[inventory], help="the catalogue, what is built, what runs on which board (the default)"
+    )
+    show.set_defaults(run=_kernels)
+    build = commands.add_parser("build", parents=[inventory], help="make kernels of the catalogue on this machine")
+    build.add_argument("names", nargs="+", metavar="NAME", help="a kernel's name in the catalogue")
+    build.add_argument("-v", "--verbose", action="count", default=0, help="more from Ansible in the log; repeatable")
+    build.set_defaults(run=_build_kernels)
 
 
 def _add_test_options(parser: argparse.ArgumentParser) -> None:
@@ -264,6 +284,25 @@ def _report_page(request: Request) -> None:
     from rtvirt_runner.report import write_report
 
     print(write_report(request.matrix, request.tree), flush=True)
+
+
+def _kernels(args: argparse.Namespace) -> int:
+    outcome, state = cli_kernels.read_state(args.inventory.absolute())
+    if not state:
+        _show_failures(outcome)
+        return INTERRUPTED if outcome.interrupted else FAILED_CELLS
+    _stdout().print(cli_kernels.kernels_table(state))
+    return DONE
+
+
+def _build_kernels(args: argparse.Namespace) -> int:
+    outcome = cli_kernels.build_kernels(args.names, args.inventory.absolute(), args.verbose)
+    if outcome.interrupted:
+        return INTERRUPTED
+    if not outcome.ok:
+        _show_failures(outcome)
+        return FAILED_CELLS
+    return _kernels(args)
 
 
 def _test(args: argparse.Namespace) -> int:

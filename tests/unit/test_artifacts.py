@@ -64,8 +64,10 @@ def test_key_knows_the_tools_that_a_script_calls(
     without = recipe.key
     recipe.script.write_text("debian_tree extract\n")
     called = recipe.key
-    (tools / "debian_tree").write_text("two")
-    assert len({without, called, recipe.key}) == 3
+    (tools / "debian_tree").write_text("debian_mirror")
+    changed = recipe.key
+    (tools / "debian_mirror").write_text("one")  # a tool that a tool calls
+    assert len({without, called, changed, recipe.key}) == 4
 
 
 def test_failed_build_leaves_nothing_and_names_its_last_lines(recipe: Recipe, cache: Path) -> None:

@@ -1,0 +1,90 @@
+"""Fetch files and trees of commits on the controller, every byte verified: the door to rtvirt_runner.downloads."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from ansible.plugins.action import ActionBase
+from ansible.utils.display import Display
+from ansible_collections.rtvirt.testbed.plugins.plugin_utils.options import argument_spec
+
+from rtvirt_runner import artifacts, downloads
+
+DOCUMENTATION = r"""
+name: download
+short_description: fetch files and trees of commits on the controller, verified, into the cache
+description:
+  - A file is believed when its SHA-256 is the one of its entry, else the one in a list signed with the entry's key,
+    else the one that the operator has recorded for its URL. Without any of them it is refused, or recorded if that is
+    permitted.
+  - Needs curl; gpgv for signed lists and git for commits.
+options:
+  downloads:
+    description:
+      - What to fetch, as the kernel catalogue has it. A file is C(url) with C(sha256), or with C(signed_sums) (C(url)
+        and C(fingerprint)), or with neither. The tree of a commit is C(url) and C(commit), its full id.
+    type: list
+    elements: dict
+    required: true
+  mirror:
+    description:
+      - Folder that is looked at before the network. A file is there as <host>/<path> or just as <file name>, a
+        repository under its name, with or without C(.git).
+    type: path
+  keyring:
+    description: File with the keys that sign lists, as C(gpg --export) writes it.
+    type: path
+  sums:
+    description: The operator's file of recorded sums, one line C(<sha256>  <URL>) each.
+    type: path
+  record:
+    description: Whether the sum of a file that nothing is known of may be added to the operator's file.
+    type: bool
+    default: false
+"""
+
+
+class ActionModule(ActionBase):
+    """Returns paths and sums (SHA-256 or commit), in order of the downloads; changed when something was fetched now."""
+
+    TRANSFERS_FILES = False
+    _supports_check_mode = True
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Fetch what is not there yet."""
+        super().run(tmp, task_vars)
+        _, args = self.validate_argument_spec(argument_spec=argument_spec(DOCUMENTATION))
+        store = downloads.Store(
+            cache=artifacts.cache_folder(),
+            mirror=_path(args["mirror"]),
+            keyring=_path(args["keyring"]),
+            sums_file=_path(args["sums"]),
+            record=args["record"],
+        )
+        try:
+            sources = [downloads.parse(entry) for entry in args["downloads"]]
+            found = [downloads.find(source, store) for source in sources]
+            missing = [source.url for source, path in zip(sources, found, strict=True) if path is None]
+            if self._task.check_mode:
+                return _result(found) | {
+                    "changed": bool(missing),
+                    "msg": f"would fetch: {', '.join(missing) or 'nothing'}",
+                }
+            paths = [downloads.fetch(source, store, Display().display) for source in sources]
+        except downloads.DownloadError as error:
+            return {"failed": True, "msg": str(error)}
+        return _result(paths) | {"changed": bool(missing)}
+
+
+def _path(option: str | None) -> Path | None:
+    """An option that is empty is not given: a role's default cannot be left out."""
+    return Path(option) if option else None
+
+
+def _result(paths: list[Path | None] | list[Path]) -> dict[str, Any]:
+    """The folder of something verified is named by its checksum."""
+    return {
+        "paths": [str(path) if path else "" for path in paths],
+        "sums": [path.parent.name if path else "" for path in paths],
+    }

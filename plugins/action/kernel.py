@@ -1,0 +1,98 @@
+"""Make kernels of the catalogue on the controller: the door to rtvirt_runner.kernel_build."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from ansible.plugins.action import ActionBase
+from ansible.utils.display import Display
+from ansible_collections.rtvirt.testbed.plugins.plugin_utils.options import argument_spec
+
+from rtvirt_runner import artifacts, kernel_build, kernels
+from rtvirt_runner.declarations import InputError
+from rtvirt_runner.downloads import Store
+from rtvirt_runner.transfer import DownloadError
+
+DOCUMENTATION = r"""
+name: kernel
+short_description: make kernels of the catalogue on the controller, each once
+description:
+  - Fetches and verifies what a kernel is made from, builds it, and keeps it in the cache by the content of all that
+    went in.
+  - Works on the controller, whatever host the task is for.
+options:
+  names:
+    description: Entries of the catalogue to make, by name.
+    type: list
+    elements: str
+    required: true
+  catalogue:
+    description: The kernel catalogue; playbooks/vars/kernels.yml explains its keys.
+    type: dict
+    required: true
+  files:
+    description: Folder of the build scripts and of C(config/), the configuration fragments.
+    type: path
+    required: true
+  mirror:
+    description: Folder that is looked at before the network.
+    type: path
+  keyring:
+    description: File of public keys that may sign lists of sums.
+    type: path
+  sums_file:
+    description: File of the operator's recorded sums.
+    type: path
+  record:
+    description: Record the sum of a download that has none yet.
+    type: bool
+    default: false
+  jobs:
+    description: How many compilers run at once; 0 means as many as there are cores.
+    type: int
+    default: 0
+"""
+
+
+class ActionModule(ActionBase):
+    """Returns results, one per name in that order: name, path, key, release, seconds, changed."""
+
+    TRANSFERS_FILES = False
+    _supports_check_mode = True
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Find or make each kernel."""
+        super().run(tmp, task_vars)
+        _, args = self.validate_argument_spec(argument_spec=argument_spec(DOCUMENTATION))
+        cache = artifacts.cache_folder()
+        store = Store(cache, _path(args["mirror"]), _path(args["keyring"]), _path(args["sums_file"]), args["record"])
+        workshop = kernel_build.Workshop(Path(args["files"]), store, cache, args["jobs"])
+        try:
+            wanted = kernels.select_kernels(args["catalogue"], args["names"], "the kernel catalogue")
+            results = [self._make(kernel, workshop) for kernel in wanted]
+        except (InputError, DownloadError, artifacts.BuildError, FileNotFoundError) as error:
+            return {"failed": True, "msg": str(error)}
+        return {"changed": any(result["changed"] for result in results), "results": results}
+
+    def _make(self, kernel: kernels.Kernel, workshop: kernel_build.Workshop) -> dict[str, Any]:
+        if self._task.check_mode:
+            found = kernel_build.find_kernel(kernel, workshop)
+            return _result(kernel, found) if found else {"name": kernel.name, "path": "", "changed": True}
+        return _result(kernel, kernel_build.make_kernel(kernel, workshop, Display().display))
+
+
+def _result(kernel: kernels.Kernel, made: kernel_build.BuiltKernel) -> dict[str, Any]:
+    return {
+        "name": kernel.name,
+        "path": str(made.artifact.path),
+        "key": made.artifact.key,
+        "release": made.release,
+        "seconds": made.artifact.seconds,
+        "bytes": made.archive.stat().st_size,
+        "changed": made.artifact.built,
+    }
+
+
+def _path(value: str | None) -> Path | None:
+    return Path(value) if value else None

@@ -1,0 +1,106 @@
+"""The kernel catalogue: what comes with rtvirt is right, and what is wrong in one is said in one sentence."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rtvirt_runner import checkout
+from rtvirt_runner.declarations import InputError
+from rtvirt_runner.kernels import load_kernels, read_kernel, select_kernels
+
+GOOD: dict[str, Any] = {
+    "architecture": "armhf",
+    "source": {"type": "tarball", "url": "https://example.org/linux-4.4.6.tar.xz", "sha256": "a" * 64},
+    "patches": [{"url": "https://example.org/patch-4.4.6-rt12.patch.xz"}, {"file": "patches/fix.patch"}],
+    "config": {"base": "sunxi_defconfig", "fragments": ["rt.config"]},
+    "device_trees": ["sun7i-a20-cubieboard2.dtb"],
+    "words": ["dwc_otg.fiq_enable=0"],
+    "shows": {"realtime": True, "release": "-rt12-"},
+}
+
+
+def changed(path: str, value: Any) -> dict[str, Any]:
+    """GOOD with one value replaced; ``source.url`` is a path."""
+    body = copy.deepcopy(GOOD)
+    *parents, last = path.split(".")
+    inner = body
+    for parent in parents:
+        inner = inner[parent]
+    inner[last] = value
+    return body
+
+
+def test_an_entry_is_read() -> None:
+    kernel = read_kernel("sunxi", GOOD, "kernels.yml: kernels.sunxi")
+    assert kernel.built and kernel.image == "zImage" and kernel.prefix == "arm-linux-gnueabihf-"
+    assert kernel.shows.realtime and kernel.words == ("dwc_otg.fiq_enable=0",)
+
+
+def test_every_entry_that_comes_with_rtvirt_is_good_and_its_fragments_exist() -> None:
+    kernels = load_kernels(checkout.VARS / "kernels.yml")
+    folder = checkout.KERNEL_FILES / "config"
+    for kernel in kernels.values():
+        for fragment in kernel.fragments:
+            assert (folder / fragment).is_file(), f"{kernel.name} names {fragment}"
+    named = {fragment for kernel in kernels.values() for fragment in kernel.fragments}
+    assert {path.name for path in folder.iterdir()} == named, "a fragment that no entry uses is dead"
+
+
+def test_a_pair_of_kernels_differs_in_its_preemption_alone() -> None:
+    kernels = load_kernels(checkout.VARS / "kernels.yml")
+    realtime, mainline = kernels["linux-6.12-rt"], kernels["linux-6.12"]
+    assert realtime.source == mainline.source
+    assert set(realtime.fragments) ^ set(mainline.fragments) == {"preempt_rt.config", "preempt.config"}
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "says"),
+    [
+        ("architecture", "arm", r"unknown architecture 'arm', expected one of arm64, armhf, amd64; did you mean"),
+        ("sauce", 1, r"unknown key 'sauce'.*did you mean 'source'"),
+        ("source.type", "torrent", "unknown type of source 'torrent'"),
+        ("source.sha256", "abc", r"source\.sha256 is 'abc', expected 64 hexadecimal digits"),
+        ("source.url", "linux.tar", r"source\.url is 'linux.tar', expected an address"),
+        (
+            "source",
+            {"type": "git", "url": "https://example.org/l.git", "commit": "v4.4"},
+            "a branch or tag may be moved",
+        ),
+        ("source", {"type": "debian_source", "suite": "trixie"}, r"source\.package: missing is not a name"),
+        (
+            "source.signed_sums",
+            {"url": "https://example.org/s", "fingerprint": "1"},
+            "40 hexadecimal digits of the sig",
+        ),
+        ("source", {"type": "debian_package", "suite": "trixie", "package": "l"}, "comes ready from a package; remove"),
+        ("patches", {"url": "x"}, r"patches is .*expected a list"),
+        ("patches", [{"url": "https://example.org/p", "file": "p"}], r"patches\[1\]: unknown key 'url'"),
+        ("config.base", "make this", r"config\.base is 'make this', expected a make target"),
+        ("config.fragments", ["a b"], r"fragments\[1\] is 'a b', expected one word"),
+        ("toolchain", {"url": "https://example.org/gcc.tar.xz"}, r"toolchain\.prefix is missing, expected text"),
+        ("image", "uImage", "unknown image 'uImage'"),
+        ("words", ["isolcpus=1 nohz"], r"words\[1\] is 'isolcpus=1 nohz', expected one word"),
+        ("shows", {"realtime": "yes", "release": "."}, r"shows\.realtime is 'yes', expected true or false"),
+        ("shows", {"realtime": True, "release": "("}, "expected a regular expression"),
+    ],
+)
+def test_what_is_wrong_is_said_in_one_sentence(path: str, value: Any, says: str) -> None:
+    with pytest.raises(InputError, match=says) as refusal:
+        read_kernel("sunxi", changed(path, value), "kernels.yml: kernels.sunxi")
+    assert str(refusal.value).startswith("kernels.yml: kernels.sunxi")
+
+
+def test_a_name_that_is_not_in_the_catalogue_gets_the_one_that_is_meant() -> None:
+    with pytest.raises(InputError, match=r"unknown kernel 'sunxy'.*did you mean 'sunxi'"):
+        select_kernels({"sunxi": GOOD}, ["sunxy"], "the kernel catalogue")
+
+
+def test_a_key_given_twice_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "kernels.yml"
+    path.write_text("kernels:\n  one: {architecture: arm64, architecture: armhf}\n")
+    with pytest.raises(InputError, match="key 'architecture' is given twice"):
+        load_kernels(path)
