@@ -5,7 +5,7 @@ set -eu
 FILES=$(dirname "$0")
 work=$(mktemp -d)
 trap 'rm -rf -- "$work"' EXIT
-name=$(sed 's/.*"name": "\([^"]*\)".*/\1/' "$KERNEL/kernel.json")
+name=$(sed -n 's/.*"name": "\([^"]*\)".*/\1/p' "$KERNEL/kernel.json")
 release=$(cat "$KERNEL/release")
 
 mkdir -p "$work/files"
@@ -30,6 +30,9 @@ echo ":: packing the boot files of $name"
 (cd "$work/files" && tar --create --sort=name --mtime=@0 --owner=0 --group=0 --numeric-owner --mode=go-w --file - -- *) |
   gzip -n >"$OUT/kernel.tar.gz"
 initrd_bytes=$([ -z "$initrd" ] || stat -c %s "$work/files/$initrd")
-sed 's/}$//' "$KERNEL/kernel.json" >"$OUT/facts.json"
-printf ', "folder": "%s", "modules_key": "%s", "initrd": "%s", "initrd_bytes": %d}\n' "$name-$(sha256sum "$OUT/kernel.tar.gz" | cut -c 1-8)" \
-  "$(cat "$work/files/lib/modules/$release/.rtvirt")" "$initrd" "${initrd_bytes:-0}" >>"$OUT/facts.json"
+{
+  sed '$d' "$KERNEL/kernel.json"  # without its closing brace
+  printf '  , "folder": "%s", "modules_key": "%s"\n' \
+    "$name-$(sha256sum "$OUT/kernel.tar.gz" | cut -c 1-8)" "$(cat "$work/files/lib/modules/$release/.rtvirt")"
+  printf '  , "initrd": "%s", "initrd_bytes": %d\n}\n' "$initrd" "${initrd_bytes:-0}"
+} >"$OUT/facts.json"
