@@ -428,7 +428,7 @@ class _Repository:
         self._say(f"{self._source.name}: writing its tree")
         prefix = f"--prefix={self._source.name}-{self._source.commit[:12]}/"
         words = ["archive", "--format=tar", prefix, f"--output={file}", self._source.commit]
-        self._git("-c", "tar.umask=0022", f"--git-dir={self._folder}", *words, environment=_OWN_SETTINGS_ONLY)
+        self._git(f"--git-dir={self._folder}", *words, environment=_OWN_SETTINGS_ONLY)
         return file
 
     def _fetch(self, *what: str) -> None:

@@ -139,7 +139,7 @@ def transfer(url: str, wanted: str | None, partial: Partial, say: Say) -> bool:
             partial.restart()
         resumed = partial.size > 0
         say(f"{last_part(url)}: {'going on with' if resumed else 'fetching'} {url}")
-        attempt = _Attempt(partial, progress)
+        attempt = Attempt(partial, progress)
         code = stream(
             _curl(url, partial), take_output=attempt.take_body, take_errors=attempt.take_notes, tick=attempt.tick
         )
@@ -178,7 +178,7 @@ def _mirror_advice(url: str) -> str:
     )
 
 
-class _Attempt:
+class Attempt:
     """Takes in what one run of curl brings: bytes on its output, headers and complaints beside it."""
 
     def __init__(self, partial: Partial, progress: Progress) -> None:

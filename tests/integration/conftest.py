@@ -1,4 +1,4 @@
-"""Makes ``import web`` work (pytest's importlib mode leaves a test's own folder out of the import path), and the tools be there."""
+"""Makes ``import web`` work, since pytest's importlib mode leaves a test's own folder out; sees to the tools."""
 
 import json
 import os

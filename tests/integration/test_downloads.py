@@ -76,12 +76,19 @@ def test_a_file_is_fetched_once_and_kept_under_its_sum(web: Web, store: Store) -
 
 
 def test_a_cut_connection_goes_on_where_it_was_cut(web: Web, store: Store) -> None:
-    web.cuts = [1_000_000, 700_000]
+    web.cuts = [1_000_000, 500_000, 400_000, 300_000, 200_000]
     said: list[str] = []
     path = fetch(Download(web.url(PATH), sha256(CONTENT)), store, said.append)
     assert path.read_bytes() == CONTENT
-    assert web.sent == [1_000_000, 700_000, 1_300_000]
-    assert [line.split()[1] for line in said] == ["fetching", "going", "going"]
+    assert web.sent == [1_000_000, 500_000, 400_000, 300_000, 200_000, 600_000]
+    assert [line.split()[1] for line in said] == ["fetching", *["going"] * 5]
+
+
+def test_a_connection_that_is_always_cut_at_one_place_is_given_up(web: Web, recording: Store) -> None:
+    web.cuts, web.tags = [1_000_000] * 10, False
+    with pytest.raises(DownloadError, match="cannot be fetched: transfer closed with 2000000 bytes remaining to read;"):
+        fetch(Download(web.url(PATH)), recording, quiet)
+    assert web.sent == [1_000_000] * (1 + transfer.ATTEMPTS)
 
 
 @pytest.mark.parametrize("known", [sha256(CONTENT), None], ids=["with a sum", "recording"])

@@ -194,7 +194,7 @@ def test_what_a_killed_fetch_left_does_not_matter(upstream: Upstream, store: Sto
         process.wait()
         left = store.partial(f"{source.url}#{source.commit}") / "repository"
         assert left.is_dir()
-        (left / "shallow.lock").touch()  # what git leaves when it is killed a little later
+        (left / "config.lock").touch()  # what git leaves when it is killed a little earlier
         assert contents(fetch_git(source, store, quiet)) == tree(f"linux-{upstream.old[:12]}", 4)
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from rtvirt_runner.downloads import Download, GitSource, parse
 from rtvirt_runner.sums import SignedSums, recorded, signature_trouble
-from rtvirt_runner.transfer import DownloadError
+from rtvirt_runner.transfer import Attempt, DownloadError, Partial, Progress
 
 SUM = "0123456789abcdef" * 4
 COMMIT = "0123456789" * 4
@@ -79,6 +79,15 @@ def test_names_come_from_the_end_of_the_path() -> None:
 def test_a_fingerprint_may_be_written_as_gpg_shows_it() -> None:
     spaced = "b886 8c80 ba62 a1ff faf5  fda9 632d 3a06 589d a6b1"
     assert SignedSums(URL, spaced).key == KEY
+
+
+def test_what_is_there_keeps_the_name_of_its_own_version(tmp_path: Path) -> None:
+    answer = b'HTTP/1.1 200 OK\r\nETag: "%s"\r\n'
+    with Partial(tmp_path) as partial:
+        Attempt(partial, Progress("file", print, 0)).take_notes(answer % b"old")
+        partial.append(b"half")
+        Attempt(partial, Progress("file", print, 4)).take_notes(answer % b"new")
+        assert partial.tag == '"old"'
 
 
 def test_the_operators_file_is_like_that_of_sha256sum(tmp_path: Path) -> None:
