@@ -372,8 +372,8 @@ def fetch_git(source: GitSource, store: Store, say: Say) -> Path:
         scratch = store.partial(f"{source.url}#{source.commit}")
         if scratch.exists():
             shutil.rmtree(scratch)
-        repository = _Repository(scratch / "repository", source, say)
-        repository.fetch(_mirrored_repository(source, store))
+        repository = _Repository(scratch / "repository", source, _mirrored_repository(source, store), say)
+        repository.fetch()
         return _keep(repository.archive(scratch / "tar"), kept)
 
 
@@ -403,25 +403,25 @@ def _mirrored_repository(source: GitSource, store: Store) -> Path | None:
 class _Repository:
     """A bare repository for one commit, thrown away afterwards: no lock or half a pack of a killed run is ever met."""
 
-    def __init__(self, folder: Path, source: GitSource, say: Say) -> None:
+    def __init__(self, folder: Path, source: GitSource, mirror: Path | None, say: Say) -> None:
         self._folder, self._source, self._say = folder, source, say
+        self._url = source.url if mirror is None else str(mirror.absolute())
         self._git("init", "--quiet", "--bare", str(folder))
         (folder / "info").mkdir(exist_ok=True)
         (folder / "info" / "attributes").write_text(_AS_COMMITTED)
 
-    def fetch(self, mirror: Path | None) -> None:
-        """Bring the commit, from the mirror if it is there, and alone if the server allows that."""
-        url = self._source.url if mirror is None else str(mirror.absolute())
-        self._say(f"{self._source.name}: fetching {self._source.commit} from {url}")
+    def fetch(self) -> None:
+        """Bring the commit, alone if the server allows that."""
+        self._say(f"{self._source.name}: fetching {self._source.commit} from {self._url}")
         try:
-            self._fetch(url, "--depth=1", self._source.commit)
+            self._fetch("--depth=1", self._url, self._source.commit)
         except DownloadError as error:
             if not any(words in str(error) for words in _ONE_COMMIT_REFUSED):
                 raise
-            self._say(f"{self._source.name}: {url} does not hand out one commit; fetching the whole history")
-            self._fetch(url, "+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*")
+            self._say(f"{self._source.name}: {self._url} does not hand out one commit; fetching the whole history")
+            self._fetch(self._url, "+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*")
         if self._type() != "commit":
-            raise self._not_there(url)
+            raise self._not_there()
 
     def archive(self, file: Path) -> Path:
         """Write the tree into a tar file; its times are the commit's."""
@@ -431,18 +431,11 @@ class _Repository:
         self._git("-c", "tar.umask=0022", f"--git-dir={self._folder}", *words, environment=_OWN_SETTINGS_ONLY)
         return file
 
-    def _fetch(self, url: str, *what: str) -> None:
+    def _fetch(self, *what: str) -> None:
         # A stalled server is given up; nothing goes on in the background when the fetch has ended.
         settings = ("http.lowSpeedLimit=1", f"http.lowSpeedTime={STALL_S}", "maintenance.auto=false", "gc.auto=0")
-        self._git(
-            *(word for setting in settings for word in ("-c", setting)),
-            f"--git-dir={self._folder}",
-            "fetch",
-            "--progress",
-            "--no-tags",
-            url,
-            *what,
-        )
+        words = [word for setting in settings for word in ("-c", setting)]
+        self._git(*words, f"--git-dir={self._folder}", "fetch", "--progress", "--no-tags", *what)
 
     def _type(self) -> str:
         answer = bytearray()
@@ -450,10 +443,9 @@ class _Repository:
         stream(command, take_output=answer.extend, environment=_QUIET)
         return answer.decode().strip()
 
-    def _not_there(self, url: str) -> DownloadError:
+    def _not_there(self) -> DownloadError:
         return DownloadError(
-            f"{url} has no commit {self._source.commit}; correct the commit, or put a repository that has it into the "
-            f"folder that kernel_build_mirror names, as {self._source.name}.git."
+            f"{self._url} has no commit {self._source.commit}; correct the commit, or {self._mirror_advice('has it')}."
         )
 
     def _git(self, *words: str, environment: Mapping[str, str] | None = None) -> None:
@@ -462,12 +454,14 @@ class _Repository:
         if stream(["git", *words], take_errors=follower.take, tick=follower.tick, environment=env) == 0:
             return
         if "not our ref" in follower.text:
-            raise self._not_there(self._source.url)
+            raise self._not_there()
         raise DownloadError(
-            f"git could not fetch {self._source.commit} from {self._source.url}: {_git_reason(follower.text)}; check "
-            "the address, the network and the proxy, or put a repository that has the commit into the folder that "
-            f"kernel_build_mirror names, as {self._source.name}.git."
+            f"git could not fetch {self._source.commit} from {self._url}: {_git_reason(follower.text)}; check the "
+            f"address, the network, the proxy and the disk, or {self._mirror_advice('has the commit')}."
         )
+
+    def _mirror_advice(self, has: str) -> str:
+        return f"put a repository that {has} into the folder that kernel_build_mirror names, as {self._source.name}.git"
 
 
 class _GitProgress:
@@ -487,9 +481,14 @@ class _GitProgress:
 
 
 def _git_reason(text: str) -> str:
-    """The last complaint; advice to the person at a terminal may follow it."""
-    lines = _lines(text)
-    return ([line for line in lines if line.startswith(("fatal:", "error:"))] or lines or ["it gave no reason"])[-1]
+    """The first complaint; more general ones, and advice to a person at a terminal, may follow it."""
+    complaints = [line for line in _lines(text) if line.startswith(("fatal:", "error:"))]
+    return (
+        (complaints or _lines(text) or ["it gave no reason"])[0]
+        .removeprefix("fatal: ")
+        .removeprefix("error: ")
+        .rstrip(".")
+    )
 
 
 def _lines(text: str) -> list[str]:

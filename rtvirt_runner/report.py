@@ -23,6 +23,7 @@ from rtvirt_runner.tables import (
     Measurement,
     host_against_guest,
     maxima,
+    preemption,
     read_measurement,
     tidy_frame,
 )
@@ -131,6 +132,7 @@ def render(matrix: Matrix, records: Sequence[Record]) -> str:
         pairs=_by_clock(pairs),
         pair_axes=_varying([pair.cell for pair in pairs]),
         maxima=[(clock, table) for clock, each in _by_clock(pairs) if (table := maxima(each)).columns],
+        preemption=[(clock, pair) for clock, each in _by_clock(measured) if (pair := preemption(each)).columns],
         sections=[_section(experiment, measurements) for experiment in matrix.experiments],
         gaps=_gaps(matrix, measurements),
         costs=list(records),

@@ -19,6 +19,8 @@ NUMBER_COLUMNS = ["samples", "min_us", "avg_us", "max_us", "p50_us", "p99_us", "
 STATUS_COLUMNS = ["clock", "status", "ssh_commands", "overhead_s", "measure_s", "cell_id", "reason"]
 COLUMNS = [*AXIS_COLUMNS, *NUMBER_COLUMNS, *STATUS_COLUMNS]
 
+# Table I of the paper: maxima in us on the host of a Raspberry Pi 2, without and with PREEMPT_RT
+PAPER_PREEMPTION_US = {"rpi2": {False: 185, True: 61}}
 # Table II of the paper: maxima in us of the idle guest, 1,000,000 loops, by board and split
 PAPER_MAXIMA_US = {("rpi2", "1-1"): 7214, ("rpi2", "1-2"): 5277, ("rpi2", "3-1"): 3097, ("cb2", "1-1"): 9895}
 
@@ -64,6 +66,17 @@ class Maxima:
     columns: list[tuple[str, str]]  # board, split; a board's columns stand together
     rows: list[tuple[str, list[int | None]]]  # label, maximum in us or None
     paper: list[int | None]  # what the paper measured on the hardware that a column stands for
+
+
+@dataclass(frozen=True)
+class Preemption:
+    """The paper's Table I over our own cells: maxima on the host, kernels without PREEMPT_RT above those with it."""
+
+    columns: list[
+        tuple[str, str]
+    ]  # board, and what else tells columns apart: workload, and tuning or split if they vary
+    rows: list[tuple[str, bool, list[int | None]]]  # kernel, whether the board said it was PREEMPT_RT, maxima in us
+    paper: list[tuple[bool, list[int | None]]]  # the same from the paper, for the hardware that a column stands for
 
 
 def read_measurement(record: Record) -> Measurement:
@@ -123,6 +136,25 @@ def maxima(pairs: Sequence[HostGuest]) -> Maxima:
     )
 
 
+def preemption(measurements: Iterable[Measurement]) -> Preemption:
+    """Host cells that were measured on kernels with and without PREEMPT_RT, and differ in nothing else."""
+    points: dict[tuple[str, ...], dict[tuple[str, bool], int]] = {}
+    for each in measurements:
+        cell = each.cell
+        if cell.place == "host" and each.histogram:
+            kernel = (cell.kernel, bool(each.record.system.get("board", {}).get("realtime")))
+            maximum = points.setdefault((cell.board, cell.workload, cell.tuning, cell.split), {})
+            maximum[kernel] = max(maximum.get(kernel, 0), each.histogram.max_us)
+    points = {point: kernels for point, kernels in points.items() if len({realtime for _, realtime in kernels}) == 2}
+    varied = [axis for axis in (2, 3) if len({point[axis] for point in points}) > 1]
+    kernels = sorted(dict.fromkeys(itertools.chain.from_iterable(points.values())), key=lambda kernel: kernel[1])
+    return Preemption(
+        columns=[(point[0], ", ".join([point[1], *(point[axis] for axis in varied)])) for point in points],
+        rows=[(*kernel, [maxima.get(kernel) for maxima in points.values()]) for kernel in kernels],
+        paper=[(realtime, [_paper_preemption(point, realtime) for point in points]) for realtime in (False, True)],
+    )
+
+
 def _row(measurement: Measurement) -> dict[str, Any]:
     record, cell = measurement.record, measurement.cell
     row: dict[str, Any] = {axis: getattr(cell, axis) for axis in AXIS_COLUMNS}
@@ -163,6 +195,12 @@ def _pairs(flavours: dict[str, list[Measurement]]) -> list[HostGuest]:
 def _merged(measurements: Sequence[Measurement]) -> Histogram | None:
     histograms = [each.histogram for each in measurements if each.histogram]
     return merge(histograms) if histograms else None
+
+
+def _paper_preemption(point: Sequence[str], realtime: bool) -> int | None:
+    board, workload = point[:2]
+    found = (maxima for hardware, maxima in PAPER_PREEMPTION_US.items() if hardware in board.lower())
+    return next(found, {}).get(realtime) if workload == "idle" else None
 
 
 def _paper_maximum(board: str, split: str) -> int | None:

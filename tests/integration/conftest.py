@@ -1,6 +1,35 @@
-"""Makes ``import web`` work: pytest's importlib mode leaves a test's own folder out of the import path."""
+"""Makes ``import web`` work (pytest's importlib mode leaves a test's own folder out of the import path), and the tools be there."""
 
+import json
+import os
+import shutil
+import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+from rtvirt_runner import checkout
+
 sys.path.insert(0, str(Path(__file__).parent))
+
+TOOLS = {"curl": "curl", "gpgv": "gpgv", "git": "git", "gpg": "gpg", "gpgconf": "gpgconf"}
+PLAYBOOK = """\
+- name: Tools
+  hosts: localhost
+  connection: local
+  gather_facts: false
+  roles: [rtvirt.testbed.controller]
+"""
+
+
+@pytest.fixture(scope="session", autouse=True)
+def tools(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Install what the tests call and the machine lacks: on a fresh one they run before anything else has done so."""
+    missing = {tool: package for tool, package in TOOLS.items() if shutil.which(tool) is None}
+    if missing:
+        playbook = tmp_path_factory.mktemp("tools") / "tools.yml"
+        playbook.write_text(PLAYBOOK)
+        command = [Path(sys.executable).parent / "ansible-playbook", "-e", json.dumps({"controller_tools": missing})]
+        env = {**os.environ, "ANSIBLE_CONFIG": str(checkout.ANSIBLE_CONFIG)}
+        subprocess.run([*command, "-i", "localhost,", playbook], env=env, check=True)

@@ -22,6 +22,7 @@ class Web:
     tags: bool = True
     gate: threading.Event | None = None  # a connection that is to be cut stays silent until then
     sent: list[int] = field(default_factory=list)  # bytes of each answer
+    asked: threading.Event = field(default_factory=threading.Event)  # set by the first request that was answered
 
     def url(self, path: str) -> str:
         return self.address + path
@@ -51,7 +52,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         web = self.web
-        content = web.files.get(self.path)
+        content = web.files.get(self.path.partition("?")[0])
         if web.statuses:
             self.send_error(web.statuses.pop(0))
         elif content is None:
@@ -85,6 +86,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.web.sent.append(len(body))
         self.wfile.write(body)
         self.wfile.flush()
+        self.web.asked.set()
         if cut is not None and self.web.gate:
             self.web.gate.wait()
 

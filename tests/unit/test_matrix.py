@@ -131,8 +131,9 @@ def test_a_wrong_lab_is_refused(groups: dict[str, list[str]], variables: dict[st
 def test_the_collections_own_matrices_expand_over_the_virtual_lab() -> None:
     for name in ("smoke", "paper"):
         matrix = load_matrix(VARS / f"matrix_{name}.yml", virtual_lab(), catalogue())
-        assert [experiment.name for experiment in matrix.experiments] == ["core_splits", "bitcount", "untuned"]
-        assert len(matrix.cells) == 14  # 8 idle, 4 bitcount, 2 untuned
+        names = [experiment.name for experiment in matrix.experiments]
+        assert names == ["core_splits", "preemption", "bitcount", "untuned"]
+        assert len(matrix.cells) == 24  # 8 idle, 10 preemption, 4 bitcount, 2 untuned
 
 
 def test_the_product_of_the_axes_keeps_their_order(tmp_path: Path) -> None:
@@ -260,7 +261,7 @@ def test_each_boot_state_is_entered_once_per_repetition() -> None:
     boots = plan(repeated().cells)
     states = [(boot.board, boot.repetition, boot.kernel, boot.words) for boot in boots]
     assert len(states) == len(set(states))
-    assert [boot.repetition for boot in boots if boot.board == "virtual-cb2"] == [1, 1, 2, 2]
+    assert [boot.repetition for boot in boots if boot.board == "virtual-cb2"] == [1, 1, 1, 1, 2, 2, 2, 2]
 
 
 def test_each_guest_state_is_entered_once_per_boot_and_cells_without_a_guest_come_first() -> None:
@@ -272,7 +273,12 @@ def test_each_guest_state_is_entered_once_per_boot_and_cells_without_a_guest_com
 
 def test_the_boot_without_words_comes_first() -> None:
     boots = [boot for boot in plan(repeated().cells) if boot.board == "virtual-cb2" and boot.repetition == 1]
-    assert [boot.words for boot in boots] == [(), ("isolcpus=1",)]
+    assert [(boot.kernel, boot.words) for boot in boots] == [
+        ("debian-rt", ()),
+        ("debian-rt", ("isolcpus=1",)),
+        ("linux-6.12", ()),
+        ("linux-6.12-rt", ()),
+    ]
 
 
 def test_a_tuning_without_words_shares_its_boot_and_its_guest_between_splits(tmp_path: Path) -> None:
@@ -287,8 +293,8 @@ def test_a_tuning_without_words_shares_its_boot_and_its_guest_between_splits(tmp
 def test_a_plan_holds_every_cell_once_whatever_the_order(cells: list[Cell]) -> None:
     planned = [cell for boot in plan([*cells, *cells[:3]]) for cell in boot.cells]
     assert sorted(cell.id for cell in planned) == sorted(cell.id for cell in cells)
-    boots = [(boot.board, boot.repetition, boot.words) for boot in plan(cells)]
-    assert len(boots) == len(set(boots)) == 10
+    boots = [(boot.board, boot.repetition, boot.kernel, boot.words) for boot in plan(cells)]
+    assert len(boots) == len(set(boots)) == 18
     assert all(boot.guests[0].flavour == "none" for boot in plan(cells))
 
 

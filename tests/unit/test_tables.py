@@ -10,9 +10,11 @@ from fakes import VARS, catalogue, cyclictest_json, done, failed, system, virtua
 
 from rtvirt_runner.matrix import Cell, load_matrix
 from rtvirt_runner.results import Record, ResultsTree
-from rtvirt_runner.tables import host_against_guest, maxima, read_measurement, tidy_frame
+from rtvirt_runner.tables import host_against_guest, maxima, preemption, read_measurement, tidy_frame
 
-CELLS = load_matrix(VARS / "matrix_smoke.yml", virtual_lab(), catalogue()).cells
+MATRIX = load_matrix(VARS / "matrix_smoke.yml", virtual_lab(), catalogue())
+CELLS = [each for each in MATRIX.cells if each.kernel == "debian-rt"]
+PREEMPTION = next(each for each in MATRIX.experiments if each.name == "preemption").cells
 CAPTURED = Path(__file__).parents[1] / "data" / "cyclictest"
 
 
@@ -30,8 +32,10 @@ def tree(tmp_path: Path) -> ResultsTree:
     return ResultsTree(tmp_path)
 
 
-def record(tree: ResultsTree, of: Cell, histogram: dict[int, int]) -> Record:
-    tree.write_record("smoke", of, done(), system(of), {"cyclictest.json": cyclictest_json(histogram)})
+def record(tree: ResultsTree, of: Cell, histogram: dict[int, int], realtime: bool = True) -> Record:
+    state = system(of)
+    state["board"]["realtime"] = realtime
+    tree.write_record("smoke", of, done(), state, {"cyclictest.json": cyclictest_json(histogram)})
     (found,) = [each for each in tree.load_records("smoke") if each.cell == of]
     return found
 
@@ -117,6 +121,23 @@ def test_the_table_of_maxima_has_a_column_per_board_and_split_beside_the_papers(
     assert table.columns == [("virtual-cb2", "1-1"), ("virtual-rpi2", "1-1"), ("virtual-rpi2", "3-1")]
     assert table.rows == [("host", [None, 90, None]), ("guest", [700, 3000, 1500])]
     assert table.paper == [9895, 7214, 3097]
+
+
+def test_the_table_of_preemption_has_the_kernels_without_realtime_above_those_with(tree: ResultsTree) -> None:
+    mainline, realtime = (
+        [each for each in PREEMPTION if each.kernel == kernel and each.place == "host"]
+        for kernel in ("linux-6.12", "linux-6.12-rt")
+    )
+    measurements = [
+        read_measurement(record(tree, each, {40: 99, us: 1}, realtime=us == 60))
+        for us, cells in ((190, mainline), (60, realtime))
+        for each in cells
+        if each.board == "virtual-rpi2"
+    ]
+    table = preemption([*measurements, read_measurement(record(tree, HOST, {999: 1}))])  # that kernel has no twin
+    assert table.columns == [("virtual-rpi2", "idle"), ("virtual-rpi2", "bitcount")]
+    assert table.rows == [("linux-6.12", False, [190, 190]), ("linux-6.12-rt", True, [60, 60])]
+    assert table.paper == [(False, [185, None]), (True, [61, None])]
 
 
 def test_tunings_have_rows_of_their_own_in_the_table_of_maxima(tree: ResultsTree) -> None:

@@ -71,10 +71,15 @@ release=$(run_make -s kernelrelease | tail -n 1)
 say "compiling $release with $JOBS jobs"
 began=$(date +%s)
 # shellcheck disable=SC2086  # words of make
-{ run_make -j "$JOBS" "$IMAGE" modules $DEVICE_TREES 2>&1 || touch "$work/failed"; } | awk -v total="$OBJECTS" '
-  { print; fflush() }
-  /^  (CC|AS|LD|AR|HOSTCC|DTC)/ { n++; if (n % 100 == 0) { printf ":: %d%s files\n", n, (total > 0 ? " of about " total : ""); fflush() } }
-  END { printf ":: %d files in all\n", n }'
+{ run_make -j "$JOBS" "$IMAGE" modules $DEVICE_TREES 2>&1 || touch "$work/failed"; } | {
+  files=0
+  while IFS= read -r line; do  # not awk, of which Debian's holds lines back
+    printf '%s\n' "$line"
+    case $line in '  CC '* | '  AS '* | '  LD '* | '  AR '* | '  HOSTCC '* | '  DTC '*) files=$((files + 1)) ;; *) continue ;; esac
+    [ $((files % 100)) -ne 0 ] || say "$files$([ "$OBJECTS" -eq 0 ] || echo " of about $OBJECTS") files"
+  done
+  say "$files files in all"
+}
 [ ! -e "$work/failed" ] || exit 1
 echo "make took $(($(date +%s) - began)) s"
 
