@@ -1,4 +1,4 @@
-"""Makes ``import web`` work (pytest's importlib mode leaves a test's own folder out of the import path), and the tools be there."""
+"""Makes ``import web`` work (pytest's importlib mode leaves a test's folder out of the import path), and brings tools."""
 
 import json
 import os
@@ -14,6 +14,8 @@ from rtvirt_runner import checkout
 sys.path.insert(0, str(Path(__file__).parent))
 
 TOOLS = {"curl": "curl", "gpgv": "gpgv", "git": "git", "gpg": "gpg", "gpgconf": "gpgconf"}
+TOOLS |= {"mmdebstrap": "mmdebstrap", "xz": "xz-utils", "patch": "patch", "make": "make", "gcc": "gcc"}
+TOOLS |= {"arm-linux-gnueabihf-gcc": "gcc-arm-linux-gnueabihf", "kmod": "kmod"}
 PLAYBOOK = """\
 - name: Tools
   hosts: localhost

@@ -270,16 +270,7 @@ def made(stand_ins: StandIns, tmp_path_factory: pytest.TempPathFactory) -> dict[
         "ANSIBLE_CONFIG": str(checkout.ANSIBLE_CONFIG),
         "XDG_CACHE_HOME": str(folder / "cache"),
     }
-    command = [
-        Path(sys.executable).parent / "ansible-playbook",
-        "-i",
-        "localhost,",
-        "-c",
-        "local",
-        "-e",
-        "@given.json",
-        "make.yml",
-    ]
+    command = [Path(sys.executable).parent / "ansible-playbook", "-e", "@given.json", "make.yml"]
     done = subprocess.run(
         command, cwd=folder, env=environment, capture_output=True, text=True, check=False, timeout=600
     )

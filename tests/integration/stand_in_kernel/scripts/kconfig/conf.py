@@ -35,5 +35,7 @@ def allowed(symbol: str) -> bool:
 while denied := [symbol for symbol, value in values.items() if value != "n" and not allowed(symbol)]:
     values |= dict.fromkeys(denied, "n")
 shown = {symbol: value for symbol, value in values.items() if allowed(symbol)}
-lines = [f"CONFIG_{symbol}={value}" if value != "n" else f"# CONFIG_{symbol} is not set" for symbol, value in shown.items()]
+lines = [
+    f"CONFIG_{symbol}={value}" if value != "n" else f"# CONFIG_{symbol} is not set" for symbol, value in shown.items()
+]
 Path(sys.argv[2]).write_text("\n".join(lines) + "\n")
