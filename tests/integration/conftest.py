@@ -1,4 +1,4 @@
-"""Makes ``import web`` work (pytest's importlib mode leaves a test's folder out of the import path), and brings tools."""
+"""Makes ``import web`` work (in pytest's importlib mode a test's folder is not in the import path), and brings tools."""
 
 import json
 import os

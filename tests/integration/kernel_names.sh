@@ -12,5 +12,5 @@ tar --extract --file "$tree"/root/usr/src/linux-source-*.tar.xz --directory "$tr
 cd "$tree/linux"
 find . -path './arch/*/*' ! -path './arch/arm/*' -prune -o -name 'Kconfig*' -type f -exec \
   sed -nE 's/^[[:space:]]*(menu)?config[[:space:]]+([A-Za-z0-9_]+)[[:space:]]*$/\2/p' {} + | sort -u >"$OUT/options"
-ls arch/arm/configs >"$OUT/defconfigs"
-ls arch/arm/boot/dts | grep '\.dts$' >"$OUT/device_trees"
+find arch/arm/configs -type f -printf '%f\n' >"$OUT/defconfigs"
+find arch/arm/boot/dts -name '*.dts' -printf '%f\n' >"$OUT/device_trees"
