@@ -43,11 +43,15 @@ class Reply:
         return {**self.facts, **self.rows}
 
 
-def compose(script: str, environment: Mapping[str, str]) -> str:
-    """The text for the far shell's standard input. A last mark tells a whole reply from one that was cut off."""
+def compose(script: str, environment: Mapping[str, str], reads_input: bool = False) -> str:
+    """The text for the far shell. A last mark tells a whole reply from one that was cut off.
+
+    It comes to the shell on standard input, unless the script reads that (``reads_input``).
+    """
     assignments = "".join(f"{name}={shlex.quote(value)}\n" for name, value in environment.items())
     # In a function and a subshell: the shell has read all of the script before a command in it can read standard input.
-    return f"{PRELUDE}{assignments}rtvirt_script() (\n{script}\n)\nrtvirt_script </dev/null\nprintf '@whole %s\\n' $?\n"
+    source = "" if reads_input else " </dev/null"
+    return f"{PRELUDE}{assignments}rtvirt_script() (\n{script}\n)\nrtvirt_script{source}\nprintf '@whole %s\\n' $?\n"
 
 
 def parse(stdout: str) -> Reply:

@@ -27,6 +27,9 @@ options:
     description: "Files to bring first if they differ: path there to path here."
     type: dict
     default: {}
+  input:
+    description: File on the controller that the script reads as its standard input. Not in check mode.
+    type: path
   environment:
     description: Variables for the script.
     type: dict
@@ -46,7 +49,10 @@ class ActionModule(ActionBase):
         _, args = self.validate_argument_spec(argument_spec=argument_spec(DOCUMENTATION))
         uploaded = self._upload({str(there): str(here) for there, here in args["uploads"].items()})
         script = "\n".join([*uploaded, *(Path(path).read_text() for path in args["script"])])
-        answer = run_script(self, script, {str(k): str(v) for k, v in args["environment"].items()})
+        source = Path(args["input"]) if args["input"] else None
+        if source and self._task.check_mode:
+            return {"changed": True, "msg": f"would send {source.name}"}
+        answer = run_script(self, script, {str(k): str(v) for k, v in args["environment"].items()}, source)
         reply = answer.reply
         result: dict[str, Any] = {
             "changed": bool(reply.changes),

@@ -12,12 +12,14 @@ from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 from ansible_collections.rtvirt.testbed.plugins.plugin_utils.options import argument_spec
 
+from rtvirt_runner import console
+
 DOCUMENTATION = r"""
 name: wait_for_boot
 short_description: wait until a board answers, after rebooting it if asked
 description:
   - Needs a shell on the board and nothing else, and tells a new boot from the old one by its boot id.
-  - Gives up early when the console shows a panic or the emulator has ended.
+  - Gives up early when the console shows that this boot panicked, unless it is a trial, or that the emulator has ended.
 options:
   reboot:
     description: Reboot first.
@@ -27,6 +29,10 @@ options:
     description: Limit in seconds of the controller's clock.
     type: int
     default: 600
+  trial:
+    description: The boot is a trial. A panic is then followed by a boot of the last good kernel, which is waited for.
+    type: bool
+    default: false
   console:
     description: Console log of the board on the controller.
     type: path
@@ -36,12 +42,10 @@ options:
 """
 
 BOOT_ID = "cat /proc/sys/kernel/random/boot_id"
-CONSOLE_LINES = 15
 HEARTBEAT_S = 30.0
 # QEMU's user network takes a connection long before a board answers it: without these a panic that the console shows at
 # once would be noticed after three attempts of a minute each.
 ATTEMPT = {"timeout": 20, "reconnection_retries": 0}
-DEATHS = ("Kernel panic", "Unable to mount root", "did not appear in 10 s")
 
 
 class ActionModule(ActionBase):
@@ -96,10 +100,9 @@ class ActionModule(ActionBase):
         return str(result["stdout"]).strip()
 
     def _why_hopeless(self, args: dict[str, Any], waited_s: float) -> str:
-        console = _read(args["console"])
-        for death in DEATHS:
-            if death in console:
-                return f"its console says '{death}'"
+        death = None if args["trial"] else console.death(console.current_boot(_read(args["console"])))
+        if death:
+            return f"its console says '{death}'"
         if args["pid_file"] and not _alive(args["pid_file"]):
             return "its emulator has ended"
         return f"no answer after {waited_s:.0f} s" if waited_s > args["timeout_s"] else ""
@@ -117,6 +120,6 @@ def _read(path: str | None) -> str:
         return ""
 
 
-def _last_lines(console: str | None) -> str:
-    lines = [line for line in _read(console).splitlines() if line.strip()][-CONSOLE_LINES:]
+def _last_lines(path: str | None) -> str:
+    lines = console.last_lines(console.current_boot(_read(path)))
     return "\nThe last lines of its console:\n" + "\n".join(lines) if lines else ""

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import shlex
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from ansible.errors import AnsibleConnectionFailure
 from ansible.plugins.action import ActionBase
@@ -31,16 +33,24 @@ class Answer:
         return None
 
 
-def run_script(action: ActionBase, script: str, environment: Mapping[str, str]) -> Answer:
-    """One command: the script on standard input of a shell on the far side. A lost connection is a failed answer."""
+def run_script(
+    action: ActionBase, script: str, environment: Mapping[str, str], input_file: Path | None = None
+) -> Answer:
+    """One command: the script on standard input of a shell on the far side. A lost connection is a failed answer.
+
+    A script that reads ``input_file`` as its own standard input goes there as an argument: it must be short (128 KiB).
+    """
     # A board that outlives its run would keep a core busy: scripts on the controller learn whom to watch, which is this
     # playbook, or a longer run of several playbooks that says so.
     owner = os.environ.get("RTVIRT_OWNER_PID") or str(os.getppid())
     known = {"RTVIRT_OWNER_PID": owner, "RTVIRT_CHECK_MODE": "yes" if action._task.check_mode else "no"}
-    text = remote.compose(script, {**known, **environment})
+    text = remote.compose(script, {**known, **environment}, reads_input=input_file is not None)
+    command, data = ("sh -s", text.encode())
+    if input_file is not None:
+        command, data = (f"sh -c {shlex.quote(text)}", input_file.read_bytes())
     began = time.monotonic()
     try:
-        result = action._low_level_execute_command("sh -s", in_data=text.encode())
+        result = action._low_level_execute_command(command, in_data=data)
     except AnsibleConnectionFailure as error:
         result = {"stdout": "", "stderr": str(error)}
     return Answer(remote.parse(result["stdout"]), round(time.monotonic() - began, 3), result["stderr"])

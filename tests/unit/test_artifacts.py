@@ -79,6 +79,35 @@ def test_failed_build_leaves_nothing_and_names_its_last_lines(recipe: Recipe, ca
     assert "first" in next((cache / "logs").iterdir()).read_text()
 
 
+def test_the_first_error_is_shown_rather_than_the_last_line(recipe: Recipe, cache: Path) -> None:
+    recipe.script.write_text(
+        "echo '  CC one.o'; echo \"one.c:3:5: error: 'x' undeclared\"; echo '    3 | x = 1;'\n"
+        'for i in $(seq 40); do echo "  CC $i.o"; done\n'
+        "echo 'make[1]: *** [one.o] Error 1'; exit 2\n"
+    )
+    with pytest.raises(BuildError, match="first error is") as failure:
+        build(recipe, cache, print)
+    assert "one.c:3:5: error: 'x' undeclared\n    3 | x = 1;" in str(failure.value)
+    assert "40.o" not in str(failure.value)
+    assert "40.o" in next((cache / "logs").iterdir()).read_text()
+
+
+def test_a_script_can_say_in_one_sentence_what_is_wrong(recipe: Recipe, cache: Path) -> None:
+    recipe.script.write_text("echo 'x: error: deep inside'\necho '!! The word is wrong; correct it.'\nexit 1\n")
+    with pytest.raises(BuildError) as failure:
+        build(recipe, cache, print)
+    (log,) = (cache / "logs").iterdir()
+    assert str(failure.value) == f"The word is wrong; correct it. The whole log is {log}."
+
+
+def test_settings_reach_the_script_and_do_not_change_the_key(recipe: Recipe, cache: Path) -> None:
+    recipe.script.write_text('echo "$JOBS" >"$OUT/jobs"; echo "$KEY" >"$OUT/key"\n')
+    one, two = (dataclasses.replace(recipe, settings={"JOBS": jobs}) for jobs in ("1", "2"))
+    made = build(one, cache, print)
+    assert one.key == two.key == (made.path / "key").read_text().strip()
+    assert (made.path / "jobs").read_text() == "1\n"
+
+
 def test_half_made_build_of_a_killed_process_is_made_again(recipe: Recipe, cache: Path) -> None:
     partial = cache / "artifacts" / f".partial-thing-{recipe.key}"
     partial.mkdir(parents=True)

@@ -1,8 +1,9 @@
 #!/bin/sh
 # Put a board's base image together in $OUT, as root: card.img (GPT: boot partition left empty, root partition filled) and
-# boot/ (kernels and initramfs for the boot partition of each card made from it).
+# boot/ (what the boot partition of each card made from it holds of the kernel).
 # Nothing in the base belongs to one board: names, keys and the boot entry go into the card's boot partition.
-# Needs: ROOTFS (folder with rootfs.tar), KERNELS (name=folder ...), MODULES, PROFILE, BOOT_MIB, ROOT_MIB.
+# Needs: ROOTFS (folder with rootfs.tar), KERNEL (folder with kernel.tar.gz, of kernel_boot), FOLDER (its name on a board), PROFILE,
+# BOOT_MIB, ROOT_MIB.
 set -eu
 FILES=$(dirname "$0")
 work=$(mktemp -d)
@@ -14,17 +15,12 @@ mkdir -p "$root" "$OUT/boot"
 tar --extract --numeric-owner --file "$ROOTFS/rootfs.tar" --directory "$root"
 cp -a --no-preserve=ownership "$FILES/${PROFILE}_overlay/." "$root/"
 
-for entry in $KERNELS; do
-  name=${entry%%=*} kernel=${entry#*=}
-  release=$(cat "$kernel/release")
-  echo ":: adding kernel $name ($release)"
-  mkdir -p "$root/usr/lib/modules"
-  cp -a --no-preserve=ownership "$kernel/lib/modules/$release" "$root/usr/lib/modules/"
-  mkdir -p "$OUT/boot/$name"
-  cp "$kernel/vmlinuz" "$OUT/boot/$name/vmlinuz"
-  # shellcheck disable=SC2086  # a list of words
-  make_initramfs "$OUT/boot/$name/initrd.img" "$kernel" "$root/usr/bin/busybox" "$FILES/initramfs_init.sh" "" $MODULES
-done
+echo ":: adding kernel $FOLDER"
+mkdir -p "$work/kernel" "$root/usr/lib/modules" "$OUT/boot/kernels/$FOLDER"
+tar -xzf "$KERNEL/kernel.tar.gz" -C "$work/kernel"
+mv "$work/kernel"/lib/modules/* "$root/usr/lib/modules/"
+rm -r "$work/kernel/lib"
+cp -R "$work/kernel/." "$OUT/boot/kernels/$FOLDER/"
 
 # Services that a board on a bench has no use for; each costs seconds of emulated boot.
 for unit in $MASKED_UNITS; do
@@ -37,7 +33,8 @@ done
 rm -f "$root"/etc/ssh/ssh_host_*_key*  # a key in a shared base would be everybody's key
 rm -f "$root/etc/hostname" "$root/etc/resolv.conf"
 : >"$root/etc/machine-id"
-printf 'PARTLABEL=boot /boot ext4 defaults,noatime 0 0\n' >"$root/etc/fstab"
+# FAT, since U-Boot can write it safely. It knows no owners, and the board's secret keys are there: all of it is root's.
+printf 'PARTLABEL=boot /boot vfat noatime,umask=0077 0 0\n' >"$root/etc/fstab"
 # Locked for passwords but not as an account: sshd without PAM turns a locked account ("!") away.
 sed -i 's/^root:[^:]*:/root:*:/' "$root/etc/shadow"
 touch "$root/etc/.updated" "$root/var/.updated"  # nothing to update at the first boot

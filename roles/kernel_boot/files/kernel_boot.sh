@@ -1,50 +1,122 @@
-# shellcheck shell=sh
-# Make one entry of U-Boot's extlinux.conf the default, with just the wanted words of the managed parameters on its command line.
-# KERNEL, WORDS, PARAMETERS (managed ones), REALTIME (0 or 1), RELEASE (regular expression), VERIFY (yes: change nothing, complain).
-conf=/boot/extlinux/extlinux.conf
-[ -r "$conf" ] || fail "$conf is missing; this version of kernel_boot knows boards that boot through U-Boot's extlinux.conf."
-entries=$(sed -n 's/^label //p' "$conf" | tr '\n' ' ')
-case " $entries " in
-*" $KERNEL "*) ;;
-*) fail "There is no kernel $KERNEL on this board; it has: $entries" ;;
-esac
+# shellcheck shell=sh disable=SC2034
+# What the steps of kernel_boot share: command lines, boot entries, and which boot loader this board has.
+#
+# An entry is a text file in $boot/rtvirt, lines of name=value, that says what boots and how:
+#   rtvirt_kernel    name in the catalogue                rtvirt_folder   its folder, below $boot
+#   rtvirt_command   U-Boot's command that starts it      rtvirt_initrd, rtvirt_fdt   files in that folder, or nothing
+#   rtvirt_words     the words that are ours in bootargs  bootargs        the whole command line
+#   rtvirt_whole     yes, the last line: the file was not cut short
+# There are up to three: default, last_good (the default before it), and trial. The loader's own part is behind the five
+# functions that loader_u_boot.sh begins with; each knows of the one loader in its name.
+boot=${BOOT:-/boot}
+kernels=$boot/kernels
+managed="${PARAMETERS-} rtvirt.kernel rtvirt.trial"
+state=$boot/rtvirt
 
-# The words of a command line that are not ours to set, in their order.
-others() {
-  for word in $1; do
-    case " $PARAMETERS " in *" ${word%%=*} "*) ;; *) printf '%s ' "$word" ;; esac
+# Of a command line, ours are the words of the managed parameters and those that we added before. Prints (others) all that is
+# not ours, each word once, at its last place, since the kernel takes the last; or (ours) the rest. Spaces inside double
+# quotes belong to a word, and - and _ in a parameter's name are the same, as for the kernel.
+# usage: words_of others|ours COMMAND_LINE PARAMETERS FORMER_WORDS
+words_of() {
+  PART=$1 LINE=$2 PARAMETERS=$3 FORMER=$4 awk '
+    function split_words(text, words,   i, c, quoted, word, n) {
+      for (i = 1; i <= length(text) + 1; i++) {
+        c = i > length(text) ? " " : substr(text, i, 1)
+        if (c == "\"") quoted = !quoted
+        if ((c == " " || c == "\t" || c == "\n") && (!quoted || i > length(text))) {
+          if (word != "") words[++n] = word
+          word = ""
+        } else word = word c
+      }
+      return n
+    }
+    function name_of(word) { sub(/=.*/, "", word); gsub(/-/, "_", word); return word }
+    BEGIN {
+      n = split_words(ENVIRON["PARAMETERS"], list); for (i = 1; i <= n; i++) managed[name_of(list[i])] = 1
+      n = split_words(ENVIRON["FORMER"], list); for (i = 1; i <= n; i++) former[list[i]] = 1
+      n = split_words(ENVIRON["LINE"], list); for (i = 1; i <= n; i++) last[list[i]] = i
+      for (i = 1; i <= n; i++) {
+        mine = (name_of(list[i]) in managed) || (list[i] in former)
+        if (last[list[i]] == i && (mine ? "ours" : "others") == ENVIRON["PART"]) {
+          printf "%s%s", separator, list[i]
+          separator = " "
+        }
+      }
+      print ""
+    }'
+}
+
+# The wanted words in their order, without those that others put on the command line already: those stay theirs.
+# usage: added_words OTHERS WANTED
+added_words() { words_of others "$2" '' "$1"; }
+
+# The whole command line: what others put there, then ours.
+# usage: join_words WORDS...
+join_words() {
+  line=
+  for words in "$@"; do [ -z "$words" ] || line="$line${line:+ }$words"; done
+  printf '%s\n' "$line"
+}
+
+field() { [ ! -e "$1" ] || sed -n "s/^$2=//p" "$1" | head -n 1; }
+
+# usage: entry_text ADDED_WORDS COMMAND_LINE
+entry_text() {
+  printf '%s\n' "rtvirt_kernel=$KERNEL" "rtvirt_folder=/kernels/$FOLDER" "rtvirt_command=$COMMAND" \
+    "rtvirt_initrd=$INITRD" "rtvirt_fdt=$FDT" "rtvirt_words=$1" "bootargs=$2" rtvirt_whole=yes
+}
+
+# Write standard input to a file, whole or not at all, unless it has that content. usage: put FILE [what it is]
+put() {
+  if [ "$RTVIRT_CHECK_MODE" = yes ]; then
+    cmp -s - "$1" || changed "would write $1${2:+ ($2)}"
+    return
+  fi
+  mkdir -p "${1%/*}"
+  cat >"$1.new" || fail "The file $1 cannot be written: $(df -Pk "${1%/*}" | tail -n 1)."
+  if cmp -s "$1.new" "$1"; then
+    rm -f "$1.new"
+  else
+    sync "$1.new"
+    mv "$1.new" "$1"
+    sync
+    changed "wrote $1${2:+ ($2)}"
+  fi
+}
+
+# usage: forget FILE...
+forget() {
+  for path in "$@"; do
+    [ -e "$path" ] || continue
+    changed "removed $path"
+    [ "$RTVIRT_CHECK_MODE" = yes ] || rm -rf "$path"
   done
 }
-ours() {
-  for word in $1; do
-    case " $PARAMETERS " in *" ${word%%=*} "*) printf '%s ' "$word" ;; esac
+
+# Sets loader to the one of LOADERS that starts this board.
+find_loader() {
+  for loader in $LOADERS; do
+    "${loader}_found" && return
   done
+  there=
+  for file in boot.scr extlinux rtvirt grub config.txt; do [ ! -e "$boot/$file" ] || there="$there $file"; done
+  fail "kernel_boot does not know how this board starts: it knows $LOADERS, each with entries of its own in $state, and found in" \
+    "$boot:${there:- nothing of a boot loader}. Is $boot mounted, and was the card made by rtvirt?"
 }
 
-# What runs is right when each managed parameter has the wanted value, and the kernel shows what its catalogue entry says.
-difference=
-running=$(ours "$(cat /proc/cmdline)")
-[ "$running" = "${WORDS:+$WORDS }" ] || difference="the running command line has '$running', expected '$WORDS'"
-realtime=$(cat /sys/kernel/realtime 2>/dev/null || echo 0)
-# shellcheck disable=SC2153  # the task sets it
-[ "$realtime" = "$REALTIME" ] || difference="/sys/kernel/realtime is $realtime, expected $REALTIME"
-uname -r | grep -Eq -e "$RELEASE" || difference="the running kernel is $(uname -r), expected one that matches $RELEASE"
+# What runs was started by this entry: its whole command line is there, if with more around it. usage: runs FILE
+runs() { case " $(cat /proc/cmdline) " in *" $(field "$1" bootargs) "*) [ -e "$1" ] ;; *) return 1 ;; esac; }
 
-if [ "$VERIFY" = yes ]; then
-  [ -z "$difference" ] || fail "Kernel $KERNEL does not run as wanted: $difference."
-  exit 0
-fi
-
-append=$(sed -n "/^label $KERNEL\$/,/^label /s/^ *append //p" "$conf" | head -n 1)
-wanted=$(echo "$(others "$append")$WORDS" | sed 's/ *$//')
-sed -e "s/^default .*/default $KERNEL/" \
-  -e "/^label $KERNEL\$/,/^label /{/^ *append /s|append .*|append $wanted|;}" "$conf" >"$conf.new"
-# The range above ends at the next label, whose own append line comes after it and stays as it is.
-if cmp -s "$conf" "$conf.new"; then
-  rm -f "$conf.new"
-else
-  changed "boot entry $KERNEL: $wanted"
-  if [ "$RTVIRT_CHECK_MODE" = yes ]; then rm -f "$conf.new"; else sync "$conf.new"; mv "$conf.new" "$conf"; sync; fi
-fi
-fact difference "$difference"
-if [ -n "$difference" ]; then fact reboot_required yes; else fact reboot_required no; fi
+# How does what runs differ from an entry of the wanted kernel? Prints a phrase, or nothing. usage: difference FILE FORMER_WORDS
+difference() {
+  running=$(cat /proc/cmdline)
+  expected=$(field "$1" bootargs)
+  [ "$(uname -r)" = "$RELEASE" ] || { echo "the running kernel is $(uname -r), expected $RELEASE"; return; }
+  realtime=$(cat /sys/kernel/realtime 2>/dev/null || echo 0)
+  # shellcheck disable=SC2153  # the tasks set it
+  [ "$realtime" = "$REALTIME" ] || { echo "/sys/kernel/realtime is $realtime, expected $REALTIME"; return; }
+  runs "$1" || { echo "the running command line is '$running', expected '$expected'"; return; }
+  around="${running%%"$expected"*} ${running#*"$expected"}"
+  surplus=$(words_of ours "$around" "$managed" "$2" | sed 's/rtvirt\.trial=[^ ]* *//')
+  [ -z "$surplus" ] || echo "the running command line has '$surplus' beside '$expected'"
+}

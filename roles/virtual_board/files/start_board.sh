@@ -13,7 +13,7 @@ running() { [ -s pid ] && kill -0 "$(cat pid)" 2>/dev/null && tr '\0' ' ' <"/pro
 cp identity/client_key.pub identity/authorized_keys
 echo "$NAME $(cut -d ' ' -f 1-2 identity/ssh_host_ed25519_key.pub)" >known_hosts
 
-definition="$IMAGE $QEMU $CPUS $VCPUS $MEMORY_MIB $(cat identity/authorized_keys) $(sha256sum "$MAKE_CARD" | cut -d ' ' -f 1)"
+definition="$IMAGE $QEMU $CPUS $VCPUS $MEMORY_MIB $(cat identity/authorized_keys) $(cat "$MAKE_CARD" "$ENTRIES" | sha256sum | cut -d ' ' -f 1)"
 if running; then
   owner=$(cat owner 2>/dev/null || echo 0)
   if [ "$owner" -ne 0 ] && [ "$owner" -ne "$RTVIRT_OWNER_PID" ] && kill -0 "$owner" 2>/dev/null; then
@@ -53,8 +53,9 @@ CONFIG
 
 [ ! -e console.log ] || mv console.log console.previous.log
 machine_id=$(printf '%s' "$NAME" | sha256sum | cut -c 1-32)
-IDENTITY=$FOLDER/identity CARD=$FOLDER/card.qcow2 QEMU=$QEMU IMAGE=$IMAGE BOOT_MIB=$BOOT_MIB KERNEL=$KERNEL KERNELS=$KERNELS \
-  WORDS="root=/dev/vda2 console=ttyAMA0 quiet nokaslr maxcpus=$CPUS systemd.hostname=$NAME systemd.machine_id=$machine_id${WORDS:+ $WORDS}" \
+IDENTITY=$FOLDER/identity CARD=$FOLDER/card.qcow2 QEMU=$QEMU IMAGE=$IMAGE BOOT_MIB=$BOOT_MIB \
+  KERNEL=$KERNEL FOLDER=$FOLDER_OF_KERNEL INITRD=$INITRD WORDS=$WORDS ENTRIES=$ENTRIES BOOT_SCRIPT=$BOOT_SCRIPT \
+  OTHERS="root=/dev/vda2 console=ttyAMA0 quiet nokaslr maxcpus=$CPUS systemd.hostname=$NAME systemd.machine_id=$machine_id" \
   sh "$MAKE_CARD" || fail "The card of $NAME could not be made."
 
 owner=$RTVIRT_OWNER_PID
@@ -70,6 +71,7 @@ set -- "$QEMU/bin/qemu-system-aarch64" \
   -icount shift=2,sleep=off -rtc base=2026-01-01,clock=vm -seed 1 \
   -bios "$QEMU/u-boot/qemu_arm64.bin" \
   -drive if=none,id=card,file=card.qcow2,format=qcow2 -device virtio-blk-device,drive=card \
+  -device i6300esb,addr=10.0 -watchdog-action reset \
   -netdev "user,id=net,restrict=on,hostname=$NAME,hostfwd=tcp:127.0.0.1:$port-:22" -device virtio-net-device,netdev=net \
   -chardev file,id=console,path=console.log -serial chardev:console \
   -qmp unix:qmp.sock,server=on,wait=off

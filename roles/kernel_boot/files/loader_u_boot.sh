@@ -1,0 +1,19 @@
+# shellcheck shell=sh disable=SC2154
+# The boot loader U-Boot, which runs our boot.scr (boot.cmd is its source) from a boot partition that it can write: FAT.
+# BOOT_SCR: boot.scr in base64; ARM_WATCHDOG: U-Boot's commands that start the hardware watchdog, or nothing.
+
+# Does this loader start the board, from entries of ours?
+u_boot_found() { [ -e "$boot/boot.scr" ] && [ -s "$state/default.env" ]; }
+
+# Bring the loader's own files; entries that change later are read by boot.scr as they are.
+u_boot_set_up() {
+  printf '%s' "$BOOT_SCR" | base64 -d | put "$boot/boot.scr" "U-Boot's script"
+  printf 'rtvirt_arm_watchdog=%s\n' "$ARM_WATCHDOG" | put "$state/board.env" 'how U-Boot starts the watchdog'
+}
+
+# Let the next boot, and only that one, be of the entry trial.
+u_boot_mark() { echo ready | put "$state/trial" 'the mark that the next boot is a trial'; }
+u_boot_unmark() { forget "$state/trial"; }
+
+# The entries have changed: nothing to do, U-Boot reads them itself.
+u_boot_entries_changed() { :; }

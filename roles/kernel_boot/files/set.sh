@@ -1,0 +1,51 @@
+# shellcheck shell=sh disable=SC2154
+# See that the next boot is the wanted one: nothing to do, a trial set up, or the kernel is to be sent first.
+# KERNEL, RELEASE, REALTIME (0 or 1), FOLDER, COMMAND, INITRD, FDT, WORDS, PARAMETERS, TRIAL_WORDS, TRIAL_TIMEOUT_S, BOOT_BYTES,
+# MODULES_BYTES, GUARD, GUARD_UNIT (texts), LOADERS and what these need.
+find_loader
+default=$state/default.env trial=$state/trial.env
+former=$(field "$default" rtvirt_words)
+others=$(words_of others "$(field "$default" bootargs)" "$managed" "$former")
+added=$(added_words "$others" "$WORDS rtvirt.kernel=$KERNEL")
+line=$(join_words "$others" "$added")
+wanted=$(entry_text "$added" "$line")
+trial_wanted=$(entry_text "$added" "$(join_words "$line" "rtvirt.trial=$TRIAL_TIMEOUT_S" "$(added_words "$line" "$TRIAL_WORDS")")")
+
+if [ -e "$trial" ] && runs "$trial"; then
+  [ "$trial_wanted" != "$(cat "$trial")" ] || { fact state on_trial; exit 0; }
+elif [ "$wanted" = "$(cat "$default")" ]; then
+  difference=$(difference "$default" '')
+  if [ -z "$difference" ]; then
+    "${loader}_unmark"
+    forget "$trial"  # of a run that was cut short
+    fact state settled
+    exit 0
+  fi
+  fact difference "$difference"
+fi
+
+if [ ! -e "$kernels/$FOLDER/vmlinuz" ] || [ ! -d "/lib/modules/$RELEASE" ]; then
+  # While it is unpacked, all of it lies beside the modules; then what boots goes to the boot partition.
+  free_kib() { df -Pk "$1" | awk 'NR == 2 { print $4 }'; }
+  boot_kib=$((BOOT_BYTES / 1024 + 1024)) modules_kib=$((MODULES_BYTES * 21 / 20480 + 1024))
+  free=$(free_kib "$boot")
+  [ "$free" -ge "$boot_kib" ] ||
+    fail "There is no room for kernel $KERNEL on $boot: it needs $((boot_kib / 1024)) MiB, $((free / 1024)) MiB are free;" \
+      "remove old kernels from $kernels, or keep fewer of them (kernel_boot_keep)."
+  free=$(free_kib /lib/modules)
+  [ "$free" -ge "$((boot_kib + modules_kib))" ] ||
+    fail "There is no room for kernel $KERNEL on the file system of /lib/modules: it needs $(((boot_kib + modules_kib) / 1024)) MiB," \
+      "$((free / 1024)) MiB are free; make room there."
+  fact state missing
+  exit 0
+fi
+
+"${loader}_set_up"
+printf '%s\n' "$GUARD" | put /usr/local/lib/rtvirt/trial_guard 'who gives a trial up'
+printf '%s\n' "$GUARD_UNIT" | put /etc/systemd/system/rtvirt-trial-guard.service
+wanted_by=/etc/systemd/system/sysinit.target.wants
+[ "$RTVIRT_CHECK_MODE" = yes ] || { mkdir -p "$wanted_by" && ln -sfn ../rtvirt-trial-guard.service "$wanted_by/rtvirt-trial-guard.service"; }
+printf '%s\n' "$trial_wanted" | put "$trial" "kernel $KERNEL: $line"
+"${loader}_entries_changed"
+"${loader}_mark"
+fact state reboot

@@ -1,0 +1,64 @@
+"""What a board's console log says of a boot: the log of all its boots, one after the other, as the boot loader begins them."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+LAST_LINES = 15
+# Each boot begins with it; a board whose U-Boot comes in two parts prints it for each.
+_BANNER = re.compile(r"^U-Boot (?:SPL )?20\d\d\.\d\d", re.MULTILINE)
+# Terminals are told to clear and to ask for their size; readers are not.
+_CONTROL = re.compile(r"\x1b(?:\[[0-9;?!]*[A-Za-z]|[78c])")
+_DEATHS = ("Kernel panic", "Unable to mount root", "did not appear in 10 s")
+
+
+@dataclass(frozen=True)
+class TrialEnd:
+    """How a trial ended, a clause, and the last lines of its console."""
+
+    why: str
+    lines: list[str]
+
+
+def current_boot(log: str) -> str:
+    """The part of a log that belongs to the boot under way."""
+    banners = list(_BANNER.finditer(log))
+    return log[banners[-1].start() :] if banners else log
+
+
+def death(boot: str) -> str | None:
+    """The words by which a boot's console says that it cannot come up, or None."""
+    return next((words for words in _DEATHS if words in boot), None)
+
+
+def last_lines(boot: str) -> list[str]:
+    """The last lines that say something, without control sequences."""
+    plain = _CONTROL.sub("", boot.replace("\r", ""))
+    return [line for line in plain.splitlines() if line.strip()][-LAST_LINES:]
+
+
+def trial_boot(log: str, kernel: str) -> str:
+    """The part of a log from where boot.scr started a kernel's last trial to the next boot; empty when there is none."""
+    start = log.rfind(f"rtvirt: booting {kernel} (trial)")
+    if start < 0:
+        return ""
+    following = _BANNER.search(log, start)
+    return log[start : following.start()] if following else log[start:]
+
+
+def trial_end(log: str, kernel: str, last_words: str) -> TrialEnd:
+    """How the last trial of a kernel ended; ``last_words`` are what the board itself kept of that boot, if anything."""
+    boot = trial_boot(log, kernel)
+    said = boot or last_words
+    if panic := re.search(r"Kernel panic - not syncing: *(.*)", said):
+        why = f"it panicked ({panic[1].strip()})"
+    elif given_up := re.search(r"nobody confirmed this trial within (\d+) s", said):
+        why = f"it came up but could not be reached, and gave itself up after {given_up[1]} s of the board's clock"
+    elif "(trial) could not be started" in said or "the trial entry could not be started" in said:
+        why = "the boot loader could not start it"
+    elif boot:
+        why = "it hung or restarted without saying why"
+    else:
+        why = "it did not come up, and no console log says why"
+    return TrialEnd(why, last_lines(said))
