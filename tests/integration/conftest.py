@@ -1,4 +1,4 @@
-"""Makes ``import web`` work (in pytest's importlib mode a test's folder is not in the import path), and brings tools."""
+"""Brings tools, and makes ``import web`` work: in pytest's importlib mode a test's folder is not searched."""
 
 import json
 import os
