@@ -33,9 +33,11 @@ def death(boot: str) -> str | None:
 
 
 def last_lines(boot: str) -> list[str]:
-    """The last lines that say something, without control sequences."""
+    """The last lines that say something, without control sequences; of a panic, those around it rather than its trace."""
     plain = _CONTROL.sub("", boot.replace("\r", ""))
-    return [line for line in plain.splitlines() if line.strip()][-LAST_LINES:]
+    lines = [line for line in plain.splitlines() if line.strip()]
+    panic = next((at for at, line in enumerate(lines) if "Kernel panic" in line), len(lines))
+    return lines[: panic + LAST_LINES // 2][-LAST_LINES:]
 
 
 def trial_boot(log: str, kernel: str) -> str:

@@ -69,3 +69,8 @@ def test_the_last_lines_are_few_and_without_control_sequences() -> None:
     assert len(lines) == console.LAST_LINES
     assert lines[-1] == "line 99"
     assert "\x1b" not in "".join(console.last_lines(GOOD))
+
+
+def test_the_trace_of_a_panic_does_not_push_it_out() -> None:
+    trace = "".join(f"[ 3.6]  function_{n}+0x10/0x20\n" for n in range(40))
+    assert any("Kernel panic" in line for line in console.last_lines(PANIC + trace))
