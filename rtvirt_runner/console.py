@@ -33,7 +33,7 @@ def death(boot: str) -> str | None:
 
 
 def last_lines(boot: str) -> list[str]:
-    """The last lines that say something, without control sequences; of a panic, those around it rather than its trace."""
+    """The last lines that say something, without control sequences; of a panic those around it, not its trace."""
     plain = _CONTROL.sub("", boot.replace("\r", ""))
     lines = [line for line in plain.splitlines() if line.strip()]
     panic = next((at for at, line in enumerate(lines) if "Kernel panic" in line), len(lines))
@@ -41,7 +41,7 @@ def last_lines(boot: str) -> list[str]:
 
 
 def trial_boot(log: str, kernel: str) -> str:
-    """The part of a log from the start of a kernel's last trial, by boot.scr, to the next boot; empty without a trial."""
+    """The part of a log from where boot.scr starts a kernel's last trial to the next boot, or nothing."""
     start = log.rfind(f"rtvirt: booting {kernel} (trial)")
     if start < 0:
         return ""
