@@ -112,7 +112,8 @@ difference() {
   running=$(cat /proc/cmdline)
   expected=$(field "$1" bootargs)
   [ "$(uname -r)" = "$RELEASE" ] || { echo "the running kernel is $(uname -r), expected $RELEASE"; return; }
-  realtime=$(cat /sys/kernel/realtime 2>/dev/null || echo 0)
+  case $(uname -v) in *PREEMPT_RT*) realtime=1 ;; *) realtime=0 ;; esac
+  [ ! -r /sys/kernel/realtime ] || realtime=$(cat /sys/kernel/realtime)
   # shellcheck disable=SC2153  # the tasks set it
   [ "$realtime" = "$REALTIME" ] || { echo "/sys/kernel/realtime is $realtime, expected $REALTIME"; return; }
   runs "$1" || { echo "the running command line is '$running', expected '$expected'"; return; }
