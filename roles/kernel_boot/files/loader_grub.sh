@@ -46,8 +46,12 @@ grub_set_up() {
   esac
   if [ "$INITRD" = initrd.img ] && [ ! -s "$kernels/$FOLDER/initrd.img" ] && [ "$RTVIRT_CHECK_MODE" = no ]; then
     # It looks for the kernel's configuration where Debian's packages have it.
-    [ -e "$boot/config-$RELEASE" ] || ln -s "$kernels/$FOLDER/config" "$boot/config-$RELEASE"
-    mkinitramfs -o "$kernels/$FOLDER/initrd.new" "$RELEASE" >&2 || fail "The board's mkinitramfs did not make an initrd for $RELEASE."
+    config=
+    [ -e "$boot/config-$RELEASE" ] || config=$boot/config-$RELEASE
+    [ -z "$config" ] || cp "$kernels/$FOLDER/config" "$config"
+    mkinitramfs -o "$kernels/$FOLDER/initrd.new" "$RELEASE" >&2 ||
+      fail "The board's mkinitramfs could not make an initrd for kernel $RELEASE: $(df -Pk "$kernels" | tail -n 1)."
+    [ -z "$config" ] || rm "$config"
     sync "$kernels/$FOLDER/initrd.new"
     mv "$kernels/$FOLDER/initrd.new" "$kernels/$FOLDER/initrd.img"
     changed "made the initrd of $RELEASE"
