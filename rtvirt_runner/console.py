@@ -6,8 +6,9 @@ import re
 from dataclasses import dataclass
 
 LAST_LINES = 15
-# Each boot begins with it; a board whose U-Boot comes in two parts prints it for each.
-_BANNER = re.compile(r"^U-Boot (?:SPL )?20\d\d\.\d\d", re.MULTILINE)
+# Each boot begins with it; a board whose U-Boot comes in two parts prints it for each. Of GRUB a serial console may show no
+# more than the entry that it starts.
+_BANNER = re.compile(r"^U-Boot (?:SPL )?20\d\d\.\d\d|^GRUB loading|Welcome to GRUB!| Booting `", re.MULTILINE)
 # Terminals are told to clear and to ask for their size; readers are not.
 _CONTROL = re.compile(r"\x1b(?:\[[0-9;?!]*[A-Za-z]|[78c])")
 _DEATHS = ("Kernel panic", "Unable to mount root", "did not appear in 10 s")
@@ -39,7 +40,7 @@ def last_lines(boot: str) -> list[str]:
 
 
 def trial_boot(log: str, kernel: str) -> str:
-    """The part of a log from where boot.scr started a kernel's last trial to the next boot; empty when there is none."""
+    """The part of a log from where the boot loader started a kernel's last trial to the next boot; empty when there is none."""
     start = log.rfind(f"rtvirt: booting {kernel} (trial)")
     if start < 0:
         return ""
