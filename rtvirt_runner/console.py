@@ -1,4 +1,4 @@
-"""What a board's console log says of a boot: the log of all its boots, one after the other, as the boot loader begins them."""
+"""What a board's console log says: it holds all boots, one after the other, each begun by the boot loader's banner."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ LAST_LINES = 15
 # more than the entry that it starts.
 _BANNER = re.compile(r"^U-Boot (?:SPL )?20\d\d\.\d\d|^GRUB loading|Welcome to GRUB!| Booting `", re.MULTILINE)
 # Terminals are told to clear and to ask for their size; readers are not.
-_CONTROL = re.compile(r"\x1b(?:\[[0-9;?!]*[A-Za-z]|[78c])")
+_CONTROL = re.compile(r"\x1b(?:\[[0-9;?!]*[A-Za-z]|\][^\x07\x1b\n]*(?:\x07|\x1b\\)?|[78c])")
 _DEATHS = ("Kernel panic", "Unable to mount root", "did not appear in 10 s")
 
 
@@ -34,13 +34,15 @@ def death(boot: str) -> str | None:
 
 
 def last_lines(boot: str) -> list[str]:
-    """The last lines that say something, without control sequences."""
+    """The last lines that say something, without control sequences; of a panic, those around it rather than its trace."""
     plain = _CONTROL.sub("", boot.replace("\r", ""))
-    return [line for line in plain.splitlines() if line.strip()][-LAST_LINES:]
+    lines = [line for line in plain.splitlines() if line.strip()]
+    panic = next((at for at, line in enumerate(lines) if "Kernel panic" in line), len(lines))
+    return lines[: panic + LAST_LINES // 2][-LAST_LINES:]
 
 
 def trial_boot(log: str, kernel: str) -> str:
-    """The part of a log from where the boot loader started a kernel's last trial to the next boot; empty when there is none."""
+    """The part of a log from the start of a kernel's last trial, by the boot loader, to the next boot; empty without a trial."""
     start = log.rfind(f"rtvirt: booting {kernel} (trial)")
     if start < 0:
         return ""

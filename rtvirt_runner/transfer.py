@@ -20,7 +20,7 @@ from urllib.parse import unquote, urlsplit
 
 Say = Callable[[str], None]
 
-PROGRESS_S = 15.0
+PROGRESS_S = 10.0
 ATTEMPTS = 3  # in a row that bring nothing new
 PAUSE_S = 2.0  # after an attempt that brought nothing new
 STALL_S = 60  # without a byte: the connection is given up, and made again

@@ -17,8 +17,9 @@ case $(look 'cat /etc/ssh/sshd_config.d/rtvirt.conf') in
 *'PasswordAuthentication no'*) ;;
 *) fail "sshd takes passwords." ;;
 esac
-for kernel in debian-rt debian; do
-  for file in vmlinuz initrd.img; do
-    [ -s "$IMAGE/boot/$kernel/$file" ] || fail "$IMAGE/boot/$kernel has no $file."
-  done
+for file in vmlinuz initrd.img release; do
+  found=$(find "$IMAGE/boot/kernels" -path "*/debian-rt-*/$file" -size +0)
+  [ -n "$found" ] || fail "$IMAGE/boot/kernels has no debian-rt-*/$file."
 done
+release=$(cat "$IMAGE"/boot/kernels/*/release)
+[ -n "$(look "cat /usr/lib/modules/$release/modules.dep")" ] || fail "The image has no modules of $release."

@@ -85,6 +85,9 @@ class ActionModule(ActionBase):
         # The connection may end before the command does.
         with contextlib.suppress(AnsibleError):
             self._low_level_execute_command("systemctl reboot || reboot", sudoable=True)
+        # A kept-open connection to a board that hangs in its next boot would not be noticed to be dead for many minutes.
+        with contextlib.suppress(AnsibleError, OSError):
+            self._connection.reset()
         return old
 
     def _boot_id(self) -> str:

@@ -1,4 +1,4 @@
-"""Makes ``import web`` work, since pytest's importlib mode leaves a test's own folder out; sees to the tools."""
+"""Brings tools, and makes ``import web`` work: in pytest's importlib mode a test's folder is not searched."""
 
 import json
 import os
@@ -14,6 +14,8 @@ from rtvirt_runner import checkout
 sys.path.insert(0, str(Path(__file__).parent))
 
 TOOLS = {"curl": "curl", "gpgv": "gpgv", "git": "git", "gpg": "gpg", "gpgconf": "gpgconf"}
+TOOLS |= {"mmdebstrap": "mmdebstrap", "xz": "xz-utils", "patch": "patch", "make": "make", "gcc": "gcc"}
+TOOLS |= {"arm-linux-gnueabihf-gcc": "gcc-arm-linux-gnueabihf", "kmod": "kmod"}
 PLAYBOOK = """\
 - name: Tools
   hosts: localhost

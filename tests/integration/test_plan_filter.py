@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 from rtvirt_runner import checkout
 from rtvirt_runner.matrix import Cell
@@ -43,7 +44,12 @@ def play(folder: Path, matrix: str) -> subprocess.CompletedProcess[str]:
 def test_each_board_gets_its_pending_cells_only(tmp_path: Path) -> None:
     assert (done := play(tmp_path, "smoke")).returncode == 0, done.stdout + done.stderr
     boots = json.loads((tmp_path / "virtual-cb2.json").read_text())
-    assert [boot["words"] for boot in boots] == [[], ["isolcpus=1"]]
+    assert states(boots) == [
+        ("debian-rt", []),
+        ("debian-rt", ["isolcpus=1"]),
+        ("linux-6.12", []),
+        ("linux-6.12-rt", []),
+    ]
     assert {boot["board"] for boot in boots} == {"virtual-cb2"}
 
     for guest in boots[0]["guests"]:
@@ -51,7 +57,11 @@ def test_each_board_gets_its_pending_cells_only(tmp_path: Path) -> None:
             store(ResultsTree(tmp_path), Cell.from_dict(values))
     assert play(tmp_path, "smoke").returncode == 0
     boots = json.loads((tmp_path / "virtual-cb2.json").read_text())
-    assert [boot["words"] for boot in boots] == [["isolcpus=1"]]
+    assert states(boots) == [("debian-rt", ["isolcpus=1"]), ("linux-6.12", []), ("linux-6.12-rt", [])]
+
+
+def states(boots: list[dict[str, Any]]) -> list[tuple[str, list[str]]]:
+    return [(boot["kernel"], boot["words"]) for boot in boots]
 
 
 def store(tree: ResultsTree, cell: Cell) -> None:

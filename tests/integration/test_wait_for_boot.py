@@ -20,17 +20,18 @@ PLAYBOOK = """\
         console: console.log
         pid_file: pid
         timeout_s: "{{ timeout_s }}"
+        trial: "{{ trial }}"
 """
 
 
-def wait(folder: Path, console: str, pid: int, timeout_s: int = 600) -> str:
+def wait(folder: Path, console: str, pid: int, timeout_s: int = 600, trial: bool = False) -> str:
     """Returns what Ansible said about the failure."""
     (folder / "lab.yml").write_text(LAB)
     (folder / "wait.yml").write_text(PLAYBOOK)
     (folder / "console.log").write_text(console)
     (folder / "pid").write_text(f"{pid}\n")
     env = {**os.environ, "ANSIBLE_CONFIG": str(checkout.ANSIBLE_CONFIG), "ANSIBLE_SSH_RETRIES": "0"}
-    given = json.dumps({"timeout_s": timeout_s})
+    given = json.dumps({"timeout_s": timeout_s, "trial": trial})
     command = [Path(sys.executable).parent / "ansible-playbook", "-i", "lab.yml", "-e", given, "wait.yml"]
     done = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, check=False, timeout=60)
     assert done.returncode != 0
@@ -42,6 +43,18 @@ def test_a_panic_ends_the_waiting_and_is_shown(tmp_path: Path) -> None:
     told = wait(tmp_path, console, os.getpid())
     assert "bench did not come up: its console says 'Kernel panic'" in told
     assert "Unable to mount root fs on unknown-block(0,0)" in told
+
+
+def test_a_panic_of_a_trial_is_followed_by_another_boot_which_is_waited_for(tmp_path: Path) -> None:
+    console = "U-Boot 2025.01\nKernel panic - not syncing: no init found\n"
+    assert "no answer after" in wait(tmp_path, console, os.getpid(), timeout_s=1, trial=True)
+
+
+def test_a_panic_of_an_earlier_boot_does_not_count(tmp_path: Path) -> None:
+    console = "U-Boot 2025.01\nKernel panic - not syncing: no init found\nU-Boot 2025.01\n=> \n"
+    told = wait(tmp_path, console, os.getpid(), timeout_s=1)
+    assert "no answer after" in told
+    assert "Kernel panic" not in told
 
 
 def test_an_emulator_that_has_ended_ends_the_waiting(tmp_path: Path) -> None:

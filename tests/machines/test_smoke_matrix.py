@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from rtvirt_runner import checkout
+from rtvirt_runner.kernels import load_kernels
 from rtvirt_runner.matrix import Matrix, parse_cpu_list
 from rtvirt_runner.results import Record, ResultsTree
 
@@ -106,8 +108,19 @@ def vcpu_threads(record: Record) -> list[dict[str, Any]]:
 def test_the_machine_ran_what_the_cell_asked_for(records: list[Record]) -> None:
     for record in records:
         board = record.system["board"]
-        assert board["realtime"] is (record.cell.kernel == "debian-rt")
+        shows = load_kernels(checkout.VARS / "kernels.yml")[record.cell.kernel].shows
+        assert board["realtime"] is shows.realtime is ("PREEMPT_RT" in board["uname_v"])
+        assert re.search(shows.release, board["uname_r"])
+        assert f"rtvirt.kernel={record.cell.kernel}" in board["cmdline"].split()
         assert set(record.cell.kernel_words) <= set(board["cmdline"].split())
+
+
+def test_kernels_built_from_source_ran_on_both_boards_and_ran_guests(records: list[Record], page: str) -> None:
+    measured = {(record.cell.board, record.cell.kernel, record.cell.place) for record in records}
+    for board in ("virtual-rpi2", "virtual-cb2"):
+        assert (board, "linux-6.12", "host") in measured
+        assert {(board, "linux-6.12-rt", "host"), (board, "linux-6.12-rt", "guest")} <= measured
+    assert "after Table I of the paper" in page
 
 
 def test_a_cell_costs_few_ssh_commands(records: list[Record]) -> None:

@@ -59,3 +59,9 @@ def test_files_come_through_unchanged(tmp_path: Path) -> None:
     path.write_text('{"a": 1}\n\n  @fact not a mark\n')
     reply = run('file out.json "$FILE"\nfile absent /nowhere', FILE=str(path))
     assert reply.files == {"out.json": '{"a": 1}\n\n  @fact not a mark\n'}
+
+
+def test_script_that_reads_its_standard_input_comes_as_an_argument() -> None:
+    text = compose('fact read "$(cat)"', {}, reads_input=True)
+    done = subprocess.run(["sh", "-c", text], input="what was sent", capture_output=True, text=True, check=False)
+    assert parse(done.stdout).facts == {"read": "what was sent"}

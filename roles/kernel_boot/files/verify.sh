@@ -7,6 +7,6 @@ default=$state/default.env
 others=$(words_of others "$(field "$default" bootargs)" "$managed" "$(field "$default" rtvirt_words)")
 wanted=$(join_words "$others" "$(added_words "$others" "$WORDS rtvirt.kernel=$KERNEL")")
 difference=$(difference "$default" '')
-[ "$(field "$default" bootargs)" = "$wanted" ] || difference="the default entry's command line is '$(field "$default" bootargs)', expected '$wanted'"
-[ ! -e "$state/trial.env" ] || difference="a trial of $(field "$state/trial.env" rtvirt_kernel) is not confirmed"
+[ -n "$difference" ] || [ "$(field "$default" bootargs)" = "$wanted" ] || difference="the default entry's command line is '$(field "$default" bootargs)', expected '$wanted'"
+[ -n "$difference" ] || [ ! -e "$state/trial.env" ] || difference="a trial of $(field "$state/trial.env" rtvirt_kernel) is not confirmed"
 [ -z "$difference" ] || fail "Kernel $KERNEL does not run as wanted: $difference."

@@ -1,0 +1,6 @@
+int yylloc;
+
+int main(void)
+{
+	return yylloc;
+}

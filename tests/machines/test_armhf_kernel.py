@@ -1,0 +1,155 @@
+"""The small 32-bit kernel, made by the role, boots on the boards that QEMU has of its kind, and is PREEMPT_RT there."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from rtvirt_runner import artifacts, checkout
+from rtvirt_runner.artifacts import Recipe
+from rtvirt_runner.kernels import load_kernels
+
+HERE = Path(__file__).parent
+NAME = "linux-6.1-rt-armhf"
+BOOT_LIMIT_S = 300.0
+PLAYBOOK = """\
+- name: What the test needs
+  hosts: localhost
+  gather_facts: false
+  tasks:
+    - name: QEMU
+      ansible.builtin.include_role:
+        name: rtvirt.testbed.virtual_board
+        tasks_from: qemu
+    - name: The kernel
+      ansible.builtin.include_role:
+        name: rtvirt.testbed.kernel_build
+    - name: Tell where they are
+      ansible.builtin.copy:
+        content: "{{ [virtual_board_qemu_folder, kernel_build_artifacts.results[0].path] | to_json }}"
+        dest: "{{ playbook_dir }}/made.json"
+        mode: "0644"
+"""
+
+
+@dataclass(frozen=True)
+class Machine:
+    """A machine of QEMU, and what of it the kernel must find."""
+
+    name: str
+    device_tree: str
+    console: str
+    network: tuple[str, ...]  # QEMU's words
+    model: str
+    ethernet: str  # drivers
+    watchdog: str
+
+
+MACHINES = [
+    Machine(
+        name="orangepi-pc",
+        device_tree="sun8i-h3-orangepi-pc.dtb",
+        console="ttyS0",
+        network=("-nic", "user,restrict=on"),
+        model="Xunlong Orange Pi PC",
+        ethernet="dwmac-sun8i",
+        watchdog="sunxi-wdt",
+    ),
+    Machine(
+        name="raspi2b",
+        device_tree="bcm2836-rpi-2-b.dtb",
+        console="ttyAMA0",
+        network=("-netdev", "user,id=net,restrict=on", "-device", "usb-net,netdev=net"),
+        model="Raspberry Pi 2 Model B",
+        ethernet="cdc_ether",  # QEMU has no smsc95xx, which the board has behind the same USB controller
+        watchdog="bcm2835-wdt",
+    ),
+]
+
+
+@dataclass(frozen=True)
+class Made:
+    """Folders of QEMU and the kernel, and an initramfs that says what it runs on."""
+
+    qemu: Path
+    kernel: Path
+    initramfs: Path
+
+
+@pytest.fixture(scope="module")
+def made(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory) -> Made:
+    """Everything that a boot needs, from the cache or made now: then its progress is shown, as it takes minutes."""
+    folder = tmp_path_factory.mktemp("armhf")
+    (folder / "make.yml").write_text(PLAYBOOK)
+    environment = {**os.environ, "ANSIBLE_CONFIG": str(checkout.ANSIBLE_CONFIG)}
+    given = json.dumps({"kernel_build_names": [NAME]})
+    command = [Path(sys.executable).parent / "ansible-playbook", "-e", given, "make.yml"]
+    with pytestconfig.pluginmanager.getplugin("capturemanager").global_and_fixture_disabled():
+        subprocess.run(command, cwd=folder, env=environment, stdin=subprocess.DEVNULL, check=True)
+    qemu, kernel = map(Path, json.loads((folder / "made.json").read_text()))
+    recipe = Recipe(
+        name="test-initramfs-armhf",
+        script=HERE / "armhf_initramfs.sh",
+        inputs={"SUITE": "bookworm"},
+        needs={"KERNEL": str(kernel)},
+        sources=[HERE / "armhf_init.sh"],
+        settings={"INIT": str(HERE / "armhf_init.sh")},
+        as_root=True,
+    )
+    initramfs = artifacts.build(recipe, artifacts.cache_folder(), print).path / "initrd.img"
+    return Made(qemu, kernel, initramfs)
+
+
+def boot(machine: Machine, made: Made, folder: Path) -> dict[str, str]:
+    """Boot the kernel on a machine; prints the console, returns what its init said there."""
+    card = folder / "card.img"
+    with card.open("wb") as file:
+        file.truncate(64 << 20)  # QEMU takes powers of two alone
+    command = [
+        *(str(made.qemu / "bin/qemu-system-aarch64"), "-M", machine.name, "-display", "none", "-monitor", "none"),
+        *("-serial", "stdio", "-no-reboot", *machine.network, "-drive", f"if=sd,format=raw,file={card}"),
+        *("-kernel", str(made.kernel / "vmlinuz"), "-dtb", str(made.kernel / "dtbs" / machine.device_tree)),
+        *("-initrd", str(made.initramfs), "-append", f"console={machine.console} panic=-1 rdinit=/init"),
+    ]
+    facts: dict[str, str] = {}
+    with subprocess.Popen(
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, errors="replace"
+    ) as qemu:
+        assert qemu.stdout
+        limit = threading.Timer(BOOT_LIMIT_S, qemu.kill)
+        limit.start()
+        for line in qemu.stdout:
+            print(line, end="")
+            if match := re.search(r"rtvirt: (\w+)=(.*)", line):
+                facts[match[1]] = match[2].strip()
+            if "end" in facts:
+                break
+        limit.cancel()
+        qemu.kill()
+    return facts
+
+
+@pytest.mark.parametrize("machine", MACHINES, ids=lambda machine: machine.name)
+def test_it_boots_and_finds_its_board(machine: Machine, made: Made, tmp_path: Path) -> None:
+    facts = boot(machine, made, tmp_path)
+    assert "PREEMPT_RT" in facts["version"]
+    assert facts["realtime"] == "1"
+    assert facts["release"] == (made.kernel / "release").read_text().strip()
+    assert re.search(load_kernels(checkout.VARS / "kernels.yml")[NAME].shows.release, facts["release"])
+    assert facts["model"] == machine.model
+    assert facts["online"] == "0-3"
+    assert facts["card"] == str((64 << 20) // 512)
+    assert facts["ethernet"] == machine.ethernet
+    assert facts["watchdog"] == machine.watchdog
+    assert {"timerlat", "osnoise", "preemptirqsoff", "wakeup_rt"} <= set(facts["tracers"].split())
+
+
+def test_it_has_a_device_tree_for_each_of_its_boards(made: Made) -> None:
+    for name in load_kernels(checkout.VARS / "kernels.yml")[NAME].device_trees:
+        assert (made.kernel / "dtbs" / name).read_bytes()[:4] == bytes.fromhex("d00dfeed")
