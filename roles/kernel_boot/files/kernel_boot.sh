@@ -9,6 +9,7 @@
 # There are up to three: default, last_good (the default before it), and trial. The loader's own part is behind the seven
 # functions that loader_u_boot.sh begins with; each knows of the one loader in its name.
 boot=${BOOT:-/boot}
+[ ! -e "$boot/firmware/config.txt" ] || boot=$boot/firmware  # of a Raspberry Pi
 kernels=$boot/kernels
 managed="${PARAMETERS-} rtvirt.kernel rtvirt.trial"
 state=$boot/rtvirt

@@ -1,4 +1,4 @@
-# shellcheck shell=sh disable=SC2154
+# shellcheck shell=sh disable=SC2016,SC2034,SC2153,SC2154
 # The boot loader GRUB of a PC or server that was installed from its distribution. Our entries are in grub/rtvirt.cfg, which one line
 # in the operator's custom.cfg reads; grub.cfg reads that, and whenever the distribution makes grub.cfg anew, that stays so.
 # A trial is GRUB's own one-shot entry: next_entry in grubenv, which grub.cfg takes away before it starts anything.
@@ -36,24 +36,29 @@ grub_own_initrd() { ! command -v mkinitramfs >/dev/null || echo initrd.img; }
 
 grub_set_up() {
   command -v grub-editenv >/dev/null || fail "The board's GRUB has no grub-editenv; install the board's package grub-common."
-  grep -q next_entry "$grub/grub.cfg" && grep -q custom.cfg "$grub/grub.cfg" ||
-    fail "$grub/grub.cfg knows no one-shot entry (next_entry) or does not read custom.cfg; make it with update-grub, and let" \
-      "/etc/grub.d/41_custom be executable."
+  for wanted_there in next_entry custom.cfg; do
+    grep -q "$wanted_there" "$grub/grub.cfg" ||
+      fail "There is no $wanted_there in $grub/grub.cfg, so it knows no one-shot entry or none of ours; make it with update-grub, with" \
+        "/etc/grub.d/00_header and 41_custom as Debian has them."
+  done
   # Without this the mark of a trial would stay, and the board would start a bad kernel again and again.
   beneath="$(grub-probe --target=fs "$grub") $(grub-probe --target=abstraction "$grub")"
   case $beneath in
-  btrfs* | zfs* | *' '?*) fail "GRUB cannot write to the file system of $grub ($beneath), so it cannot boot a kernel once; put /boot on a plain partition." ;;
+  ' '* | btrfs* | zfs* | *' '?*)
+    fail "GRUB cannot write to the file system of $grub ($beneath), so it cannot boot a kernel just once; put /boot on a" \
+      "partition of its own, ext4 or FAT."
+    ;;
   esac
   if [ "$INITRD" = initrd.img ] && [ ! -s "$kernels/$FOLDER/initrd.img" ] && [ "$RTVIRT_CHECK_MODE" = no ]; then
     # It looks for the kernel's configuration where Debian's packages have it.
     config=
     [ -e "$boot/config-$RELEASE" ] || config=$boot/config-$RELEASE
     [ -z "$config" ] || cp "$kernels/$FOLDER/config" "$config"
-    mkinitramfs -o "$kernels/$FOLDER/initrd.new" "$RELEASE" >&2 ||
-      fail "The board's mkinitramfs could not make an initrd for kernel $RELEASE: $(df -Pk "$kernels" | tail -n 1)."
+    mkinitramfs -o "$kernels/$FOLDER/initrd.new" "$RELEASE" >&2 && sync "$kernels/$FOLDER/initrd.new" &&
+      mv "$kernels/$FOLDER/initrd.new" "$kernels/$FOLDER/initrd.img"
     [ -z "$config" ] || rm "$config"
-    sync "$kernels/$FOLDER/initrd.new"
-    mv "$kernels/$FOLDER/initrd.new" "$kernels/$FOLDER/initrd.img"
+    [ -s "$kernels/$FOLDER/initrd.img" ] ||
+      fail "The board's mkinitramfs could not make an initrd for kernel $RELEASE: $(df -Pk "$kernels" | tail -n 1)."
     changed "made the initrd of $RELEASE"
   fi
   { grep -vsF 'rtvirt.cfg' "$grub/custom.cfg"; echo "$grub_hook"; } | put "$grub/custom.cfg" 'the line that reads our entries'
@@ -117,11 +122,12 @@ grub_quoted() {
     while (match(line, /^ *("[^"]*"|[^ "]+)( |$)/)) {
       word = substr(line, RSTART, RLENGTH); line = substr(line, RSTART + RLENGTH); gsub(/^ *| *$/, "", word)
       if (word ~ /^".* .*"$/) word = substr(word, 2, length(word) - 2)
-      if (word ~ /["\\'\'']/) break
-      printf "%s'\''%s'\''", separator, word; separator = " "; word = ""
+      if (word ~ /["\\\047]/) break
+      printf "%s\047%s\047", separator, word; separator = " "; word = ""
     }
     if (word line != "") {
-      print "GRUB cannot pass the command line on as it is, because of the quotes or backslashes in: " word line "; write \"name=two words\" with the name inside the quotes."
+      print "GRUB cannot pass the command line on as it is, because of quotes or backslashes in: " word line \
+        "; quote a word as a whole, as in \"name=two words\"."
       exit 1
     }
   }'
