@@ -6,8 +6,9 @@ import re
 from dataclasses import dataclass
 
 LAST_LINES = 15
-# Each boot begins with it; a board whose U-Boot comes in two parts prints it for each.
-_BANNER = re.compile(r"^U-Boot (?:SPL )?20\d\d\.\d\d", re.MULTILINE)
+# Each boot begins with it; a board whose U-Boot comes in two parts prints it for each. Of GRUB a serial console may
+# show no more than the entry that it starts.
+_BANNER = re.compile(r"^U-Boot (?:SPL )?20\d\d\.\d\d|^GRUB loading|Welcome to GRUB!| Booting `", re.MULTILINE)
 # Terminals are told to clear and to ask for their size; readers are not.
 _CONTROL = re.compile(r"\x1b(?:\[[0-9;?!]*[A-Za-z]|\][^\x07\x1b\n]*(?:\x07|\x1b\\)?|[78c])")
 _DEATHS = ("Kernel panic", "Unable to mount root", "did not appear in 10 s")
@@ -41,7 +42,7 @@ def last_lines(boot: str) -> list[str]:
 
 
 def trial_boot(log: str, kernel: str) -> str:
-    """The part of a log from where boot.scr starts a kernel's last trial to the next boot, or nothing."""
+    """The part of a log from the start of a kernel's last trial to the next boot; empty without a trial."""
     start = log.rfind(f"rtvirt: booting {kernel} (trial)")
     if start < 0:
         return ""

@@ -34,12 +34,13 @@ class Architecture:
     arch: str  # make ARCH=
     source: str  # folder below arch/
     prefix: str  # make CROSS_COMPILE=, unless the entry has a toolchain of its own
+    image: str  # of IMAGES
 
 
 ARCHITECTURES: Mapping[str, Architecture] = {
-    "arm64": Architecture("arm64", "arm64", "aarch64-linux-gnu-"),
-    "armhf": Architecture("arm", "arm", "arm-linux-gnueabihf-"),
-    "amd64": Architecture("x86_64", "x86", "x86_64-linux-gnu-"),
+    "arm64": Architecture("arm64", "arm64", "aarch64-linux-gnu-", "Image"),
+    "armhf": Architecture("arm", "arm", "arm-linux-gnueabihf-", "zImage"),
+    "amd64": Architecture("x86_64", "x86", "x86_64-linux-gnu-", "bzImage"),
 }
 
 _KEYS = (
@@ -128,7 +129,7 @@ def read_kernel(name: str, body: Any, where: str) -> Kernel:
         config: dict[str, Any] = {}
     else:
         config = _config(body.get("config"), f"{where}.config")
-    image = body.get("image", "Image" if body["architecture"] == "arm64" else "zImage")
+    image = body.get("image", ARCHITECTURES[body["architecture"]].image)
     declared.known(image, IMAGES, "image", where)
     return Kernel(
         name=name,

@@ -26,7 +26,7 @@ options:
     type: bool
     default: false
   timeout_s:
-    description: Limit in seconds of the controller's clock; a trial, which may be two boots and a watchdog, has twice that.
+    description: Limit in seconds of the controller's clock. A trial, which may be two boots and a watchdog, has twice that.
     type: int
     default: 600
   trial:

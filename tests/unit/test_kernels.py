@@ -40,6 +40,11 @@ def test_an_entry_is_read() -> None:
     assert kernel.shows.realtime and kernel.words == ("dwc_otg.fiq_enable=0",)
 
 
+@pytest.mark.parametrize(("architecture", "image"), [("arm64", "Image"), ("armhf", "zImage"), ("amd64", "bzImage")])
+def test_the_image_goes_by_the_architecture(architecture: str, image: str) -> None:
+    assert read_kernel("sunxi", changed("architecture", architecture), "kernels.yml").image == image
+
+
 def test_every_entry_that_comes_with_rtvirt_is_good_and_its_fragments_exist() -> None:
     kernels = load_kernels(checkout.VARS / "kernels.yml")
     folder = checkout.KERNEL_FILES / "config"

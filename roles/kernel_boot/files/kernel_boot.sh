@@ -6,12 +6,15 @@
 #   rtvirt_command   U-Boot's command that starts it      rtvirt_initrd, rtvirt_fdt   files in that folder, or nothing
 #   rtvirt_words     the words that are ours in bootargs  bootargs        the whole command line
 #   rtvirt_whole     yes, the last line: the file was not cut short
-# There are up to three: default, last_good (the default before it), and trial. The loader's own part is behind the five
+# There are up to three: default, last_good (the default before it), and trial. The loader's own part is behind the seven
 # functions that loader_u_boot.sh begins with; each knows of the one loader in its name.
 boot=${BOOT:-/boot}
+[ ! -e "$boot/firmware/config.txt" ] || boot=$boot/firmware  # of a Raspberry Pi
 kernels=$boot/kernels
 managed="${PARAMETERS-} rtvirt.kernel rtvirt.trial"
 state=$boot/rtvirt
+
+running_line() { cat "${RUNNING_LINE:-/proc/cmdline}"; }
 
 # Of a command line, ours are the words of the managed parameters and those that we added before. Prints (others) all that is
 # not ours, each word once, at its last place, since the kernel takes the last; or (ours) the rest. Spaces inside double
@@ -101,15 +104,15 @@ find_loader() {
   there=
   for file in boot.scr extlinux rtvirt grub config.txt; do [ ! -e "$boot/$file" ] || there="$there $file"; done
   fail "kernel_boot does not know how this board starts: it knows $LOADERS, each with entries of its own in $state, and found in" \
-    "$boot:${there:- nothing of a boot loader}. Is $boot mounted, and was the card made by rtvirt?"
+    "$boot:${there:- nothing of a boot loader}. Is $boot mounted? Where U-Boot starts the board, was the card made by rtvirt?"
 }
 
 # What runs was started by this entry: its whole command line is there, if with more around it. usage: runs FILE
-runs() { case " $(cat /proc/cmdline) " in *" $(field "$1" bootargs) "*) [ -e "$1" ] ;; *) return 1 ;; esac; }
+runs() { case " $(running_line) " in *" $(field "$1" bootargs) "*) [ -e "$1" ] ;; *) return 1 ;; esac; }
 
 # How does what runs differ from an entry of the wanted kernel? Prints a phrase, or nothing. usage: difference FILE FORMER_WORDS
 difference() {
-  running=$(cat /proc/cmdline)
+  running=$(running_line)
   expected=$(field "$1" bootargs)
   [ "$(uname -r)" = "$RELEASE" ] || { echo "the running kernel is $(uname -r), expected $RELEASE"; return; }
   case $(uname -v) in *PREEMPT_RT*) realtime=1 ;; *) realtime=0 ;; esac

@@ -5,6 +5,12 @@
 # Does this loader start the board, from entries of ours?
 u_boot_found() { [ -e "$boot/boot.scr" ] && [ -s "$state/default.env" ]; }
 
+# What runs on a board without entries of ours, as its first default entry: such a board is not of this loader.
+u_boot_adopt() { :; }
+
+# The name of the initrd that the board itself makes for each kernel, or nothing.
+u_boot_own_initrd() { :; }
+
 # Bring the loader's own files; entries that change later are read by boot.scr as they are.
 u_boot_set_up() {
   printf '%s' "$BOOT_SCR" | base64 -d | put "$boot/boot.scr" "U-Boot's script"

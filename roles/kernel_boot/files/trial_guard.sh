@@ -1,7 +1,7 @@
 #!/bin/sh
 # Runs while a kernel is on trial: feeds the hardware watchdog, and gives the kernel up when nobody confirms it in time, since a
 # kernel without network can only give itself up. `trial_guard confirm` ends it and stops the watchdog.
-state=/boot/rtvirt
+boot=${BOOT:-/boot}
 pid_file=/run/rtvirt-trial-guard
 
 # The only watchdog chip whose driver nothing loads by itself on a board with few udev rules.
@@ -23,12 +23,22 @@ stop_watchdog() {
   device=$(i6300esb) && printf '\043\000' | dd of="$device/config" bs=2 seek=48 conv=notrunc 2>/dev/null
 }
 
+# A Raspberry Pi whose firmware knows no trials has the untried kernel in config.txt: what it started before comes back as soon as
+# this kernel runs and the boot partition is there.
+undo() {
+  for kept in "$boot/rtvirt/config.txt" "$boot/firmware/rtvirt/config.txt"; do
+    [ ! -e "$kept" ] || { mv "$kept" "${kept%/*}/../config.txt" && sync; }
+  done
+}
+
 say() { echo "<2>rtvirt: $*" >/dev/kmsg; }
 
 uptime_s() { IFS=. read -r seconds _ </proc/uptime; echo "$seconds"; }
 
 give_up() {
   say "nobody confirmed this trial within $limit_s s: back to the last good kernel"
+  state=$boot/rtvirt
+  [ ! -d "$boot/firmware/rtvirt" ] || state=$boot/firmware/rtvirt
   # None of these may keep us from the reboot; if even that hangs, nobody feeds the watchdog any longer.
   { dmesg | tail -n 15 >"$state/last_words" && sync; } &
   sleep 3
@@ -37,7 +47,10 @@ give_up() {
   echo b >/proc/sysrq-trigger
 }
 
-if [ "${1:-}" = confirm ]; then
+if [ "${1:-}" = undo ]; then
+  undo
+  exit
+elif [ "${1:-}" = confirm ]; then
   guard=$(cat "$pid_file" 2>/dev/null) && kill -USR1 "$guard"
   tries=0
   while [ -e "$pid_file" ] && [ "$tries" -lt 50 ]; do tries=$((tries + 1)); sleep 0.2; done
@@ -52,6 +65,7 @@ i6300esb >/dev/null && modprobe i6300esb 2>/dev/null
 open_watchdog
 read -r timeout_s </sys/class/watchdog/watchdog0/timeout || timeout_s=16
 until [ "$(uptime_s)" -ge "$limit_s" ]; do
+  undo
   { [ -e /proc/self/fd/3 ] && printf . >&3; } 2>/dev/null || open_watchdog 2>/dev/null
   sleep "$((timeout_s / 4))" &
   wait "$!"  # unlike sleep itself it ends at once when we are told to end

@@ -3,6 +3,7 @@
 # KERNEL, RELEASE, REALTIME, WORDS, PARAMETERS, LOADERS and what these need.
 find_loader
 default=$state/default.env
+[ -s "$default" ] || fail "Kernel $KERNEL does not run as wanted: kernel_boot was never applied to this board; apply it first."
 others=$(words_of others "$(field "$default" bootargs)" "$managed" "$(field "$default" rtvirt_words)")
 wanted=$(join_words "$others" "$(added_words "$others" "$WORDS rtvirt.kernel=$KERNEL")")
 difference=$(difference "$default" '')

@@ -8,12 +8,14 @@ trap 'rm -rf -- "$tree"' EXIT
 echo ":: fetching $PACKAGE ($ARCHITECTURE, $SUITE)"
 debian_tree extract "$SUITE" "$ARCHITECTURE" "$tree/root" "$PACKAGE"
 cd "$tree/root"
-release=$(ls usr/lib/modules)
+modules=usr/lib/modules
+[ -d "$modules" ] || modules=lib/modules  # in packages of suites before trixie
+release=$(ls "$modules")
 [ "$(printf '%s\n' "$release" | wc -l)" -eq 1 ] || { echo "!! $PACKAGE brought more than one kernel: $release"; exit 1; }
 
 echo ":: packing $release"
 mkdir -p "$OUT/lib/modules"
-mv "usr/lib/modules/$release" "$OUT/lib/modules/"
+mv "$modules/$release" "$OUT/lib/modules/"
 mv "boot/vmlinuz-$release" "$OUT/vmlinuz"
 mv "boot/config-$release" "$OUT/config"
 mv "boot/System.map-$release" "$OUT/System.map"

@@ -1,0 +1,184 @@
+"""What kernel_boot writes for boot loaders, in a folder in the place of /boot; the scripts run in the real /bin/sh."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from rtvirt_runner import checkout
+from rtvirt_runner.remote import Reply, compose, parse
+
+FILES = checkout.ROOT / "roles/kernel_boot/files"
+FIRMWARE = "coherent_pool=1M 8250.nr_uarts=0 vc_mem.mem_base=0x3ec00000 vc_mem.mem_size=0x40000000 "
+LINE = "console=ttyAMA0,115200 console=tty1 root=PARTUUID=738a4d67-02 rootfstype=ext4 rootwait"
+# As a Raspberry Pi keeps it: a flag in the firmware's memory, asked and set through the mailbox.
+MAILBOX = """#!/bin/sh
+case $1 in
+0x00038064) echo "$4" >"$FLAG" ;;
+0x00030064) echo "0x0000001c 0x80000000 0x00030064 0x00000004 0x80000004 0x0000000$(cat "$FLAG") 0x00000000" ;;
+esac
+"""
+
+
+class Board:
+    """A folder that looks like /boot, and what runs."""
+
+    def __init__(self, folder: Path, loader: str, running: str) -> None:
+        self.boot, self.loader, self.tools = folder / "boot", loader, folder / "tools"
+        self.boot.mkdir()
+        self.tools.mkdir()
+        self.running = folder / "cmdline"
+        self.running.write_text(f"{running}\n")
+
+    def run(self, script: str, **environment: str) -> Reply:
+        """Run sh that may call the loader's functions; ``entry NAME WORDS`` writes an entry of kernel linux-rt."""
+        known = {
+            **dict.fromkeys(("COMMAND", "FDT", "INITRD", "PARAMETERS", "ARM_WATCHDOG"), ""),
+            **{"KERNEL": "linux-rt", "FOLDER": "linux-rt-12345678", "RTVIRT_CHECK_MODE": "no", "UNTRIED": "no"},
+            **{
+                "BOOT": str(self.boot),
+                "RUNNING_LINE": str(self.running),
+                "FLAG": str(self.tools / "flag"),
+                **environment,
+            },
+        }
+        files = [FILES / "kernel_boot.sh", FILES / f"loader_{self.loader}.sh"]
+        entry = 'entry() { entry_text "" "$2" | put "$state/$1.env"; }'
+        text = compose("\n".join([*(file.read_text() for file in files), "export FLAG", entry, script]), known)
+        env = {**os.environ, "PATH": f"{self.tools}:{os.environ['PATH']}"}
+        return parse(
+            subprocess.run(["sh", "-s"], input=text, env=env, capture_output=True, text=True, check=False).stdout
+        )
+
+    def text(self, name: str) -> str:
+        return (self.boot / name).read_text()
+
+
+@pytest.fixture
+def pi(tmp_path: Path) -> Board:
+    """A Raspberry Pi 2 with settings of its operator, whose firmware knows tryboot."""
+    board = Board(tmp_path, "rpi", FIRMWARE + LINE)
+    (board.boot / "bootcode.bin").touch()
+    (board.boot / "config.txt").write_text("[pi2]\narm_freq=900\n")
+    (board.boot / "cmdline.txt").write_text(LINE.replace("ttyAMA0", "serial0") + "\n")
+    (board.tools / "vcmailbox").write_text(MAILBOX)
+    (board.tools / "vcmailbox").chmod(0o755)
+    (board.tools / "flag").write_text("0\n")
+    return board
+
+
+ADOPT = 'rpi_found || exit 1\nrpi_adopt\nprintf \'%s\\n\' "$adopted" | put "$state/default.env"\n'
+TRIAL = ADOPT + 'entry trial "root=/dev/mmcblk0p2 isolcpus=3"\nrpi_set_up\nrpi_entries_changed\nrpi_mark\n'
+KEEP = 'entry default "root=/dev/mmcblk0p2 isolcpus=3"\nforget "$state/trial.env"\nrpi_entries_changed\n'
+
+
+def test_pi_adopts_the_line_that_runs_without_the_words_of_the_firmware(pi: Board) -> None:
+    assert pi.run(ADOPT).failure is None
+    entry = dict(line.split("=", 1) for line in pi.text("rtvirt/default.env").splitlines())
+    assert entry["bootargs"] == LINE
+    assert entry["rtvirt_kernel"] == "as-found"
+
+
+def test_pi_refuses_a_line_that_is_not_the_running_one(pi: Board) -> None:
+    (pi.boot / "cmdline.txt").write_text("root=/dev/sda1\n")
+    assert "does not end with that of" in str(pi.run(ADOPT).failure)
+
+
+def test_pi_boots_a_trial_from_tryboot_and_leaves_config_alone(pi: Board) -> None:
+    before = pi.text("config.txt")
+    assert pi.run(TRIAL, ARM_WATCHDOG="kernel_watchdog_timeout=15").failure is None
+    assert pi.text("config.txt") == before
+    operators, _, ours = pi.text("tryboot.txt").partition("# Made by rtvirt")
+    assert operators == before
+    settings = dict(line.split("=", 1) for line in ours.splitlines()[2:])
+    assert settings["kernel"] == "kernels/linux-rt-12345678/vmlinuz"
+    assert settings["os_prefix"] == ""
+    assert settings["kernel_watchdog_timeout"] == "15"
+    assert pi.text(settings["cmdline"]) == "root=/dev/mmcblk0p2 isolcpus=3\n"
+    assert (pi.tools / "flag").read_text() == "1\n"
+
+
+def test_pi_names_device_tree_and_initramfs_if_there_are_any(pi: Board) -> None:
+    pi.run(TRIAL, FDT="dtbs/bcm2836-rpi-2-b.dtb", INITRD="initrd.img")
+    assert "\ndevice_tree=kernels/linux-rt-12345678/dtbs/bcm2836-rpi-2-b.dtb\n" in pi.text("tryboot.txt")
+    assert "\ninitramfs kernels/linux-rt-12345678/initrd.img followkernel\n" in pi.text("tryboot.txt")
+
+
+def test_pi_keeps_a_good_kernel_in_config_below_what_is_the_operators(pi: Board) -> None:
+    before = pi.text("config.txt")
+    pi.run(TRIAL)
+    assert pi.run(KEEP).failure is None
+    operators, _, ours = pi.text("config.txt").partition("# Made by rtvirt")
+    assert operators == before
+    assert "kernel=kernels/linux-rt-12345678/vmlinuz" in ours
+    assert not (pi.boot / "tryboot.txt").exists()
+    assert pi.run("rpi_entries_changed").changes == []
+    assert len(list(pi.boot.glob("rtvirt/line-*.txt"))) == 1
+
+
+def test_pi_gives_up_by_taking_the_mark_and_the_trial_away(pi: Board) -> None:
+    before = pi.text("config.txt")
+    pi.run(TRIAL)
+    assert pi.run('rpi_unmark\nforget "$state/trial.env"\nrpi_entries_changed').failure is None
+    assert (pi.tools / "flag").read_text() == "0\n"
+    assert pi.text("config.txt") == before
+    assert sorted(path.name for path in (pi.boot / "rtvirt").iterdir()) == ["default.env"]
+    assert not (pi.boot / "tryboot.txt").exists()
+
+
+@pytest.mark.parametrize(
+    "mailbox", ["exit 255", "echo 0x0000001c 0x80000000 0x00030064 0x00000004 0x00000000 0x00000000 0x00000000"]
+)
+def test_pi_whose_firmware_knows_no_trial_refuses(pi: Board, mailbox: str) -> None:
+    (pi.tools / "vcmailbox").write_text(f"#!/bin/sh\n{mailbox}\n")
+    before = pi.text("config.txt")
+    assert "cannot boot a kernel on trial" in str(pi.run(TRIAL).failure)
+    assert pi.text("config.txt") == before
+
+
+def test_pi_boots_untried_from_config_and_the_guard_takes_it_back(pi: Board) -> None:
+    (pi.tools / "vcmailbox").unlink()
+    before = pi.text("config.txt")
+    assert pi.run(TRIAL, UNTRIED="yes").failure is None
+    assert "kernel=kernels/linux-rt-12345678/vmlinuz" in pi.text("config.txt")
+    assert pi.text("rtvirt/config.txt") == before
+    subprocess.run(["sh", FILES / "trial_guard.sh", "undo"], env={**os.environ, "BOOT": str(pi.boot)}, check=True)
+    assert pi.text("config.txt") == before
+
+
+def test_check_mode_changes_nothing_on_a_pi(pi: Board) -> None:
+    before = sorted(str(path) for path in pi.boot.rglob("*"))
+    reply = pi.run(TRIAL, RTVIRT_CHECK_MODE="yes")
+    assert reply.failure is None
+    assert reply.changes
+    assert sorted(str(path) for path in pi.boot.rglob("*")) == before
+    assert (pi.tools / "flag").read_text() == "0\n"
+
+
+@pytest.fixture
+def pc(tmp_path: Path) -> Board:
+    return Board(tmp_path, "grub", "BOOT_IMAGE=/boot/vmlinuz-6.1 root=UUID=1 ro")
+
+
+@pytest.mark.parametrize(
+    ("line", "quoted"),
+    [
+        ("root=UUID=1 ro quiet", "'root=UUID=1' 'ro' 'quiet'"),
+        ("a=$x;y {z}", "'a=$x;y' '{z}'"),
+        ('ro "dyndbg=file foo +p" quiet', "'ro' 'dyndbg=file foo +p' 'quiet'"),
+        ("", ""),
+    ],
+)
+def test_grub_gets_each_word_as_it_is(pc: Board, line: str, quoted: str) -> None:
+    reply = pc.run('printf "<%s>\\n" "$(grub_quoted "$WHOLE")"', WHOLE=line)
+    assert reply.output == [f"<{quoted}>"]
+
+
+@pytest.mark.parametrize("line", ['dyndbg="file foo +p"', "a='b'", "a=b\\c", 'ro "open'])
+def test_words_that_grub_would_change_are_refused(pc: Board, line: str) -> None:
+    reply = pc.run('grub_quoted "$WHOLE"', WHOLE=line)
+    assert reply.failure is not None
+    assert "GRUB cannot pass the command line on as it is" in " ".join(reply.output)
