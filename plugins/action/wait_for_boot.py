@@ -26,7 +26,7 @@ options:
     type: bool
     default: false
   timeout_s:
-    description: Limit in seconds of the controller's clock. A trial, which may be two boots and a watchdog, has twice that.
+    description: Limit in seconds of our clock; twice that for a trial, which may take two boots and a watchdog.
     type: int
     default: 600
   trial:
@@ -85,7 +85,7 @@ class ActionModule(ActionBase):
         # The connection may end before the command does.
         with contextlib.suppress(AnsibleError):
             self._low_level_execute_command("systemctl reboot || reboot", sudoable=True)
-        # A kept-open connection to a board that hangs in its next boot would not be noticed to be dead for many minutes.
+        # A kept-open connection to a board that hangs in its next boot is not noticed to be dead for many minutes.
         with contextlib.suppress(AnsibleError, OSError):
             self._connection.reset()
         return old
