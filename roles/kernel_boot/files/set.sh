@@ -4,17 +4,14 @@
 # MODULES_BYTES, GUARD, GUARD_UNIT (texts), LOADERS and what these need.
 find_loader
 default=$state/default.env trial=$state/trial.env
-<<<<<<< HEAD
 # The default could not be started or was cut short: what runs is the last good one, and so the default again.
 if ! runs "$default" && runs "$state/last_good.env"; then put "$default" 'what runs, the last good entry' <"$state/last_good.env"; fi
-=======
 [ -n "$INITRD" ] || INITRD=$("${loader}_own_initrd")
 if [ ! -s "$default" ]; then
   "${loader}_adopt"
   printf '%s\n' "$adopted" | put "$default" 'what runs now, as the entry to come back to'
   [ "$RTVIRT_CHECK_MODE" = no ] || { default=$(mktemp); printf '%s\n' "$adopted" >"$default"; }
 fi
->>>>>>> grub
 former=$(field "$default" rtvirt_words)
 others=$(words_of others "$(field "$default" bootargs)" "$managed" "$former")
 added=$(added_words "$others" "$WORDS rtvirt.kernel=$KERNEL")
