@@ -10,7 +10,7 @@
 # functions that loader_u_boot.sh begins with; each knows of the one loader in its name.
 boot=${BOOT:-/boot}
 kernels=$boot/kernels
-managed="${PARAMETERS-} rtvirt.kernel rtvirt.trial"
+managed="${PARAMETERS-} rtvirt.kernel rtvirt.trial rtvirt.trial_spins"
 state=$boot/rtvirt
 
 # Of a command line, ours are the words of the managed parameters and those that we added before. Prints (others) all that is
@@ -118,6 +118,6 @@ difference() {
   [ "$realtime" = "$REALTIME" ] || { echo "/sys/kernel/realtime is $realtime, expected $REALTIME"; return; }
   runs "$1" || { echo "the running command line is '$running', expected '$expected'"; return; }
   around="${running%%"$expected"*} ${running#*"$expected"}"
-  surplus=$(words_of ours "$around" "$managed" "$2" | sed 's/rtvirt\.trial=[^ ]* *//')
+  surplus=$(words_of ours "$around" "$managed" "$2" | sed 's/rtvirt\.trial[=_][^ ]* *//g')
   [ -z "$surplus" ] || echo "the running command line has '$surplus' beside '$expected'"
 }
