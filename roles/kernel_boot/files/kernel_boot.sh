@@ -11,7 +11,7 @@
 boot=${BOOT:-/boot}
 [ ! -e "$boot/firmware/config.txt" ] || boot=$boot/firmware  # of a Raspberry Pi
 kernels=$boot/kernels
-managed="${PARAMETERS-} rtvirt.kernel rtvirt.trial"
+managed="${PARAMETERS-} rtvirt.kernel rtvirt.trial rtvirt.trial_spins"
 state=$boot/rtvirt
 
 running_line() { cat "${RUNNING_LINE:-/proc/cmdline}"; }
@@ -121,6 +121,6 @@ difference() {
   [ "$realtime" = "$REALTIME" ] || { echo "/sys/kernel/realtime is $realtime, expected $REALTIME"; return; }
   runs "$1" || { echo "the running command line is '$running', expected '$expected'"; return; }
   around="${running%%"$expected"*} ${running#*"$expected"}"
-  surplus=$(words_of ours "$around" "$managed" "$2" | sed 's/rtvirt\.trial=[^ ]* *//')
+  surplus=$(words_of ours "$around" "$managed" "$2" | sed 's/rtvirt\.trial[=_][^ ]* *//g')
   [ -z "$surplus" ] || echo "the running command line has '$surplus' beside '$expected'"
 }
