@@ -11,7 +11,8 @@ from typing import Any
 from rich.table import Table
 
 from rtvirt_runner import artifacts, checkout
-from rtvirt_runner.kernels import Kernel, load_kernels, select_kernels
+from rtvirt_runner import declarations as declared
+from rtvirt_runner.kernels import Kernel, load_kernels
 from rtvirt_runner.progress import duration
 from rtvirt_runner.runner import Outcome, run_playbook
 
@@ -21,7 +22,9 @@ _CATALOGUE = checkout.VARS / "kernels.yml"
 
 def build_kernels(names: Sequence[str], inventory: Path, verbosity: int) -> Outcome:
     """Make the named kernels on this machine. Raises InputError for a name or an entry that is wrong."""
-    select_kernels(load_kernels(_CATALOGUE), names, str(_CATALOGUE))
+    known = load_kernels(_CATALOGUE)
+    for name in names:
+        declared.known(name, list(known), "kernel", str(_CATALOGUE))
     extravars = {"rtvirt_kernel_names": list(names)}
     return run_playbook(checkout.MAKE_KERNELS, inventory, extravars, log_dir=_logs(), verbosity=verbosity)
 

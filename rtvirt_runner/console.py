@@ -34,7 +34,7 @@ def death(boot: str) -> str | None:
 
 
 def last_lines(boot: str) -> list[str]:
-    """The last lines that say something, without control sequences; of a panic, those around it rather than its trace."""
+    """The last lines that say something, without control sequences; of a panic those around it, not its trace."""
     plain = _CONTROL.sub("", boot.replace("\r", ""))
     lines = [line for line in plain.splitlines() if line.strip()]
     panic = next((at for at, line in enumerate(lines) if "Kernel panic" in line), len(lines))

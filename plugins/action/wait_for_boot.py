@@ -26,7 +26,7 @@ options:
     type: bool
     default: false
   timeout_s:
-    description: Limit in seconds of the controller's clock.
+    description: Limit in seconds of our clock; twice that for a trial, which may take two boots and a watchdog.
     type: int
     default: 600
   trial:
@@ -85,7 +85,7 @@ class ActionModule(ActionBase):
         # The connection may end before the command does.
         with contextlib.suppress(AnsibleError):
             self._low_level_execute_command("systemctl reboot || reboot", sudoable=True)
-        # A kept-open connection to a board that hangs in its next boot would not be noticed to be dead for many minutes.
+        # A kept-open connection to a board that hangs in its next boot is not noticed to be dead for many minutes.
         with contextlib.suppress(AnsibleError, OSError):
             self._connection.reset()
         return old
@@ -108,7 +108,8 @@ class ActionModule(ActionBase):
             return f"its console says '{death}'"
         if args["pid_file"] and not _alive(args["pid_file"]):
             return "its emulator has ended"
-        return f"no answer after {waited_s:.0f} s" if waited_s > args["timeout_s"] else ""
+        limit_s = args["timeout_s"] * (2 if args["trial"] else 1)
+        return f"no answer after {waited_s:.0f} s" if waited_s > limit_s else ""
 
 
 def _alive(pid_file: str) -> bool:

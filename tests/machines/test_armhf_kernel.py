@@ -65,7 +65,7 @@ MACHINES = [
         name="raspi2b",
         device_tree="bcm2836-rpi-2-b.dtb",
         console="ttyAMA0",
-        network=("-netdev", "user,id=net,restrict=on", "-device", "usb-net,netdev=net"),
+        network=("-netdev", "user,id=net,restrict=on", "-device", "usb-net,netdev=net,mac=40:54:00:12:34:57"),
         model="Raspberry Pi 2 Model B",
         ethernet="cdc_ether",  # QEMU has no smsc95xx, which the board has behind the same USB controller
         watchdog="bcm2835-wdt",
@@ -144,6 +144,7 @@ def test_it_boots_and_finds_its_board(machine: Machine, made: Made, tmp_path: Pa
     assert re.search(load_kernels(checkout.VARS / "kernels.yml")[NAME].shows.release, facts["release"])
     assert facts["model"] == machine.model
     assert facts["online"] == "0-3"
+    assert int(facts["slept_s"]) >= 2
     assert facts["card"] == str((64 << 20) // 512)
     assert facts["ethernet"] == machine.ethernet
     assert facts["watchdog"] == machine.watchdog

@@ -6,8 +6,15 @@ in_kernel) machine=virt,gic-version=host,kernel-irqchip=on ;;
 user_space) machine=virt,gic-version=2,kernel-irqchip=off ;;
 *) fail "guest_gic is '$GIC', expected in_kernel or user_space." ;;
 esac
+# The board has it already, where kernel_boot puts kernels: the same build, whatever else has its name.
+vmlinuz=
+for folder in "/boot/kernels/$KERNEL"-*; do
+  [ "$(cat "$folder/release" 2>/dev/null)" != "$RELEASE" ] || vmlinuz=$folder/vmlinuz
+done
+[ -n "$vmlinuz" ] || fail "The guest's kernel $KERNEL ($RELEASE) is not in /boot/kernels on this board; bring it with the role kernel_boot."
+
 # shellcheck disable=SC2153  # the task sets it
-definition="$NAME $VCPUS $MEMORY_MIB $machine $KERNEL $PORT $CPUS $POLICY $PRIORITY $(cat /var/lib/rtvirt/*.img | sha256sum)"
+definition="$NAME $VCPUS $MEMORY_MIB $machine $vmlinuz $PORT $CPUS $POLICY $PRIORITY $(cat /var/lib/rtvirt/*.img | sha256sum)"
 if systemctl --quiet is-active rtvirt-guest && [ "$(cat /run/rtvirt/definition 2>/dev/null)" = "$definition" ]; then
   exit 0
 fi
@@ -21,7 +28,7 @@ cat /var/lib/rtvirt/guest.img /var/lib/rtvirt/guest-identity.img >/run/rtvirt/gu
 systemd-run --quiet --unit=rtvirt-guest --property=LimitMEMLOCK=infinity \
   qemu-system-aarch64 -name "guest=$NAME,debug-threads=on" -nodefaults -display none \
   -machine "$machine" -accel kvm -cpu host -smp "$VCPUS" -m "$MEMORY_MIB" \
-  -kernel "$KERNEL" -initrd /run/rtvirt/guest.initrd -append "console=ttyAMA0 quiet rtvirt.hostname=$NAME" \
+  -kernel "$vmlinuz" -initrd /run/rtvirt/guest.initrd -append "console=ttyAMA0 quiet rtvirt.hostname=$NAME" \
   -netdev "user,id=net,restrict=on,hostfwd=tcp:127.0.0.1:$PORT-:22" -device virtio-net-device,netdev=net \
   -chardev file,id=console,path=/run/rtvirt/guest.console -serial chardev:console \
   -qmp unix:/run/rtvirt/qmp.sock,server=on,wait=off || fail "systemd did not start QEMU."

@@ -11,7 +11,7 @@
 boot=${BOOT:-/boot}
 [ ! -e "$boot/firmware/config.txt" ] || boot=$boot/firmware  # of a Raspberry Pi
 kernels=$boot/kernels
-managed="${PARAMETERS-} rtvirt.kernel rtvirt.trial"
+managed="${PARAMETERS-} rtvirt.kernel rtvirt.trial rtvirt.trial_spins"
 state=$boot/rtvirt
 
 running_line() { cat "${RUNNING_LINE:-/proc/cmdline}"; }
@@ -115,11 +115,12 @@ difference() {
   running=$(running_line)
   expected=$(field "$1" bootargs)
   [ "$(uname -r)" = "$RELEASE" ] || { echo "the running kernel is $(uname -r), expected $RELEASE"; return; }
-  realtime=$(cat /sys/kernel/realtime 2>/dev/null || echo 0)
+  case $(uname -v) in *PREEMPT_RT*) realtime=1 ;; *) realtime=0 ;; esac
+  [ ! -r /sys/kernel/realtime ] || realtime=$(cat /sys/kernel/realtime)
   # shellcheck disable=SC2153  # the tasks set it
   [ "$realtime" = "$REALTIME" ] || { echo "/sys/kernel/realtime is $realtime, expected $REALTIME"; return; }
   runs "$1" || { echo "the running command line is '$running', expected '$expected'"; return; }
   around="${running%%"$expected"*} ${running#*"$expected"}"
-  surplus=$(words_of ours "$around" "$managed" "$2" | sed 's/rtvirt\.trial=[^ ]* *//')
+  surplus=$(words_of ours "$around" "$managed" "$2" | sed 's/rtvirt\.trial[=_][^ ]* *//g')
   [ -z "$surplus" ] || echo "the running command line has '$surplus' beside '$expected'"
 }

@@ -4,6 +4,8 @@
 # MODULES_BYTES, GUARD, GUARD_UNIT (texts), LOADERS and what these need.
 find_loader
 default=$state/default.env trial=$state/trial.env
+# The default could not be started or was cut short: what runs is the last good one, and so the default again.
+if ! runs "$default" && runs "$state/last_good.env"; then put "$default" 'what runs, the last good entry' <"$state/last_good.env"; fi
 [ -n "$INITRD" ] || INITRD=$("${loader}_own_initrd")
 if [ ! -s "$default" ]; then
   "${loader}_adopt"
@@ -43,6 +45,7 @@ if [ ! -e "$kernels/$FOLDER/vmlinuz" ] || [ ! -d "/lib/modules/$RELEASE" ]; then
     fail "There is no room for kernel $KERNEL on the file system of /lib/modules: it needs $(((boot_kib + modules_kib) / 1024)) MiB," \
       "$((free / 1024)) MiB are free; make room there."
   fact state missing
+  [ "$RTVIRT_CHECK_MODE" = no ] || changed "would install kernel $KERNEL ($RELEASE) and boot it on trial: $line"
   exit 0
 fi
 

@@ -6,6 +6,8 @@ read_fact() { [ -r "$2" ] && IFS= read -r value <"$2" 2>/dev/null && fact "$1" "
 fact uname_r "$(uname -r)"
 fact uname_v "$(uname -v)"
 read_fact cmdline /proc/cmdline
+# Not every kernel has the file: what came into mainline with 6.12 does without.
+case $(uname -v) in *PREEMPT_RT*) fact realtime 1 ;; esac
 read_fact realtime /sys/kernel/realtime
 read_fact online_cpus /sys/devices/system/cpu/online
 read_fact isolated_cpus /sys/devices/system/cpu/isolated

@@ -53,9 +53,9 @@ CONFIG
 
 [ ! -e console.log ] || mv console.log console.previous.log
 machine_id=$(printf '%s' "$NAME" | sha256sum | cut -c 1-32)
-IDENTITY=$FOLDER/identity CARD=$FOLDER/card.qcow2 QEMU=$QEMU IMAGE=$IMAGE BOOT_MIB=$BOOT_MIB \
-  KERNEL=$KERNEL FOLDER=$FOLDER_OF_KERNEL INITRD=$INITRD WORDS=$WORDS ENTRIES=$ENTRIES BOOT_SCRIPT=$BOOT_SCRIPT \
-  OTHERS="root=/dev/vda2 console=ttyAMA0 quiet nokaslr maxcpus=$CPUS systemd.hostname=$NAME systemd.machine_id=$machine_id" \
+env "IDENTITY=$FOLDER/identity" "CARD=$FOLDER/card.qcow2" "QEMU=$QEMU" "IMAGE=$IMAGE" "BOOT_MIB=$BOOT_MIB" \
+  "KERNEL=$KERNEL" "FOLDER=$FOLDER_OF_KERNEL" "INITRD=$INITRD" "WORDS=$WORDS" "ENTRIES=$ENTRIES" "BOOT_SCRIPT=$BOOT_SCRIPT" \
+  "OTHERS=root=/dev/vda2 rw console=ttyAMA0 quiet nokaslr maxcpus=$CPUS systemd.hostname=$NAME systemd.machine_id=$machine_id" \
   sh "$MAKE_CARD" || fail "The card of $NAME could not be made."
 
 owner=$RTVIRT_OWNER_PID
