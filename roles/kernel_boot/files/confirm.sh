@@ -5,7 +5,13 @@ find_loader
 default=$state/default.env trial=$state/trial.env
 fact release "$(uname -r)"
 fact kernel "$(field "$default" rtvirt_kernel)"
-[ -e "$trial" ] || { fact state no_trial; exit 0; }
+if [ ! -e "$trial" ]; then
+  difference=$(difference "$default" '')
+  [ -z "$difference" ] && [ "$(field "$default" rtvirt_kernel)" = "$KERNEL" ] ||
+    fail "There is no trial of kernel $KERNEL on this board, which runs $(field "$default" rtvirt_kernel) ($(uname -r)); apply kernel_boot first."
+  fact state settled  # it was confirmed before
+  exit 0
+fi
 [ "$(field "$trial" rtvirt_kernel)" = "$KERNEL" ] ||
   fail "The trial on this board is of kernel $(field "$trial" rtvirt_kernel), not of $KERNEL; apply kernel_boot for it first."
 

@@ -5,7 +5,10 @@
 find_loader
 default=$state/default.env trial=$state/trial.env
 # The default could not be started or was cut short: what runs is the last good one, and so the default again.
-if ! runs "$default" && runs "$state/last_good.env"; then put "$default" 'what runs, the last good entry' <"$state/last_good.env"; fi
+if ! runs "$default" && runs "$state/last_good.env"; then
+  put "$default" 'what runs, the last good entry' <"$state/last_good.env"
+  "${loader}_entries_changed"
+fi
 [ -n "$INITRD" ] || INITRD=$("${loader}_own_initrd")
 if [ ! -s "$default" ]; then
   "${loader}_adopt"
@@ -50,6 +53,7 @@ if [ ! -e "$kernels/$FOLDER/vmlinuz" ] || [ ! -d "/lib/modules/$RELEASE" ]; then
 fi
 
 "${loader}_set_up"
+[ "$RTVIRT_CHECK_MODE" = yes ] || rm -f "$state/last_words"  # of an earlier trial
 printf '%s\n' "$GUARD" | put /usr/local/lib/rtvirt/trial_guard 'who gives a trial up'
 printf '%s\n' "$GUARD_UNIT" | put /etc/systemd/system/rtvirt-trial-guard.service
 wanted_by=/etc/systemd/system/sysinit.target.wants
