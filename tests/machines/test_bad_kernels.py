@@ -60,7 +60,8 @@ def good_kernel() -> Iterator[str]:
     """A board on its good kernel; the folder of that kernel's files."""
     started = boot("debian-rt")
     assert "status 0" in started, started
-    yield str(max((artifacts.cache_folder() / "artifacts").glob("kernel-debian-rt-*"), key=os.path.getmtime))
+    made = (artifacts.cache_folder() / "artifacts").glob("kernel-debian-rt-" + 16 * "[0-9a-f]")
+    yield str(max(made, key=os.path.getmtime))
     play("../../../playbooks/reset.yml")
 
 

@@ -85,9 +85,7 @@ grub_entries_changed() {
   text=$(
     echo "# Made by rtvirt's role kernel_boot from $state. Without this file the distribution's own default is started again."
     echo "search --no-floppy --fs-uuid --set=rtvirt_device $(grub-probe --target=fs_uuid "$kernels")"
-    # boot_once: grub.cfg has just taken a one-shot entry, ours or the operator's.
-    echo 'if [ -z "${boot_once}" ]; then set default=rtvirt-default; set fallback=rtvirt-last_good; fi'
-    for entry in default last_good trial; do
+    for entry in last_good default trial; do
       [ ! -e "$state/$entry.env" ] || grub_entry "$entry" || exit 1
     done
   ) || fail "$text"
@@ -103,7 +101,7 @@ grub_entry() {
   words=$(grub_quoted "$(field "$file" bootargs)") || { echo "$words"; return 1; }
   if=
   otherwise=
-  if [ "$1" = trial ]; then if='if ' otherwise='; then true; else reboot; fi'; fi
+  if [ "$1" = trial ]; then if='if ' otherwise="; then true; else echo 'rtvirt: the trial entry could not be started'; reboot; fi"; fi
   echo "menuentry 'rtvirt: $kernel ($1)' --id rtvirt-$1 --unrestricted {"
   echo "  set root=\${rtvirt_device}"
   echo "  echo 'rtvirt: booting $kernel ($1)'"
@@ -112,6 +110,9 @@ grub_entry() {
   # What cannot be started is no trial: the next boot is of the default entry.
   [ "$1" != trial ] || printf '  %s\n' boot reboot
   echo '}'
+  # The last of those that are there; not when grub.cfg has just taken a one-shot entry, ours or the operator's (boot_once).
+  [ "$1" = trial ] ||
+    echo "if [ -z \"\${boot_once}\" -a -f \"(\${rtvirt_device})$folder/vmlinuz\" ]; then set default=rtvirt-$1; fi"
 }
 
 # Each word of a command line in single quotes, so that GRUB's shell leaves it alone. What GRUB itself writes before quotes

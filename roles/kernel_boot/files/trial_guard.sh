@@ -36,10 +36,10 @@ say() { echo "<2>rtvirt: $*" >/dev/kmsg; }
 uptime_s() { IFS=. read -r seconds _ </proc/uptime; echo "$seconds"; }
 
 # Wait, or on a board whose clock races ahead of ours when it is idle spin, so that a limit by that clock is one by ours too. Not
-# before the board had a minute to start, which a busy core would slow down.
+# in the first minute, in which the board starts: a busy core would slow that down.
 rest() {
   until=$(($(uptime_s) + $1))
-  if [ -z "$spins" ] || [ "$until" -le 60 ]; then
+  if [ -z "$spins" ] || [ "$until" -le "$((began_s + 60))" ]; then
     sleep "$1" &
     wait "$!"  # unlike sleep itself it ends at once when we are told to end
   else
@@ -73,11 +73,12 @@ fi
 trap 'stop_watchdog; rm -f "$pid_file"; exit 0' USR1
 limit_s=$(sed -n 's/.*rtvirt\.trial=\([0-9]*\).*/\1/p' /proc/cmdline)
 case " $(cat /proc/cmdline) " in *' rtvirt.trial_spins '*) spins=yes ;; *) spins= ;; esac
+began_s=$(uptime_s)  # that clock may have raced already
 echo "$$" >"$pid_file"
 i6300esb >/dev/null && modprobe i6300esb 2>/dev/null
 open_watchdog
 read -r timeout_s </sys/class/watchdog/watchdog0/timeout || timeout_s=16
-until [ "$(uptime_s)" -ge "$limit_s" ]; do
+until [ "$(uptime_s)" -ge "$((began_s + limit_s))" ]; do
   undo
   { [ -e /proc/self/fd/3 ] && printf . >&3; } 2>/dev/null || open_watchdog 2>/dev/null
   rest "$((timeout_s / 4))"
