@@ -3,7 +3,7 @@
 for folder in "$RT" "$ORDINARY" "$COMPILED"; do
   grep -q '^CONFIG_KVM=y' "$folder/config" || fail "The kernel in $folder has no KVM."
   release=$(cat "$folder/release")
-  [ -s "$folder/lib/modules/$release/modules.dep" ] || fail "The modules in $folder are not indexed."
+  [ -e "$folder/lib/modules/$release/modules.dep" ] || fail "The modules in $folder are not indexed."
 done
 for folder in "$RT" "$COMPILED"; do
   grep -q '^CONFIG_PREEMPT_RT=y' "$folder/config" || fail "The kernel in $folder is not PREEMPT_RT."
