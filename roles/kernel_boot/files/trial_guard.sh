@@ -78,9 +78,11 @@ echo "$$" >"$pid_file"
 i6300esb >/dev/null && modprobe i6300esb 2>/dev/null
 open_watchdog
 read -r timeout_s </sys/class/watchdog/watchdog0/timeout || timeout_s=16
+feed_s=$((timeout_s / 4))
+[ "$feed_s" -le 10 ] || feed_s=10  # the limit is looked at in this rhythm too, however patient the watchdog
 until [ "$(uptime_s)" -ge "$((began_s + limit_s))" ]; do
   undo
   { [ -e /proc/self/fd/3 ] && printf . >&3; } 2>/dev/null || open_watchdog 2>/dev/null
-  rest "$((timeout_s / 4))"
+  rest "$feed_s"
 done
 give_up
