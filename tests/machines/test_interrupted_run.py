@@ -135,10 +135,14 @@ def test_nothing_half_written_is_left(repeated: tuple[ResultsTree, dict[Path, in
 def test_figures_do_not_depend_on_what_else_the_machine_does(
     repeated: tuple[ResultsTree, dict[Path, int], Path], records: list[Record]
 ) -> None:
-    """The smoke matrix measured it on a quiet machine, the killed run too, its end beside two busy loops."""
+    """The smoke matrix measured it on a quiet machine, the killed run too, its end beside two busy loops.
+
+    Two starts of a guest place its memory differently, which moves its average by a few microseconds. Lent time, as
+    without virtual time, would move it by hundreds.
+    """
     tree, _, _ = repeated
     again = [histogram(record) for record in tree.load_records("repeat")]
     first = next(histogram(r) for r in records if r.cell.id == tree.load_records("repeat")[0].cell.id)
     for other in again:
-        assert abs(other.avg_us - first.avg_us) <= 1
+        assert abs(other.avg_us - first.avg_us) <= 10
         assert abs(other.min_us - first.min_us) <= 2
