@@ -1,52 +1,99 @@
-# shellcheck shell=sh
-# Start the guest as a unit, wait until it says that it is ready, then place QEMU's threads; nothing if just this guest already runs.
-mkdir -p /run/rtvirt /var/lib/rtvirt
-case $GIC in
-in_kernel) machine=virt,gic-version=host,kernel-irqchip=on ;;
-user_space) machine=virt,gic-version=2,kernel-irqchip=off ;;
-*) fail "guest_gic is '$GIC', expected in_kernel or user_space." ;;
-esac
-# The board has it already, where kernel_boot puts kernels: the same build, whatever else has its name.
-vmlinuz=
-for folder in "/boot/kernels/$KERNEL"-*; do
-  [ "$(cat "$folder/release" 2>/dev/null)" != "$RELEASE" ] || vmlinuz=$folder/vmlinuz
-done
-[ -n "$vmlinuz" ] || fail "The guest's kernel $KERNEL ($RELEASE) is not in /boot/kernels on this board; bring it with the role kernel_boot."
+# shellcheck shell=sh disable=SC2154
+# Start the guest and wait until it says that it is ready, unless just this guest runs; then put QEMU's threads in their places.
+# Reads: unit.sh, stop_guest.sh, qmp.sh, place_guest.sh. The role's tasks name the variables.
+lib=/var/lib/rtvirt
+mkdir -p "$run" "$lib"
+console() { tail -n 8 "$run/guest.console" 2>/dev/null | tr '\r\n' '  '; }
 
+# The board has it already, where kernel_boot puts kernels (the same build, whatever else has its name), or it was brought.
+find_kernel() {
+  vmlinuz=
+  for folder in "/boot/kernels/$KERNEL"-*; do
+    [ "$(cat "$folder/release" 2>/dev/null)" != "$RELEASE" ] || vmlinuz=$folder/vmlinuz
+  done
+  [ -n "$vmlinuz" ] || [ ! -e "$lib/guest.vmlinuz" ] || vmlinuz=$lib/guest.vmlinuz
+  [ -n "$vmlinuz" ] ||
+    fail "The guest's kernel $KERNEL ($RELEASE) is not on this board; bring it with the role kernel_boot, or set guest_bring_kernel."
+}
+
+# What QEMU is told of the machine: program and arguments, one per line of nothing but words.
+find_machine() {
+  serial=ttyAMA0 net=virtio-net-device disk=virtio-blk-device
+  case $(uname -m) in
+  aarch64) program=qemu-system-aarch64 ;;
+  armv7l) program=qemu-system-arm ;;
+  *) fail "The role guest knows no machine for $(uname -m), expected aarch64 or armv7l." ;;
+  esac
+  case $GIC in
+  in_kernel) machine=virt,gic-version=host,kernel-irqchip=on ;;
+  user_space) machine=virt,gic-version=2,kernel-irqchip=off ;;
+  *) fail "guest_gic is '$GIC', expected in_kernel or user_space." ;;
+  esac
+  cpu=host
+  [ "$(uname -m)/$ARCHITECTURE" != aarch64/armhf ] || cpu=host,aarch64=off
+  set -- "$program" -machine "$machine" -accel kvm -cpu "$cpu"
+  machine="$*"
+}
+
+# Large pages for the guest's memory, as far as the board has them to give; how many there were is kept for stop_guest.
+set_huge_pages_aside() {
+  [ "$HUGE_PAGES" = yes ] && [ -e /proc/sys/vm/nr_hugepages ] || return 0
+  while read -r key value _; do [ "$key" != Hugepagesize: ] || size=$value; done </proc/meminfo
+  read -r had </proc/sys/vm/nr_hugepages
+  wanted=$((had + MEMORY_MIB * 1024 / size))
+  [ -e "$run/guest.huge_pages" ] || echo "$had" >"$run/guest.huge_pages"
+  echo 1 >/proc/sys/vm/compact_memory 2>/dev/null
+  echo "$wanted" >/proc/sys/vm/nr_hugepages
+  read -r has </proc/sys/vm/nr_hugepages
+  [ "$has" -ge "$wanted" ] ||
+    fail "The board has no $((wanted - had)) huge pages of $size KiB to give to the guest, only $((has - had)); give the guest less memory, or do without huge_pages."
+  mkdir -p "$run/huge_pages"
+  grep -q " $run/huge_pages " /proc/mounts || mount -t hugetlbfs none "$run/huge_pages" || fail "hugetlbfs could not be mounted."
+  huge_pages="-mem-path $run/huge_pages -mem-prealloc"
+}
+
+start_guest() {
+  changed "started $NAME"
+  [ "$RTVIRT_CHECK_MODE" = no ] || exit 0
+  rm -f "$run/guest.console" "$run"/guest.qmp.*
+  mkfifo -m 600 "$run/guest.qmp.in" "$run/guest.qmp.out"
+  cat "$lib/guest.img" "$lib/guest-identity.img" >"$run/guest.initrd" || fail "There is no room for the guest's initramfs in $run."
+  huge_pages=
+  set_huge_pages_aside
+  scratch=
+  if [ "$SCRATCH_MIB" -gt 0 ]; then
+    truncate -s "${SCRATCH_MIB}M" "$lib/guest.scratch" || fail "There is no room for the guest's scratch disk in $lib."
+    scratch="-drive if=none,id=scratch,file=$lib/guest.scratch,format=raw,cache=none -device $disk,drive=scratch,serial=scratch"
+  fi
+  # Threads inherit their creator's cores: QEMU's own, and those it starts later, are where they belong from the beginning.
+  # shellcheck disable=SC2086  # words
+  unit_start "$OTHERS_CPUS" $machine -name "guest=$NAME,debug-threads=on" -nodefaults -display none \
+    -smp "$VCPUS" -m "$MEMORY_MIB" $huge_pages -overcommit "mem-lock=$([ "$MEMORY_LOCK" = yes ] && echo on || echo off)" \
+    -kernel "$vmlinuz" -initrd "$run/guest.initrd" -append "console=$serial quiet rtvirt.hostname=$NAME${WORDS:+ $WORDS}" \
+    -netdev "user,id=net,restrict=on,hostfwd=tcp:127.0.0.1:$PORT-:22" -device "$net,netdev=net" $scratch \
+    -chardev "file,id=console,path=$run/guest.console" -serial chardev:console \
+    -chardev "pipe,id=qmp,path=$run/guest.qmp" -mon chardev=qmp,mode=control || fail "QEMU could not be started: $(unit_said)"
+  qmp_find_vcpus
+}
+
+wait_for_guest() {
+  deadline=$(($(cut -d . -f 1 /proc/uptime) + TIMEOUT_S))
+  until grep -q '^guest: ready' "$run/guest.console" 2>/dev/null; do
+    [ -n "$(unit_pid)" ] || fail "QEMU ended: $(unit_said) $(console)"
+    [ "$(cut -d . -f 1 /proc/uptime)" -lt "$deadline" ] || fail "The guest was not ready after $TIMEOUT_S s of the board's time: $(console)"
+    sleep 0.3
+  done
+}
+
+find_kernel
+find_machine
 # shellcheck disable=SC2153  # the task sets it
-definition="$NAME $VCPUS $MEMORY_MIB $machine $vmlinuz $PORT $CPUS $POLICY $PRIORITY $(cat /var/lib/rtvirt/*.img | sha256sum)"
-if systemctl --quiet is-active rtvirt-guest && [ "$(cat /run/rtvirt/definition 2>/dev/null)" = "$definition" ]; then
-  exit 0
+definition="$NAME $FLAVOUR $VCPUS $MEMORY_MIB $machine $vmlinuz $PORT $SCRATCH_MIB $MEMORY_LOCK $HUGE_PAGES $WORDS $(cat "$lib"/guest*.img | sha256sum)"
+if [ -z "$(unit_pid)" ] || [ "$(cat "$run/definition" 2>/dev/null)" != "$definition" ]; then
+  stop_guest
+  start_guest
+  wait_for_guest
+  echo "$definition" >"$run/definition"
 fi
-stop_guest
-changed "started $NAME"
-[ "$RTVIRT_CHECK_MODE" = no ] || exit 0
-systemctl reset-failed rtvirt-guest 2>/dev/null
-rm -f /run/rtvirt/guest.console /run/rtvirt/definition
-cat /var/lib/rtvirt/guest.img /var/lib/rtvirt/guest-identity.img >/run/rtvirt/guest.initrd
-
-systemd-run --quiet --unit=rtvirt-guest --property=LimitMEMLOCK=infinity \
-  qemu-system-aarch64 -name "guest=$NAME,debug-threads=on" -nodefaults -display none \
-  -machine "$machine" -accel kvm -cpu host -smp "$VCPUS" -m "$MEMORY_MIB" \
-  -kernel "$vmlinuz" -initrd /run/rtvirt/guest.initrd -append "console=ttyAMA0 quiet rtvirt.hostname=$NAME" \
-  -netdev "user,id=net,restrict=on,hostfwd=tcp:127.0.0.1:$PORT-:22" -device virtio-net-device,netdev=net \
-  -chardev file,id=console,path=/run/rtvirt/guest.console -serial chardev:console \
-  -qmp unix:/run/rtvirt/qmp.sock,server=on,wait=off || fail "systemd did not start QEMU."
-
-console() { tail -n 8 /run/rtvirt/guest.console 2>/dev/null | tr '\r\n' '  '; }
-deadline=$(($(cut -d . -f 1 /proc/uptime) + TIMEOUT_S))
-until grep -q '^guest: ready' /run/rtvirt/guest.console 2>/dev/null; do
-  systemctl --quiet is-active rtvirt-guest || fail "QEMU ended: $(journalctl --unit=rtvirt-guest --lines=3 --output=cat | tr '\n' ' ') $(console)"
-  [ "$(cut -d . -f 1 /proc/uptime)" -lt "$deadline" ] || fail "The guest was not ready after $TIMEOUT_S s of the board's time: $(console)"
-  sleep 0.3
-done
-
-# Placed only now: a vCPU that spins at the highest priority while it waits for QEMU's main thread on the same core would wait for ever.
-pid=$(systemctl show --property=MainPID --value rtvirt-guest)
-if [ -n "$CPUS" ]; then
-  taskset --all-tasks --cpu-list --pid "$CPUS" "$pid" >/dev/null || fail "taskset could not put QEMU on cores $CPUS."
-fi
-if [ -n "$POLICY" ]; then
-  chrt "--$POLICY" --all-tasks --pid "$PRIORITY" "$pid" || fail "chrt could not give QEMU $POLICY priority $PRIORITY."
-fi
-echo "$definition" >/run/rtvirt/definition
+# Only now: a vCPU that spins at a high priority while it waits for QEMU's main thread on the same core would wait for ever.
+place_guest
