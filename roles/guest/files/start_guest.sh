@@ -16,22 +16,36 @@ find_kernel() {
     fail "The guest's kernel $KERNEL ($RELEASE) is not on this board; bring it with the role kernel_boot, or set guest_bring_kernel."
 }
 
-# What QEMU is told of the machine: program and arguments, one per line of nothing but words.
+# What QEMU is told of the machine: program and arguments, one per line of nothing but words. Emulated (tcg) it is the same machine, with a
+# processor of QEMU's own.
 find_machine() {
-  serial=ttyAMA0 net=virtio-net-device disk=virtio-blk-device
-  case $(uname -m) in
-  aarch64) program=qemu-system-aarch64 ;;
-  armv7l) program=qemu-system-arm ;;
-  *) fail "The role guest knows no machine for $(uname -m), expected aarch64 or armv7l." ;;
-  esac
+  serial=ttyAMA0 net=virtio-net-device disk=virtio-blk-device irqchip=on gic=host cpu=host
   case $GIC in
-  in_kernel) machine=virt,gic-version=host,kernel-irqchip=on ;;
-  user_space) machine=virt,gic-version=2,kernel-irqchip=off ;;
+  in_kernel) ;;
+  user_space) irqchip=off gic=2 ;;
   *) fail "guest_gic is '$GIC', expected in_kernel or user_space." ;;
   esac
-  cpu=host
-  [ "$(uname -m)/$ARCHITECTURE" != aarch64/armhf ] || cpu=host,aarch64=off
-  set -- "$program" -machine "$machine" -accel kvm -cpu "$cpu"
+  case $ACCELERATOR in
+  kvm) irqchip=,kernel-irqchip=$irqchip accel=kvm ;;
+  tcg)
+    irqchip='' cpu=max accel=tcg,thread=multi
+    [ "$gic" = 2 ] || gic=3
+    ;;
+  *) fail "guest_accelerator is '$ACCELERATOR', expected kvm or tcg." ;;
+  esac
+  # shellcheck disable=SC2153  # the task sets it
+  case $(uname -m)/$ARCHITECTURE in
+  aarch64/arm64) program=qemu-system-aarch64 machine=virt,gic-version=$gic$irqchip ;;
+  aarch64/armhf)
+    program=qemu-system-aarch64 machine=virt,gic-version=$gic$irqchip
+    if [ "$ACCELERATOR" = kvm ]; then cpu=host,aarch64=off; else program=qemu-system-arm; fi
+    ;;
+  armv7l/armhf) program=qemu-system-arm machine=virt,gic-version=$gic$irqchip ;;
+  # Without the code that would let the guest's firmware start from the network.
+  x86_64/amd64) program=qemu-system-x86_64 machine=q35$irqchip serial=ttyS0 net=virtio-net-pci,romfile= disk=virtio-blk-pci ;;
+  *) fail "The guest's kernel $KERNEL is for $ARCHITECTURE, which this board ($(uname -m)) cannot run; give the guest one of the board's architecture." ;;
+  esac
+  set -- "$program" -machine "$machine" -accel "$accel" -cpu "$cpu"
   machine="$*"
 }
 
