@@ -231,6 +231,7 @@ class GuestGroup:
             "host_cpus": self.host_cpus,
             "guest_cpus": self.guest_cpus,
             "state": dict(self.state),
+            "image": {key: self.state[key] for key in ("kernel", "flavour") if key in self.state},
             "cells": [cell.as_dict() for cell in self.cells],
         }
 
