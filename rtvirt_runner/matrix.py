@@ -154,7 +154,7 @@ class Cell:
     guest_cpus: str
     measured_cpu: int  # as counted where cyclictest runs
     kernel_words: tuple[str, ...]  # what the tuning adds to the board's kernel command line
-    settings: tuple[str, ...]  # of the tuning, what is written to the running board
+    settings: tuple[str, ...]  # of the tuning, those of the board itself
     guest_state: Mapping[str, Any] = field(hash=False)  # all that defines the guest (Guest.state); empty on the host
     workload_command: str  # on the measured core
     board_command: str  # on the board meanwhile, on any of its cores
@@ -461,9 +461,7 @@ class _Expansion:
         split = self._split_of(point["split"], board, where)
         tuning = self.catalogue.tunings[point["tuning"]]
         self._check_kernel(point["kernel"], board, where)
-        words, settings = self._boot_words(point["kernel"], tuning, split), tuning.board_settings
-        if not board.boots:  # what cannot be had at boot is made at run time, as far as that goes
-            words, settings = (), (*(["cpuset"] if "isolcpus" in tuning.settings else []), *settings)
+        words = self._boot_words(point["kernel"], tuning, split) if board.boots else ()
         guest: dict[str, Any] = {}
         if not on_host:
             entry = self.catalogue.guests[point["guest"]]
@@ -490,7 +488,7 @@ class _Expansion:
             # the same physical core in both places: the difference is what virtualization costs
             measured_cpu=split.guest_cpus[-1] if on_host else len(split.guest_cpus) - 1,
             kernel_words=words,
-            settings=settings,
+            settings=tuning.machine_settings(board.boots),
             guest_state=guest,
             workload_command=str(workload.get("command") or ""),
             board_command=str(workload.get("board_command") or ""),

@@ -1,4 +1,4 @@
-# shellcheck shell=sh disable=SC2154
+# shellcheck shell=sh disable=SC2153,SC2154
 # Start the guest and wait until it says that it is ready, unless just this guest runs; then put QEMU's threads in their places.
 # Reads: unit.sh, stop_guest.sh, qmp.sh, place_guest.sh. The role's tasks name the variables.
 lib=/var/lib/rtvirt
@@ -87,7 +87,6 @@ wait_for_guest() {
 
 find_kernel
 find_machine
-# shellcheck disable=SC2153  # the task sets it
 definition="$NAME $FLAVOUR $VCPUS $MEMORY_MIB $machine $vmlinuz $PORT $SCRATCH_MIB $MEMORY_LOCK $HUGE_PAGES $WORDS $(cat "$lib"/guest*.img | sha256sum)"
 if [ -z "$(unit_pid)" ] || [ "$(cat "$run/definition" 2>/dev/null)" != "$definition" ]; then
   stop_guest
