@@ -32,6 +32,44 @@ def setting_rows(rows: Sequence[Mapping[str, Any]]) -> list[Row]:
     ]
 
 
+def setting_differences(settings: Sequence[str], facts: Mapping[str, Any]) -> list[str]:
+    """What differs on a machine from the settings wanted, a phrase each; also what an earlier tuning has left there.
+
+    ``facts`` are those of roles/cpu_isolation/files/show.sh: the table ``settings`` and ``isolation_applied``.
+    """
+    rows = setting_rows(facts.get("settings", ()))
+    read = {row.setting for row in rows}
+    differences = [f"{name} was not read back" for name in settings if name not in read]
+    differences += row_differences(rows)
+    left = [name for name in str(facts.get("isolation_applied", "")).split() if name not in settings]
+    return [*differences, *(f"{name} still holds, expected it taken back" for name in left)]
+
+
+def row_differences(rows: Sequence[Row]) -> list[str]:
+    """The rows that differ, a phrase each."""
+    return [
+        f"{row.setting}: {row.source} is '{row.found}', expected '{row.wanted}'" for row in rows if row.state == DIFFERS
+    ]
+
+
+def memory_rows(guest: Mapping[str, Any], facts: Mapping[str, Any]) -> list[Row]:
+    """How the guest's memory is held: ``guest`` is its state, ``facts`` hold ``qemu_locked_kib`` and ``qemu_huge_kib``."""
+    wanted_kib = int(guest["memory_mib"]) * 1024
+    huge_kib = facts.get("qemu_huge_kib")
+    rows = []
+    if guest.get("memory_lock"):  # huge pages are never swapped, and so not counted as locked
+        locked_kib = int(facts.get("qemu_locked_kib", 0)) + int(huge_kib or 0)
+        rows.append(_at_least("memory_lock", "VmLck of QEMU, KiB", wanted_kib, locked_kib))
+    if guest.get("huge_pages"):
+        absent = Row("huge_pages", "HugetlbPages of QEMU, KiB", f"{wanted_kib} or more", "", ABSENT)
+        rows.append(absent if huge_kib is None else _at_least("huge_pages", absent.source, wanted_kib, int(huge_kib)))
+    return rows
+
+
+def _at_least(setting: str, source: str, wanted: int, found: int) -> Row:
+    return Row(setting, source, f"{wanted} or more", str(found), OK if found >= wanted else DIFFERS)
+
+
 def thread_rows(
     placement: Mapping[str, Any],
     vcpu_threads: Sequence[Thread],

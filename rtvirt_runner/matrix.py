@@ -231,6 +231,7 @@ class GuestGroup:
             "host_cpus": self.host_cpus,
             "guest_cpus": self.guest_cpus,
             "state": dict(self.state),
+            "image": {key: self.state[key] for key in ("kernel", "flavour") if key in self.state},
             "cells": [cell.as_dict() for cell in self.cells],
         }
 
@@ -468,8 +469,8 @@ class _Expansion:
             guest = entry.state(tuning, split, board.guest_kernel or point["kernel"], board.gic, where)
             if guest["kernel"] == RUNNING:
                 raise InputError(
-                    f"{where}: guest '{entry.name}' on board '{board.name}' has no kernel of its own, expected one of the "
-                    "catalogue, since the board's is not rtvirt's; set guest_kernel in the inventory."
+                    f"{where}: guest '{entry.name}' on board '{board.name}' has no kernel of its own, expected one of "
+                    "the catalogue, since the board's is not rtvirt's; set guest_kernel in the inventory."
                 )
         workload = self.catalogue.workloads[point["workload"]]
         return Cell(
@@ -498,13 +499,13 @@ class _Expansion:
     def _check_kernel(self, kernel: str, board: Board, where: str) -> None:
         if board.boots and kernel == RUNNING:
             raise InputError(
-                f"{where}: kernel 'running' on board '{board.name}', expected one of the catalogue, since rtvirt reboots "
-                "this board; name one, or set rtvirt_board_boots to false in the inventory."
+                f"{where}: kernel 'running' on board '{board.name}', expected one of the catalogue, since rtvirt "
+                "reboots this board; name one, or set rtvirt_board_boots to false in the inventory."
             )
         if not board.boots and kernel != RUNNING:
             raise InputError(
-                f"{where}: kernel '{kernel}' on board '{board.name}', expected 'running', since its rtvirt_board_boots is "
-                "false; use that kernel, or let the board be rebooted."
+                f"{where}: kernel '{kernel}' on board '{board.name}', expected 'running', since its "
+                "rtvirt_board_boots is false; use that kernel, or let the board be rebooted."
             )
 
     def _boot_words(self, kernel: str, tuning: Tuning, split: Split) -> tuple[str, ...]:

@@ -24,7 +24,7 @@ ISOLCPUS_FLAGS = ("plain", "managed_irq,domain")
 
 @dataclass(frozen=True)
 class Setting:
-    """One thing that a tuning can ask for. ``word`` is a boot setting's, with the split's core lists to be filled in."""
+    """One thing that a tuning can ask for. ``word`` is a boot setting's, the split's core lists to be filled in."""
 
     name: str
     where: Literal["boot", "board", "guest"]
@@ -138,6 +138,11 @@ class Tunings:
             return [str(value)]
         declared.known(base, list(self._declared), "tuning", where)
         settings = list(self._declared[base].settings)
+        if not settings:
+            raise InputError(
+                f"{where}: tuning '{value}' takes a setting away from '{base}', which has none, expected a tuning with "
+                "settings; remove it."
+            )
         declared.known(setting, [*settings, EACH], f"setting of tuning {base}", where)
         return [f"{base}{MINUS}{each}" for each in settings] if setting == EACH else [value]
 
@@ -171,8 +176,8 @@ def _check(setting: str, value: Any, where: str) -> None:
         declared.whole(value.get("priority"), (1, 99) if realtime else (0, 0), f"{where}.priority")
         if setting == "qemu_process" and value["policy"] == "fifo":
             raise InputError(
-                f"{where}.policy is 'fifo', expected 'rr': a FIFO vCPU on the same core as QEMU's main thread never lets "
-                "that have it, and the guest stands still; use rr, or vcpu_threads instead."
+                f"{where}.policy is 'fifo', expected 'rr': a FIFO vCPU on the same core as QEMU's main thread never "
+                "lets that have it, and the guest stands still; use rr, or vcpu_threads instead."
             )
     elif value is not True:
         raise InputError(f"{where} is {declared.shown(value)}, expected true; leave the setting out to do without it.")
