@@ -4,7 +4,7 @@ stop_guest() {
   # Large pages that were set aside for its memory go back, also after a QEMU that died.
   give_back() {
     [ ! -s "$run/guest.huge_pages" ] || cat "$run/guest.huge_pages" >/proc/sys/vm/nr_hugepages
-    rm -f "$run/definition" "$run/guest.huge_pages" "$run/guest.vcpus" "$run/guest.initrd" "$run"/guest.qmp.* "$run/guest.scratch"
+    rm -f "$run/definition" "$run/guest.huge_pages" "$run/guest.vcpus" "$run/guest.initrd" "$run"/guest.qmp.* "${lib:-/var/lib/rtvirt}/guest.scratch"
   }
   if [ -n "$(unit_pid)" ]; then
     changed "stopped the guest"
