@@ -41,3 +41,4 @@ echo ":: packing the initramfs"
 make_initramfs "$OUT/initrd.img" "$KERNEL" "$tree/usr/bin/busybox" "$FILES/guest_init.sh" "$root" $MODULES
 cp "$KERNEL/release" "$OUT/release"
 cp "$KERNEL/vmlinuz" "$OUT/vmlinuz"
+printf '%s\n' "$ARCHITECTURE" >"$OUT/architecture"

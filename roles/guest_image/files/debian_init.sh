@@ -13,13 +13,17 @@ while read -r module; do
   $bb insmod "/modules/$module" || echo "guest: $module did not load"
 done </modules/order
 
-# The scratch disk may have got the first letter.
+# The scratch disk may have got the first letter. It also gets the name that udev would give it.
+$bb mkdir -p /dev/disk/by-id
 tries=0 root=
 until [ -n "$root" ]; do
   for disk in /sys/block/vd*; do
     serial=
     [ ! -r "$disk/serial" ] || read -r serial <"$disk/serial"  # fails, for want of a line's end, when it has read it all
-    [ "$serial" != root ] || root=/dev/${disk##*/}
+    case $serial in
+    root) root=/dev/${disk##*/} ;;
+    scratch) $bb ln -sfn "../../${disk##*/}" /dev/disk/by-id/virtio-scratch ;;
+    esac
   done
   tries=$((tries + 1))
   [ "$tries" -lt 100 ] || stop "the disk with Debian did not appear in 10 s; there are: $(echo /sys/block/*)"
