@@ -238,8 +238,9 @@ def _plan(args: argparse.Namespace) -> int:
         words = " ".join(boot.words) or "no extra words"
         boots = tree.add(f"{boot.board}: boot {boot.kernel}, {words}, repetition {boot.repetition}")
         for guest in boot.guests:
-            name = f"guest {guest.flavour}, {guest.vcpus} vCPUs" if guest.vcpus else "no guest"
-            branch = boots.add(name)
+            name = f"guest {guest.name}, {guest.vcpus} vCPUs" if guest.vcpus else "no guest"
+            settings = f", {len(guest.settings)} settings for cores {guest.guest_cpus}" if guest.settings else ""
+            branch = boots.add(f"{name}{settings}")
             for cell in guest.cells:
                 branch.add(f"{'pending' if cell.id in pending else 'done   '}  {cell.id}")
     _stdout().print(tree, markup=False)

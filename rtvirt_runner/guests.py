@@ -58,7 +58,7 @@ class Guest:
             "huge_pages": "huge_pages" in tuning.settings,
             "placement": tuning.placement(split),
             "kernel_words": list(tuning.words(inner)) if partitioned else [],
-            "settings": list(tuning.board_settings) if partitioned else [],
+            "settings": list(tuning.machine_settings()) if partitioned else [],
             "host_cpus": format_cpu_list(inner.host_cpus),
             "guest_cpus": format_cpu_list(inner.guest_cpus),
         }

@@ -154,7 +154,7 @@ class Cell:
     guest_cpus: str
     measured_cpu: int  # as counted where cyclictest runs
     kernel_words: tuple[str, ...]  # what the tuning adds to the board's kernel command line
-    settings: tuple[str, ...]  # of the tuning, what is written to the running board
+    settings: tuple[str, ...]  # of the tuning, those of the board itself
     guest_state: Mapping[str, Any] = field(hash=False)  # all that defines the guest (Guest.state); empty on the host
     workload_command: str  # on the measured core
     board_command: str  # on the board meanwhile, on any of its cores
@@ -231,6 +231,7 @@ class GuestGroup:
             "host_cpus": self.host_cpus,
             "guest_cpus": self.guest_cpus,
             "state": dict(self.state),
+            "image": {key: self.state[key] for key in ("kernel", "flavour") if key in self.state},
             "cells": [cell.as_dict() for cell in self.cells],
         }
 
@@ -461,17 +462,15 @@ class _Expansion:
         split = self._split_of(point["split"], board, where)
         tuning = self.catalogue.tunings[point["tuning"]]
         self._check_kernel(point["kernel"], board, where)
-        words, settings = self._boot_words(point["kernel"], tuning, split), tuning.board_settings
-        if not board.boots:  # what cannot be had at boot is made at run time, as far as that goes
-            words, settings = (), (*(["cpuset"] if "isolcpus" in tuning.settings else []), *settings)
+        words = self._boot_words(point["kernel"], tuning, split) if board.boots else ()
         guest: dict[str, Any] = {}
         if not on_host:
             entry = self.catalogue.guests[point["guest"]]
             guest = entry.state(tuning, split, board.guest_kernel or point["kernel"], board.gic, where)
             if guest["kernel"] == RUNNING:
                 raise InputError(
-                    f"{where}: guest '{entry.name}' on board '{board.name}' has no kernel of its own, expected one of the "
-                    "catalogue, since the board's is not rtvirt's; set guest_kernel in the inventory."
+                    f"{where}: guest '{entry.name}' on board '{board.name}' has no kernel of its own, expected one of "
+                    "the catalogue, since the board's is not rtvirt's; set guest_kernel in the inventory."
                 )
         workload = self.catalogue.workloads[point["workload"]]
         return Cell(
@@ -490,7 +489,7 @@ class _Expansion:
             # the same physical core in both places: the difference is what virtualization costs
             measured_cpu=split.guest_cpus[-1] if on_host else len(split.guest_cpus) - 1,
             kernel_words=words,
-            settings=settings,
+            settings=tuning.machine_settings(board.boots),
             guest_state=guest,
             workload_command=str(workload.get("command") or ""),
             board_command=str(workload.get("board_command") or ""),
@@ -500,13 +499,13 @@ class _Expansion:
     def _check_kernel(self, kernel: str, board: Board, where: str) -> None:
         if board.boots and kernel == RUNNING:
             raise InputError(
-                f"{where}: kernel 'running' on board '{board.name}', expected one of the catalogue, since rtvirt reboots "
-                "this board; name one, or set rtvirt_board_boots to false in the inventory."
+                f"{where}: kernel 'running' on board '{board.name}', expected one of the catalogue, since rtvirt "
+                "reboots this board; name one, or set rtvirt_board_boots to false in the inventory."
             )
         if not board.boots and kernel != RUNNING:
             raise InputError(
-                f"{where}: kernel '{kernel}' on board '{board.name}', expected 'running', since its rtvirt_board_boots is "
-                "false; use that kernel, or let the board be rebooted."
+                f"{where}: kernel '{kernel}' on board '{board.name}', expected 'running', since its "
+                "rtvirt_board_boots is false; use that kernel, or let the board be rebooted."
             )
 
     def _boot_words(self, kernel: str, tuning: Tuning, split: Split) -> tuple[str, ...]:

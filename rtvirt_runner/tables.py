@@ -9,7 +9,8 @@ from typing import Any
 
 import pandas as pd
 
-from rtvirt_runner.matrix import NO_GUEST, Cell
+from rtvirt_runner.guests import NO_GUEST
+from rtvirt_runner.matrix import Cell
 from rtvirt_runner.parsers import ParseError, cyclictest
 from rtvirt_runner.results import Record
 from rtvirt_runner.stats import Histogram, Summary, merge, summarize

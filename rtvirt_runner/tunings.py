@@ -7,7 +7,7 @@ Boot and board settings apply inside a partitioned guest too.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -24,7 +24,7 @@ ISOLCPUS_FLAGS = ("plain", "managed_irq,domain")
 
 @dataclass(frozen=True)
 class Setting:
-    """One thing that a tuning can ask for. ``word`` is a boot setting's, with the split's core lists to be filled in."""
+    """One thing that a tuning can ask for. ``word`` is a boot setting's, the split's core lists to be filled in."""
 
     name: str
     where: Literal["boot", "board", "guest"]
@@ -39,6 +39,7 @@ SETTINGS: Mapping[str, Setting] = {
         Setting("nohz_full", "boot", "no tick on cores that run one task", "nohz_full={guest_cpus}"),
         Setting("rcu_nocbs", "boot", "RCU callbacks run elsewhere", "rcu_nocbs={guest_cpus}"),
         Setting("irqaffinity", "boot", "interrupts start on housekeeping cores", "irqaffinity={host_cpus}"),
+        Setting("cpuset", "board", "cores kept at run time, where isolcpus would need a reboot"),
         Setting("irqs", "board", "interrupts, later ones too, stay on housekeeping cores"),
         Setting("workqueues", "board", "unbound work stays on housekeeping cores"),
         Setting("kernel_threads", "board", "kernel threads on housekeeping cores, those of each core above the vCPUs"),
@@ -59,6 +60,17 @@ SETTINGS: Mapping[str, Setting] = {
 }
 
 
+def boot_words(settings: Iterable[str], split: Split, isolcpus: str) -> tuple[str, ...]:
+    """Words of a kernel's command line for the boot settings among ``settings``; ``isolcpus`` is of ISOLCPUS_FLAGS."""
+    filled = {
+        "host_cpus": split.host_list,
+        "guest_cpus": split.guest_list,
+        "flags": "" if isolcpus == "plain" else f"{isolcpus},",
+    }
+    wanted = set(settings)
+    return tuple(each.word.format_map(filled) for each in SETTINGS.values() if each.where == "boot" and each.name in wanted)
+
+
 @dataclass(frozen=True)
 class Tuning:
     """A named set of settings: setting -> its value, ``True`` where it has none."""
@@ -74,18 +86,18 @@ class Tuning:
 
     def words(self, split: Split, isolcpus_flags: bool = True) -> tuple[str, ...]:
         """What it adds to a kernel's command line. Kernels before 4.15 know no flags of isolcpus."""
-        flags = str(self.settings.get("isolcpus"))
-        filled = {
-            "host_cpus": split.host_list,
-            "guest_cpus": split.guest_list,
-            "flags": f"{flags}," if isolcpus_flags and flags != "plain" else "",
-        }
-        return tuple(SETTINGS[name].word.format_map(filled) for name in self._named("boot"))
+        flags = str(self.settings.get("isolcpus")) if isolcpus_flags else "plain"
+        return boot_words(self._named("boot"), split, flags)
 
-    @property
-    def board_settings(self) -> tuple[str, ...]:
-        """Settings that are written to a running machine."""
-        return self._named("board")
+    def machine_settings(self, boots: bool = True) -> tuple[str, ...]:
+        """Settings of a machine: what it must have started with, and what is written to it while it runs.
+
+        A machine that may not be rebooted (``boots`` is False) gets a cpuset for isolcpus and does without the others.
+        """
+        if boots:
+            return (*self._named("boot"), *self._named("board"))
+        kept = ("cpuset",) if "isolcpus" in self.settings else ()
+        return tuple(dict.fromkeys((*kept, *self._named("board"))))
 
     def placement(self, split: Split) -> dict[str, Any]:
         """How QEMU's threads are placed: ``mode`` none, process or threads, with cores, policy and priority."""
@@ -126,6 +138,11 @@ class Tunings:
             return [str(value)]
         declared.known(base, list(self._declared), "tuning", where)
         settings = list(self._declared[base].settings)
+        if not settings:
+            raise InputError(
+                f"{where}: tuning '{value}' takes a setting away from '{base}', which has none, expected a tuning with "
+                "settings; remove it."
+            )
         declared.known(setting, [*settings, EACH], f"setting of tuning {base}", where)
         return [f"{base}{MINUS}{each}" for each in settings] if setting == EACH else [value]
 
@@ -159,8 +176,8 @@ def _check(setting: str, value: Any, where: str) -> None:
         declared.whole(value.get("priority"), (1, 99) if realtime else (0, 0), f"{where}.priority")
         if setting == "qemu_process" and value["policy"] == "fifo":
             raise InputError(
-                f"{where}.policy is 'fifo', expected 'rr': a FIFO vCPU on the same core as QEMU's main thread never lets "
-                "that have it, and the guest stands still; use rr, or vcpu_threads instead."
+                f"{where}.policy is 'fifo', expected 'rr': a FIFO vCPU on the same core as QEMU's main thread never "
+                "lets that have it, and the guest stands still; use rr, or vcpu_threads instead."
             )
     elif value is not True:
         raise InputError(f"{where} is {declared.shown(value)}, expected true; leave the setting out to do without it.")

@@ -51,7 +51,11 @@ options:
     type: str
 """
 
-SCRIPTS = Path(__file__).parents[2] / "roles" / "measure" / "files"
+ROLES = Path(__file__).parents[2] / "roles"
+STATE_SCRIPTS = [
+    ROLES / "measure" / "files" / "machine_state.sh",
+    *(ROLES / "cpu_isolation" / "files" / name for name in ("settings.sh", "cpuset.sh", "show.sh")),
+]
 SLACK_S = 120  # of the machine's clock, beyond the loops' own time
 
 
@@ -106,12 +110,15 @@ class ActionModule(ActionBase):
         return _unreadable(outcome.files)
 
     def _run_cell(self, cell: Cell) -> Answer:
-        names = ["machine_state.sh", "measure_cell.sh"] if cell.place == "guest" else ["measure_cell.sh"]
-        script = "\n".join((SCRIPTS / name).read_text() for name in names)
+        scripts = [*(STATE_SCRIPTS if cell.place == "guest" else []), ROLES / "measure" / "files" / "measure_cell.sh"]
+        inside = cell.guest_state or {"settings": [], "host_cpus": "", "guest_cpus": ""}
         return run_script(
             self,
-            script,
+            "\n".join(path.read_text() for path in scripts),
             {
+                "SETTINGS": " ".join(inside["settings"]),
+                "HOST_CPUS": str(inside["host_cpus"]),
+                "GUEST_CPUS": str(inside["guest_cpus"]),
                 "CPU": str(cell.measured_cpu),
                 "LOOPS": str(cell.loops),
                 "INTERVAL_US": str(cell.interval_us),

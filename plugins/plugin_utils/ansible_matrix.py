@@ -10,7 +10,7 @@ from rtvirt_runner import checkout
 from rtvirt_runner.matrix import Catalogue, Lab, Matrix
 from rtvirt_runner.matrix import load_matrix as load
 
-BOARD_VARIABLES = ("rtvirt_board_cpus", "rtvirt_board_clock")
+BOARD_VARIABLES = ("rtvirt_board_cpus", "rtvirt_board_clock", "rtvirt_board_boots", "guest_gic", "guest_kernel")
 
 
 def load_matrix(
@@ -27,7 +27,7 @@ def _plain_inventory(
     """Ansible's view as plain values: its own are tagged, and would be refused by YAML later."""
     members = {str(group): [str(host) for host in hosts] for group, hosts in groups.items()}
     boards = {
-        board: {name: _plain(hostvars[board].get(name)) for name in BOARD_VARIABLES}
+        board: {name: _plain(hostvars[board][name]) for name in BOARD_VARIABLES if name in hostvars[board]}
         for board in members.get("boards", [])
     }
     return members, boards

@@ -7,6 +7,7 @@ import random
 from pathlib import Path
 from typing import Any
 
+from rtvirt_runner.cpus import format_cpu_list, parse_cpu_list
 from rtvirt_runner.matrix import Catalogue, Cell, Lab
 from rtvirt_runner.results import ResultsTree, Status
 
@@ -93,13 +94,22 @@ def system(cell: Cell) -> dict[str, Any]:
     }
     if cell.place == "host":
         return {"board": board, "guest": None}
-    policy = cell.guest_process.get("policy", "other")
-    threads = [
-        {"tid": 411 + n, "name": name, "cpus": cell.guest_process.get("cpus", "0-3"), "policy": policy, "priority": 99}
-        for n, name in enumerate(["qemu-system-aar", *(f"CPU {n}/KVM" for n in range(cell.vcpus))])
+    placement = cell.guest_state["placement"]
+    cores = parse_cpu_list(placement.get("cpus", "0-3"))
+    priority = {"policy": placement.get("policy", "other"), "priority": placement.get("priority", 0)}
+    alone = placement["mode"] == "threads"
+    vcpus = [
+        {"tid": 412 + n, "name": f"CPU {n}/KVM", "cpus": format_cpu_list([cores[n]] if alone else cores)} | priority
+        for n in range(cell.vcpus)
     ]
+    others = {"policy": "other", "priority": 0} if alone else priority
+    main = {
+        "tid": 411,
+        "name": "qemu-system-aar",
+        "cpus": placement.get("others_cpus", format_cpu_list(cores)),
+    } | others
     argv = ["qemu-system-aarch64", "-M", "virt,gic-version=2,kernel-irqchip=off", "-cpu", "host", "-smp", "1"]
-    board |= {"qemu_version": "10.0.2", "qemu_argv": argv, "vcpu_threads": threads}
+    board |= {"qemu_version": "10.0.2", "qemu_argv": argv, "vcpu_threads": vcpus, "qemu_threads": [main]}
     return {"board": board, "guest": {"uname_r": "6.12.90-arm64", "realtime": False, "cmdline": "console=ttyAMA0"}}
 
 

@@ -1,6 +1,6 @@
 # shellcheck shell=sh
 # Make the guest's host key and what an SSH client must know of it; runs on the controller.
-# NAME, BOARD, FOLDER, PORT, BOARD_SSH_CONFIG.
+# NAME, BOARD (nothing when it is the controller itself), FOLDER, PORT, BOARD_SSH_CONFIG.
 umask 077
 mkdir -p "$FOLDER/tree/identity"
 cd "$FOLDER" || fail "The folder $FOLDER cannot be used."
@@ -13,7 +13,7 @@ $([ ! -e "$BOARD_SSH_CONFIG" ] || printf 'Include "%s"\n' "$BOARD_SSH_CONFIG")
 Host $NAME
   HostName 127.0.0.1
   Port $PORT
-  ProxyJump $BOARD
+$([ -z "$BOARD" ] || echo "  ProxyJump $BOARD")
   User root
   HostKeyAlias $NAME
   IdentityFile "$FOLDER/client_key"

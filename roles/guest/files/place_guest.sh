@@ -1,4 +1,4 @@
-# shellcheck shell=sh disable=SC2154
+# shellcheck shell=sh disable=SC2153,SC2154
 # Put QEMU's threads where they are wanted, one by one, and change only what differs. Reads: unit.sh.
 # MODE (none, process, threads), CPUS, OTHERS_CPUS, POLICY, PRIORITY.
 
@@ -20,7 +20,7 @@ place() {
   tid=$1 wanted=$2 policy=$3 priority=$4
   # shellcheck disable=SC2086  # the fields are words
   set -- ${stat##*) }
-  case ${39} in 0) found=other ;; 1) found=fifo ;; 2) found=rr ;; 3) found=batch ;; 5) found=idle ;; *) found="number ${39}" ;; esac
+  case ${39} in 0) found=other ;; 1) found=fifo ;; 2) found=rr ;; 3) found='batch' ;; 5) found='idle' ;; *) found="number ${39}" ;; esac
   found="$found ${38}" allowed=
   while read -r key value; do [ "$key" != Cpus_allowed_list: ] || allowed=$value; done <"/proc/$pid/task/$tid/status"
   if [ "$allowed" != "$wanted" ]; then

@@ -1,4 +1,4 @@
-# shellcheck shell=sh disable=SC2154
+# shellcheck shell=sh disable=SC2153,SC2154
 # Start the guest and wait until it says that it is ready, unless just this guest runs; then put QEMU's threads in their places.
 # Reads: unit.sh, stop_guest.sh, qmp.sh, place_guest.sh. The role's tasks name the variables.
 lib=/var/lib/rtvirt
@@ -19,27 +19,41 @@ find_kernel() {
   for folder in "/boot/kernels/$KERNEL"-*; do
     [ "$(cat "$folder/release" 2>/dev/null)" != "$RELEASE" ] || vmlinuz=$folder/vmlinuz
   done
-  [ -n "$vmlinuz" ] || [ ! -e "$lib/guest.vmlinuz" ] || vmlinuz=$lib/guest.vmlinuz
+  [ "$BROUGHT" = no ] || vmlinuz=$lib/guest.vmlinuz
   [ -n "$vmlinuz" ] ||
     fail "The guest's kernel $KERNEL ($RELEASE) is not on this board; bring it with the role kernel_boot, or set guest_bring_kernel."
 }
 
-# What QEMU is told of the machine: program and arguments, one per line of nothing but words.
+# What QEMU is told of the machine: program and arguments, one per line of nothing but words. Emulated (tcg) it is the same machine, with a
+# processor of QEMU's own.
 find_machine() {
-  serial=ttyAMA0 net=virtio-net-device disk=virtio-blk-device
-  case $(uname -m) in
-  aarch64) program=qemu-system-aarch64 ;;
-  armv7l) program=qemu-system-arm ;;
-  *) fail "The role guest knows no machine for $(uname -m), expected aarch64 or armv7l." ;;
-  esac
+  serial=ttyAMA0 net=virtio-net-device disk=virtio-blk-device irqchip=on gic=host cpu=host
   case $GIC in
-  in_kernel) machine=virt,gic-version=host,kernel-irqchip=on ;;
-  user_space) machine=virt,gic-version=2,kernel-irqchip=off ;;
+  in_kernel) ;;
+  user_space) irqchip=off gic=2 ;;
   *) fail "guest_gic is '$GIC', expected in_kernel or user_space." ;;
   esac
-  cpu=host
-  [ "$(uname -m)/$ARCHITECTURE" != aarch64/armhf ] || cpu=host,aarch64=off
-  set -- "$program" -machine "$machine" -accel kvm -cpu "$cpu"
+  case $ACCELERATOR in
+  kvm) irqchip=,kernel-irqchip=$irqchip accel=kvm ;;
+  tcg)
+    irqchip='' cpu=max accel=tcg,thread=multi
+    [ "$gic" = 2 ] || gic=3
+    ;;
+  *) fail "guest_accelerator is '$ACCELERATOR', expected kvm or tcg." ;;
+  esac
+  # shellcheck disable=SC2153  # the task sets it
+  case $(uname -m)/$ARCHITECTURE in
+  aarch64/arm64) program=qemu-system-aarch64 machine=virt,gic-version=$gic$irqchip ;;
+  aarch64/armhf)
+    program=qemu-system-aarch64 machine=virt,gic-version=$gic$irqchip
+    if [ "$ACCELERATOR" = kvm ]; then cpu=host,aarch64=off; else program=qemu-system-arm; fi
+    ;;
+  armv7l/armhf) program=qemu-system-arm machine=virt,gic-version=$gic$irqchip ;;
+  # Without the code that would let the guest's firmware start from the network.
+  x86_64/amd64) program=qemu-system-x86_64 machine=q35$irqchip serial=ttyS0 net=virtio-net-pci,romfile= disk=virtio-blk-pci ;;
+  *) fail "The guest's kernel $KERNEL is for $ARCHITECTURE, which this board ($(uname -m)) cannot run; give the guest one of the board's architecture." ;;
+  esac
+  set -- "$program" -machine "$machine" -accel "$accel" -cpu "$cpu"
   machine="$*"
 }
 
@@ -49,6 +63,10 @@ find_machine() {
 find_root_disk() {
   root_disk=
   [ "$FLAVOUR" = debian ] || return 0
+  case $(uname -m)/$ARCHITECTURE in
+  aarch64/arm64 | armv7l/armhf | x86_64/amd64) ;;
+  *) fail "The guest's kernel $KERNEL is for $ARCHITECTURE and the board's own Debian is not; give a guest of flavour debian a kernel of the board's architecture." ;;
+  esac
   base=/dev/disk/by-partlabel/guest
   [ -b "$base" ] ||
     fail "This board's card has no partition named guest, which a guest of flavour debian starts from; make the card anew with the role board_image, or take the flavour minimal."
@@ -66,7 +84,7 @@ set_huge_pages_aside() {
   echo "$wanted" >/proc/sys/vm/nr_hugepages
   read -r has </proc/sys/vm/nr_hugepages
   [ "$has" -ge "$wanted" ] ||
-    fail "The board has no $((wanted - had)) huge pages of $size KiB to give to the guest, only $((has - had)); give the guest less memory, or do without huge_pages."
+    give_up "The board has no $((wanted - had)) huge pages of $size KiB to give to the guest, only $((has - had)); give the guest less memory, or do without huge_pages."
   mkdir -p "$run/huge_pages"
   grep -q " $run/huge_pages " /proc/mounts || mount -t hugetlbfs none "$run/huge_pages" || fail "hugetlbfs could not be mounted."
   huge_pages="-mem-path $run/huge_pages -mem-prealloc"
@@ -77,14 +95,14 @@ start_guest() {
   [ "$RTVIRT_CHECK_MODE" = no ] || exit 0
   rm -f "$run/guest.console" "$run"/guest.qmp.*
   mkfifo -m 600 "$run/guest.qmp.in" "$run/guest.qmp.out"
-  cat "$lib/guest.img" "$lib/guest-identity.img" >"$run/guest.initrd" || fail "There is no room for the guest's initramfs in $run."
+  cat "$lib/guest.img" "$lib/guest-identity.img" >"$run/guest.initrd" || give_up "There is no room for the guest's initramfs in $run."
   huge_pages=
   set_huge_pages_aside
   scratch=
   if [ "$SCRATCH_MIB" -gt 0 ]; then
     # All of it now: a write must not find the board full in the middle of a cell.
     fallocate -l "${SCRATCH_MIB}M" "$lib/guest.scratch" ||
-      { rm -f "$lib/guest.scratch"; fail "There is no room for the guest's scratch disk of $SCRATCH_MIB MiB in $lib; make room on the board or give it a smaller one."; }
+      give_up "There is no room for the guest's scratch disk of $SCRATCH_MIB MiB in $lib; make room on the board, or give the guest a smaller one."
     scratch="-drive if=none,id=scratch,file=$lib/guest.scratch,format=raw,cache=none,werror=report -device $disk,drive=scratch,serial=scratch"
   fi
   # Threads inherit their creator's cores: QEMU's own, and those it starts later, are where they belong from the beginning.
@@ -111,8 +129,7 @@ wait_for_guest() {
 find_kernel
 find_machine
 find_root_disk
-# shellcheck disable=SC2153  # the task sets it
-definition="$NAME $FLAVOUR $VCPUS $MEMORY_MIB $machine $vmlinuz $PORT $SCRATCH_MIB $MEMORY_LOCK $HUGE_PAGES $WORDS $(cat "$lib"/guest*.img | sha256sum)"
+definition="$NAME $FLAVOUR $VCPUS $MEMORY_MIB $machine $vmlinuz $RELEASE $PORT $SCRATCH_MIB $MEMORY_LOCK $HUGE_PAGES $WORDS $(cat "$lib"/guest*.img | sha256sum)"
 if [ -z "$(unit_pid)" ] || [ "$(cat "$run/definition" 2>/dev/null)" != "$definition" ]; then
   stop_guest
   start_guest

@@ -21,7 +21,13 @@ done
 
 read -r words </proc/cmdline
 for word in $words; do
-  case $word in rtvirt.hostname=*) hostname "${word#*=}" ;; esac
+  case $word in
+  rtvirt.hostname=*) hostname "${word#*=}" ;;
+  rtvirt.probe)  # all that was to be found out is whether a kernel and a program run
+    echo "guest: up"
+    poweroff -f
+    ;;
+  esac
 done
 ip link set lo up
 for interface in /sys/class/net/e*; do interface=${interface##*/}; done
