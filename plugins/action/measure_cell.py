@@ -56,6 +56,7 @@ STATE_SCRIPTS = [
     ROLES / "measure" / "files" / "machine_state.sh",
     *(ROLES / "cpu_isolation" / "files" / name for name in ("settings.sh", "cpuset.sh", "show.sh")),
 ]
+CELL_SCRIPTS = [ROLES / "cpu_isolation" / "files" / "enter_cpuset.sh", ROLES / "measure" / "files" / "measure_cell.sh"]
 SLACK_S = 120  # of the machine's clock, beyond the loops' own time
 
 
@@ -110,7 +111,7 @@ class ActionModule(ActionBase):
         return _unreadable(outcome.files)
 
     def _run_cell(self, cell: Cell) -> Answer:
-        scripts = [*(STATE_SCRIPTS if cell.place == "guest" else []), ROLES / "measure" / "files" / "measure_cell.sh"]
+        scripts = [*(STATE_SCRIPTS if cell.place == "guest" else []), *CELL_SCRIPTS]
         inside = cell.guest_state or {"settings": [], "host_cpus": "", "guest_cpus": ""}
         return run_script(
             self,

@@ -1,5 +1,6 @@
 # shellcheck shell=sh disable=SC2153,SC2154
-# Put QEMU's threads where they are wanted, one by one, and change only what differs. Reads: unit.sh.
+# Put QEMU's threads where they are wanted, one by one, and change only what differs. Reads: unit.sh, and
+# enter_cpuset.sh of cpu_isolation.
 # MODE (none, process, threads), CPUS, OTHERS_CPUS, POLICY, PRIORITY.
 
 # The words of a list of cores: 0,2-3 gives 0 2 3.
@@ -13,11 +14,11 @@ cores_of() {
   IFS=$old_ifs
 }
 
-# place TID CORES POLICY PRIORITY
+# place TID CORES POLICY PRIORITY SIDE
 place() {
   IFS= read -r stat <"/proc/$pid/task/$1/stat" || return 0  # it ended meanwhile
   IFS= read -r thread <"/proc/$pid/task/$1/comm"
-  tid=$1 wanted=$2 policy=$3 priority=$4
+  tid=$1 wanted=$2 policy=$3 priority=$4 side=$5
   # shellcheck disable=SC2086  # the fields are words
   set -- ${stat##*) }
   case ${39} in 0) found=other ;; 1) found=fifo ;; 2) found=rr ;; 3) found='batch' ;; 5) found='idle' ;; *) found="number ${39}" ;; esac
@@ -25,7 +26,7 @@ place() {
   while read -r key value; do [ "$key" != Cpus_allowed_list: ] || allowed=$value; done <"/proc/$pid/task/$tid/status"
   if [ "$allowed" != "$wanted" ]; then
     changed "thread $thread from cores $allowed to $wanted"
-    [ "$RTVIRT_CHECK_MODE" = yes ] || taskset --cpu-list --pid "$wanted" "$tid" >/dev/null ||
+    [ "$RTVIRT_CHECK_MODE" = yes ] || { enter_cpuset "$tid" "$pid" "$side" && taskset --cpu-list --pid "$wanted" "$tid" >/dev/null; } ||
       fail "taskset could not put QEMU's thread $thread on cores $wanted."
   fi
   if [ "$found" != "$policy $priority" ]; then
@@ -44,15 +45,15 @@ place_guest() {
     tid=${task##*/} vcpu=
     while read -r index number; do [ "$number" != "$tid" ] || vcpu=$index; done <"$run/guest.vcpus"
     case $MODE in
-    process) place "$tid" "$CPUS" "$POLICY" "$PRIORITY" ;;
+    process) place "$tid" "$CPUS" "$POLICY" "$PRIORITY" guest ;;
     threads)
       if [ -n "$vcpu" ]; then
         eval "core=\${$((vcpu + 1))}"
-        place "$tid" "$core" "$POLICY" "$PRIORITY"
+        place "$tid" "$core" "$POLICY" "$PRIORITY" guest
       else
-        place "$tid" "$OTHERS_CPUS" other 0
+        place "$tid" "$OTHERS_CPUS" other 0 host
       fi ;;
-    *) place "$tid" "$everywhere" other 0 ;;
+    *) place "$tid" "$everywhere" other 0 host ;;
     esac
   done
 }

@@ -126,11 +126,18 @@ wait_for_guest() {
   done
 }
 
+# A vCPU's thread can die and leave the rest of QEMU standing, and the guest still.
+runs_whole() {
+  pid=$(unit_pid)
+  [ -n "$pid" ] && [ -s "$run/guest.vcpus" ] || return 1
+  while read -r _ thread; do [ -d "/proc/$pid/task/$thread" ] || return 1; done <"$run/guest.vcpus"
+}
+
 find_kernel
 find_machine
 find_root_disk
 definition="$NAME $FLAVOUR $VCPUS $MEMORY_MIB $machine $vmlinuz $RELEASE $PORT $SCRATCH_MIB $MEMORY_LOCK $HUGE_PAGES $WORDS $(cat "$lib"/guest*.img | sha256sum)"
-if [ -z "$(unit_pid)" ] || [ "$(cat "$run/definition" 2>/dev/null)" != "$definition" ]; then
+if ! runs_whole || [ "$(cat "$run/definition" 2>/dev/null)" != "$definition" ]; then
   stop_guest
   start_guest
   wait_for_guest
