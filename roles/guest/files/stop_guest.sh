@@ -3,6 +3,7 @@
 stop_guest() {
   # Large pages that were set aside for its memory go back, also after a QEMU that died.
   give_back() {
+    ! grep -q " $run/huge_pages " /proc/mounts || { umount "$run/huge_pages" && rmdir "$run/huge_pages"; }
     [ ! -s "$run/guest.huge_pages" ] || cat "$run/guest.huge_pages" >/proc/sys/vm/nr_hugepages
     rm -f "$run/definition" "$run/guest.huge_pages" "$run/guest.vcpus" "$run/guest.initrd" "$run"/guest.qmp.* "$run/guest.scratch"
   }
@@ -11,7 +12,7 @@ stop_guest() {
     [ "$RTVIRT_CHECK_MODE" = no ] || return 0
     unit_stop
     give_back
-  elif [ -e "$run/definition" ] && [ "$RTVIRT_CHECK_MODE" = no ]; then
+  elif [ "$RTVIRT_CHECK_MODE" = no ] && { [ -e "$run/definition" ] || [ -e "$run/guest.huge_pages" ]; }; then
     give_back
   fi
 }
