@@ -77,12 +77,12 @@ find_root_disk() {
 set_huge_pages_aside() {
   [ "$HUGE_PAGES" = yes ] && [ -e /proc/sys/vm/nr_hugepages ] || return 0
   while read -r key value _; do [ "$key" != Hugepagesize: ] || size=$value; done </proc/meminfo
-  read -r had </proc/sys/vm/nr_hugepages
+  had=$(cat /proc/sys/vm/nr_hugepages)  # not by read, which asks for a letter at a time: a number there is given whole or not at all
   wanted=$((had + MEMORY_MIB * 1024 / size))
   [ -e "$run/guest.huge_pages" ] || echo "$had" >"$run/guest.huge_pages"
-  echo 1 >/proc/sys/vm/compact_memory 2>/dev/null
+  [ ! -e /proc/sys/vm/compact_memory ] || echo 1 >/proc/sys/vm/compact_memory
   echo "$wanted" >/proc/sys/vm/nr_hugepages
-  read -r has </proc/sys/vm/nr_hugepages
+  has=$(cat /proc/sys/vm/nr_hugepages)
   [ "$has" -ge "$wanted" ] ||
     give_up "The board has no $((wanted - had)) huge pages of $size KiB to give to the guest, only $((has - had)); give the guest less memory, or do without huge_pages."
   mkdir -p "$run/huge_pages"

@@ -31,6 +31,8 @@ unit_start() {
 unit_said() {
   if unit_systemd; then journalctl --unit=rtvirt-guest --lines=3 --output=cat; else tail -n 3 "$run/guest.log"; fi 2>/dev/null | tr '\n' ' '
 }
+# Whether the process is still there, if only to give its memory back; one that nobody has asked for its status yet is not.
+unit_runs() { IFS= read -r stat 2>/dev/null <"/proc/$pid/stat" && case ${stat##*) } in Z*) return 1 ;; esac; }
 unit_stop() {
   if unit_systemd; then
     systemctl stop rtvirt-guest
@@ -39,8 +41,9 @@ unit_stop() {
     [ -n "$pid" ] || return 0
     kill "$pid"
     tries=0
-    while [ -n "$(unit_pid)" ] && [ "$tries" -lt 50 ]; do tries=$((tries + 1)); sleep 0.1; done
-    [ -z "$(unit_pid)" ] || kill -9 "$pid"
+    while unit_runs && [ "$tries" -lt 50 ]; do tries=$((tries + 1)); sleep 0.1; done
+    ! unit_runs || kill -9 "$pid"
+    while unit_runs; do sleep 0.1; done
     rm -f "$run/guest.pid"
   fi
 }
