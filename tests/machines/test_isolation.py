@@ -22,9 +22,11 @@ LIMIT_S = 900
 OWNED = {**os.environ, "RTVIRT_OWNER_PID": str(os.getpid())}
 STATE = {"kernel": "linux-6.12-rt", "host_cpus": "0", "guest_cpus": "1"}
 SNAPSHOT = """
-cd / && find boot etc usr/local var/lib/rtvirt run/rtvirt -xdev -type f ! -name 'original.env' 2>/dev/null | sort | xargs sha256sum
-cat /proc/cmdline /proc/swaps /proc/irq/default_smp_affinity /proc/sys/kernel/sched_rt_runtime_us /proc/sys/kernel/timer_migration
-for file in /proc/irq/*/smp_affinity_list /sys/devices/virtual/workqueue/cpumask /sys/kernel/debug/sched/fair_server/*/runtime; do
+cd /
+find boot etc usr/local var/lib/rtvirt run/rtvirt -xdev -type f 2>/dev/null | sort | xargs sha256sum
+cat /proc/cmdline /proc/swaps /proc/sys/kernel/sched_rt_runtime_us /proc/sys/kernel/timer_migration
+for file in /proc/irq/default_smp_affinity /proc/irq/*/smp_affinity_list /sys/devices/virtual/workqueue/cpumask \\
+  /sys/kernel/debug/sched/fair_server/*/runtime /proc/sys/vm/nr_hugepages; do
   printf '%s %s\\n' "$file" "$(cat "$file" 2>/dev/null)"
 done
 """
