@@ -339,8 +339,13 @@ def load_matrix(path: Path, lab: Lab, catalogue: Catalogue) -> Matrix:
 
     Raises InputError for anything that is wrong in it, naming file, key, value and what was expected.
     """
+    return read_matrix(declared.load_yaml(path), path, lab, catalogue)
+
+
+def read_matrix(document: Any, path: Path, lab: Lab, catalogue: Catalogue) -> Matrix:
+    """The same of what such a file says; ``path`` is for messages."""
     where = str(path)
-    document = declared.section(declared.load_yaml(path), "matrix", where)
+    document = declared.section(document, "matrix", where)
     declared.known_keys(
         document, ("name", "title", "repetitions", "cyclictest", "splits", "experiments"), f"{where}: matrix"
     )

@@ -3,6 +3,9 @@
 cpuset_door=/run/rtvirt/cpuset.enter
 # enter_cpuset THREAD PROCESS SIDE: on the guest's cores (guest) or the host's (host)
 enter_cpuset() { [ ! -s "$cpuset_door" ] || sh "$cpuset_door" "$1" "$2" "$3"; }
-# with_cpuset COMMAND...: run it on the guest's cores
+# exec_on_guest_cpus COMMAND...: become it, after having been let in
 # shellcheck disable=SC2016  # the inner shell's
-with_cpuset() { sh -c '[ ! -s "$0" ] || sh "$0" $$ $$ guest; exec "$@"' "$cpuset_door" "$@"; }
+exec_on_guest_cpus() {
+  [ -s "$cpuset_door" ] || exec "$@"
+  exec sh -c 'sh "$0" $$ $$ guest; exec "$@"' "$cpuset_door" "$@"
+}

@@ -19,7 +19,8 @@ unit_start() {
   shift
   if unit_systemd; then
     systemctl reset-failed rtvirt-guest 2>/dev/null
-    systemd-run --quiet --unit=rtvirt-guest --property=LimitMEMLOCK=infinity ${cores:+"--property=CPUAffinity=$cores"} "$@"
+    # A QEMU that waits for a vCPU that will never stop is not waited for long.
+    systemd-run --quiet --unit=rtvirt-guest --property=LimitMEMLOCK=infinity --property=TimeoutStopSec=10 ${cores:+"--property=CPUAffinity=$cores"} "$@"
   else
     # shellcheck disable=SC2016  # the inner shell's
     setsid sh -c 'echo $$ >"$1"; shift; ulimit -l unlimited; exec "$@"' sh "$run/guest.pid" ${cores:+taskset --cpu-list "$cores"} "$@" \
@@ -30,6 +31,8 @@ unit_start() {
 unit_said() {
   if unit_systemd; then journalctl --unit=rtvirt-guest --lines=3 --output=cat; else tail -n 3 "$run/guest.log"; fi 2>/dev/null | tr '\n' ' '
 }
+# Whether the process is still there, if only to give its memory back; one that nobody has asked for its status yet is not.
+unit_runs() { IFS= read -r stat 2>/dev/null <"/proc/$pid/stat" && case ${stat##*) } in Z*) return 1 ;; esac; }
 unit_stop() {
   if unit_systemd; then
     systemctl stop rtvirt-guest
@@ -38,8 +41,9 @@ unit_stop() {
     [ -n "$pid" ] || return 0
     kill "$pid"
     tries=0
-    while [ -n "$(unit_pid)" ] && [ "$tries" -lt 50 ]; do tries=$((tries + 1)); sleep 0.1; done
-    [ -z "$(unit_pid)" ] || kill -9 "$pid"
+    while unit_runs && [ "$tries" -lt 50 ]; do tries=$((tries + 1)); sleep 0.1; done
+    ! unit_runs || kill -9 "$pid"
+    while unit_runs; do sleep 0.1; done
     rm -f "$run/guest.pid"
   fi
 }

@@ -15,13 +15,13 @@ case $(cyclictest --help 2>&1) in *--json*) json=--json=$folder/cyclictest.json 
 
 if [ -n "$COMMAND" ]; then
   # shellcheck disable=SC2086  # a command line
-  with_cpuset taskset -c "$CPU" $COMMAND >"$folder/workload.txt" 2>&1 </dev/null &
+  exec_on_guest_cpus taskset -c "$CPU" $COMMAND >"$folder/workload.txt" 2>&1 </dev/null &
   workload=$!
 fi
 read -r began _ </proc/uptime
 # shellcheck disable=SC2086  # nothing, or one option
-with_cpuset timeout "$LIMIT_S" cyclictest --quiet --mlockall --threads=1 --affinity="$CPU" --policy=fifo --priority="$PRIORITY" \
-  --interval="$INTERVAL_US" --loops="$LOOPS" --histogram="$HISTOGRAM_US" $json >"$folder/cyclictest.txt" 2>"$folder/cyclictest.err"
+(exec_on_guest_cpus timeout "$LIMIT_S" cyclictest --quiet --mlockall --threads=1 --affinity="$CPU" --policy=fifo --priority="$PRIORITY" \
+  --interval="$INTERVAL_US" --loops="$LOOPS" --histogram="$HISTOGRAM_US" $json >"$folder/cyclictest.txt" 2>"$folder/cyclictest.err")
 status=$?
 read -r ended _ </proc/uptime
 
