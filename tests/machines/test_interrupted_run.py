@@ -32,7 +32,7 @@ matrix:
       title: Idle on the host, three times
       axes:
         board: [virtual-cb2]
-        kernel: [debian-rt]
+        kernel: [linux-6.12-rt]
         tuning: [paper]
         split: [1-1]
         place: [host]
