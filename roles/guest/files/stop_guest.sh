@@ -12,7 +12,7 @@ stop_guest() {
     [ "$RTVIRT_CHECK_MODE" = no ] || return 0
     unit_stop
     give_back
-  elif [ "$RTVIRT_CHECK_MODE" = no ] && { [ -e "$run/definition" ] || [ -e "$run/guest.huge_pages" ]; }; then
+  elif [ "$RTVIRT_CHECK_MODE" = no ] && { [ -e "$run/definition" ] || [ -d "$run/huge_pages" ]; }; then
     give_back
   fi
 }
