@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from rtvirt_runner import checkout
 from rtvirt_runner.results import Record, ResultsTree
