@@ -53,7 +53,7 @@ def row_differences(rows: Sequence[Row]) -> list[str]:
 
 
 def memory_rows(guest: Mapping[str, Any], facts: Mapping[str, Any]) -> list[Row]:
-    """How the guest's memory is held: ``guest`` is its state, ``facts`` hold ``qemu_locked_kib`` and ``qemu_huge_kib``."""
+    """How a guest in the state ``guest`` has its memory, by the facts ``qemu_locked_kib`` and ``qemu_huge_kib``."""
     wanted_kib = int(guest["memory_mib"]) * 1024
     huge_kib = facts.get("qemu_huge_kib")
     rows = []

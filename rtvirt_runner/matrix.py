@@ -26,6 +26,8 @@ Point = dict[str, str]  # axis -> value
 
 AXES = ("board", "kernel", "tuning", "split", "place", "guest", "workload")  # as written in a matrix file
 PLACES = ("host", "guest")
+HISTOGRAMS = "histograms"
+VIEWS = (HISTOGRAMS, "ablation", "gic", "load", "partitioning", "flavours")  # how the page shows an experiment
 RUNNING = "running"  # kernel of a board that is not to be rebooted: whatever runs there
 
 _TAKEN_FOLDERS = ("log", "report")  # beside the boards' folders in the results tree
@@ -312,6 +314,7 @@ class Experiment:
     name: str
     title: str
     reproduces: str
+    shows: tuple[str, ...]  # of VIEWS
     cells: tuple[Cell, ...]
 
 
@@ -336,8 +339,13 @@ def load_matrix(path: Path, lab: Lab, catalogue: Catalogue) -> Matrix:
 
     Raises InputError for anything that is wrong in it, naming file, key, value and what was expected.
     """
+    return read_matrix(declared.load_yaml(path), path, lab, catalogue)
+
+
+def read_matrix(document: Any, path: Path, lab: Lab, catalogue: Catalogue) -> Matrix:
+    """The same of what such a file says; ``path`` is for messages."""
     where = str(path)
-    document = declared.section(declared.load_yaml(path), "matrix", where)
+    document = declared.section(document, "matrix", where)
     declared.known_keys(
         document, ("name", "title", "repetitions", "cyclictest", "splits", "experiments"), f"{where}: matrix"
     )
@@ -369,7 +377,7 @@ class _Expansion:
     def experiment(self, name: str, body: Any) -> Experiment:
         where = f"{self.where}: experiments.{declared.name(name, f'{self.where}: experiments')}"
         body = declared.mapping(body, where)
-        declared.known_keys(body, ("title", "reproduces", "axes", "include", "exclude"), where)
+        declared.known_keys(body, ("title", "reproduces", "shows", "axes", "include", "exclude"), where)
         axes = self._axes(body.get("axes"), f"{where}.axes")
         points = [dict(zip(AXES, values, strict=True)) for values in itertools.product(*(axes[axis] for axis in AXES))]
         excluded = [
@@ -388,6 +396,7 @@ class _Expansion:
             name=name,
             title=declared.text(body.get("title", name), f"{where}.title"),
             reproduces=declared.text(body.get("reproduces", ""), f"{where}.reproduces"),
+            shows=_views(body.get("shows", [HISTOGRAMS]), f"{where}.shows"),
             cells=tuple(dict.fromkeys(cells)),
         )
 
@@ -520,6 +529,15 @@ class _Expansion:
                     f"cores {format_cpu_list(range(board.cpus))}; use another split or exclude this one in {where}."
                 )
         return split
+
+
+def _views(value: Any, where: str) -> tuple[str, ...]:
+    views = value if isinstance(value, list) else [value]
+    if not views:
+        raise InputError(f"{where} is empty, expected one or more of {', '.join(VIEWS)}; fill or remove it.")
+    for view in views:
+        declared.known(view, VIEWS, "view", where)
+    return tuple(dict.fromkeys(views))
 
 
 def _matches(point: Point, pattern: dict[str, list[str]]) -> bool:

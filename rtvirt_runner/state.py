@@ -32,7 +32,7 @@ def _typed(name: str, value: Any) -> Any:
 def board_differences(cell: Cell, shows: Mapping[str, Any], board: Mapping[str, Any]) -> list[str]:
     """What differs on the board, a phrase each.
 
-    ``shows`` is the kernel's catalogue entry, empty for a board that may not be rebooted; ``board`` the facts read back.
+    ``shows`` is the kernel's catalogue entry, empty where whatever runs is measured; ``board`` the facts read back.
     """
     return [*_kernel(cell, shows, board), *setting_differences(cell.settings, board), *_guest(cell, board)]
 

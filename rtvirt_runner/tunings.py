@@ -68,7 +68,9 @@ def boot_words(settings: Iterable[str], split: Split, isolcpus: str) -> tuple[st
         "flags": "" if isolcpus == "plain" else f"{isolcpus},",
     }
     wanted = set(settings)
-    return tuple(each.word.format_map(filled) for each in SETTINGS.values() if each.where == "boot" and each.name in wanted)
+    return tuple(
+        each.word.format_map(filled) for each in SETTINGS.values() if each.where == "boot" and each.name in wanted
+    )
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from rtvirt_runner.results import Record, ResultsTree
 from rtvirt_runner.tables import host_against_guest, maxima, preemption, read_measurement, tidy_frame
 
 MATRIX = load_matrix(VARS / "matrix_smoke.yml", virtual_lab(), catalogue())
-CELLS = [each for each in MATRIX.cells if each.kernel == "debian-rt"]
+CELLS = [each for each in MATRIX.cells if each.kernel == "linux-6.12-rt"]
 PREEMPTION = next(each for each in MATRIX.experiments if each.name == "preemption").cells
 CAPTURED = Path(__file__).parents[1] / "data" / "cyclictest"
 

@@ -22,9 +22,10 @@ $([ -z "$BOARD" ] || echo "  ProxyJump $BOARD")
   StrictHostKeyChecking yes
   ConnectTimeout 60
 CONFIG
-if [ ! -s identity.img ] || ! cmp -s ssh_config.new ssh_config; then
+if [ ! -s identity.img ] || [ ! -s tree/identity/ssh_host_ed25519_key ] || ! cmp -s ssh_config.new ssh_config; then
   changed "identity of $NAME"
   cp client_key.pub tree/identity/authorized_keys
+  cp host_key tree/identity/ssh_host_ed25519_key  # the form that OpenSSH reads, of the flavour debian
   dropbearconvert openssh dropbear host_key tree/identity/dropbear_ed25519_host_key >/dev/null 2>&1 ||
     fail "dropbearconvert could not convert $FOLDER/host_key."
   find tree -exec touch -d @0 {} +

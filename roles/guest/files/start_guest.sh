@@ -3,7 +3,15 @@
 # Reads: unit.sh, stop_guest.sh, qmp.sh, place_guest.sh. The role's tasks name the variables.
 lib=/var/lib/rtvirt
 mkdir -p "$run" "$lib"
-console() { tail -n 8 "$run/guest.console" 2>/dev/null | tr '\r\n' '  '; }
+# What the guest said last: why it panicked, which a call trace follows, or its last lines.
+console() {
+  { grep -m 1 -E 'Kernel panic|^guest: ' "$run/guest.console" || tail -n 5 "$run/guest.console"; } 2>/dev/null | tr -s '\r\n' ' '
+}
+# A guest that did not come up must not keep a core busy beside the cells that follow.
+give_up() {
+  stop_guest
+  fail "$*"
+}
 
 # The board has it already, where kernel_boot puts kernels (the same build, whatever else has its name), or it was brought.
 find_kernel() {
@@ -11,7 +19,7 @@ find_kernel() {
   for folder in "/boot/kernels/$KERNEL"-*; do
     [ "$(cat "$folder/release" 2>/dev/null)" != "$RELEASE" ] || vmlinuz=$folder/vmlinuz
   done
-  [ -n "$vmlinuz" ] || [ ! -e "$lib/guest.vmlinuz" ] || vmlinuz=$lib/guest.vmlinuz
+  [ "$BROUGHT" = no ] || vmlinuz=$lib/guest.vmlinuz
   [ -n "$vmlinuz" ] ||
     fail "The guest's kernel $KERNEL ($RELEASE) is not on this board; bring it with the role kernel_boot, or set guest_bring_kernel."
 }
@@ -49,6 +57,22 @@ find_machine() {
   machine="$*"
 }
 
+# The disk of the flavour debian: the board's own root file system as its card has it beside the root, under a copy-on-write layer.
+# With snapshot=on QEMU makes the layer itself, in a file without a name in TMPDIR: each start finds the disk as it was made, nothing is
+# left however QEMU ends, and no other program is needed. A full board is an error to the guest's write; QEMU's own way is to stand still.
+find_root_disk() {
+  root_disk=
+  [ "$FLAVOUR" = debian ] || return 0
+  case $(uname -m)/$ARCHITECTURE in
+  aarch64/arm64 | armv7l/armhf | x86_64/amd64) ;;
+  *) fail "The guest's kernel $KERNEL is for $ARCHITECTURE and the board's own Debian is not; give a guest of flavour debian a kernel of the board's architecture." ;;
+  esac
+  base=/dev/disk/by-partlabel/guest
+  [ -b "$base" ] ||
+    fail "This board's card has no partition named guest, which a guest of flavour debian starts from; make the card anew with the role board_image, or take the flavour minimal."
+  root_disk="-drive if=none,id=root,file=$base,format=raw,snapshot=on,werror=report -device $disk,drive=root,serial=root"
+}
+
 # Large pages for the guest's memory, as far as the board has them to give; how many there were is kept for stop_guest.
 set_huge_pages_aside() {
   [ "$HUGE_PAGES" = yes ] && [ -e /proc/sys/vm/nr_hugepages ] || return 0
@@ -56,11 +80,11 @@ set_huge_pages_aside() {
   had=$(cat /proc/sys/vm/nr_hugepages)  # not by read, which asks for a letter at a time: a number there is given whole or not at all
   wanted=$((had + MEMORY_MIB * 1024 / size))
   [ -e "$run/guest.huge_pages" ] || echo "$had" >"$run/guest.huge_pages"
-  echo 1 >/proc/sys/vm/compact_memory 2>/dev/null
+  [ ! -e /proc/sys/vm/compact_memory ] || echo 1 >/proc/sys/vm/compact_memory
   echo "$wanted" >/proc/sys/vm/nr_hugepages
   has=$(cat /proc/sys/vm/nr_hugepages)
   [ "$has" -ge "$wanted" ] ||
-    fail "The board has no $((wanted - had)) huge pages of $size KiB to give to the guest, only $((has - had)); give the guest less memory, or do without huge_pages."
+    give_up "The board has no $((wanted - had)) huge pages of $size KiB to give to the guest, only $((has - had)); give the guest less memory, or do without huge_pages."
   mkdir -p "$run/huge_pages"
   grep -q " $run/huge_pages " /proc/mounts || mount -t hugetlbfs none "$run/huge_pages" || fail "hugetlbfs could not be mounted."
   huge_pages="-mem-path $run/huge_pages -mem-prealloc"
@@ -71,20 +95,23 @@ start_guest() {
   [ "$RTVIRT_CHECK_MODE" = no ] || exit 0
   rm -f "$run/guest.console" "$run"/guest.qmp.*
   mkfifo -m 600 "$run/guest.qmp.in" "$run/guest.qmp.out"
-  cat "$lib/guest.img" "$lib/guest-identity.img" >"$run/guest.initrd" || fail "There is no room for the guest's initramfs in $run."
+  cat "$lib/guest.img" "$lib/guest-identity.img" >"$run/guest.initrd" || give_up "There is no room for the guest's initramfs in $run."
   huge_pages=
   set_huge_pages_aside
   scratch=
   if [ "$SCRATCH_MIB" -gt 0 ]; then
-    truncate -s "${SCRATCH_MIB}M" "$lib/guest.scratch" || fail "There is no room for the guest's scratch disk in $lib."
-    scratch="-drive if=none,id=scratch,file=$lib/guest.scratch,format=raw,cache=none -device $disk,drive=scratch,serial=scratch"
+    # All of it now: a write must not find the board full in the middle of a cell.
+    fallocate -l "${SCRATCH_MIB}M" "$lib/guest.scratch" ||
+      give_up "There is no room for the guest's scratch disk of $SCRATCH_MIB MiB in $lib; make room on the board, or give the guest a smaller one."
+    scratch="-drive if=none,id=scratch,file=$lib/guest.scratch,format=raw,cache=none,werror=report -device $disk,drive=scratch,serial=scratch"
   fi
   # Threads inherit their creator's cores: QEMU's own, and those it starts later, are where they belong from the beginning.
+  # panic=-1 and no reboot: a kernel that panics ends QEMU, and nobody waits for it. TERM: systemd asks any other terminal what it can do.
   # shellcheck disable=SC2086  # words
-  unit_start "$OTHERS_CPUS" $machine -name "guest=$NAME,debug-threads=on" -nodefaults -display none \
+  unit_start "$OTHERS_CPUS" env "TMPDIR=$lib" $machine -name "guest=$NAME,debug-threads=on" -nodefaults -display none -no-reboot \
     -smp "$VCPUS" -m "$MEMORY_MIB" $huge_pages -overcommit "mem-lock=$([ "$MEMORY_LOCK" = yes ] && echo on || echo off)" \
-    -kernel "$vmlinuz" -initrd "$run/guest.initrd" -append "console=$serial quiet rtvirt.hostname=$NAME${WORDS:+ $WORDS}" \
-    -netdev "user,id=net,restrict=on,hostfwd=tcp:127.0.0.1:$PORT-:22" -device "$net,netdev=net" $scratch \
+    -kernel "$vmlinuz" -initrd "$run/guest.initrd" -append "console=$serial quiet panic=-1 TERM=dumb rtvirt.hostname=$NAME${WORDS:+ $WORDS}" \
+    -netdev "user,id=net,restrict=on,hostfwd=tcp:127.0.0.1:$PORT-:22" -device "$net,netdev=net" $root_disk $scratch \
     -chardev "file,id=console,path=$run/guest.console" -serial chardev:console \
     -chardev "pipe,id=qmp,path=$run/guest.qmp" -mon chardev=qmp,mode=control || fail "QEMU could not be started: $(unit_said)"
   qmp_find_vcpus
@@ -93,16 +120,24 @@ start_guest() {
 wait_for_guest() {
   deadline=$(($(cut -d . -f 1 /proc/uptime) + TIMEOUT_S))
   until grep -q '^guest: ready' "$run/guest.console" 2>/dev/null; do
-    [ -n "$(unit_pid)" ] || fail "QEMU ended: $(unit_said) $(console)"
-    [ "$(cut -d . -f 1 /proc/uptime)" -lt "$deadline" ] || fail "The guest was not ready after $TIMEOUT_S s of the board's time: $(console)"
+    [ -n "$(unit_pid)" ] || give_up "The guest ended before it was ready: $(console)"
+    [ "$(cut -d . -f 1 /proc/uptime)" -lt "$deadline" ] || give_up "The guest was not ready after $TIMEOUT_S s of the board's time: $(console)"
     sleep 0.3
   done
 }
 
+# A vCPU's thread can die and leave the rest of QEMU standing, and the guest still.
+runs_whole() {
+  pid=$(unit_pid)
+  [ -n "$pid" ] && [ -s "$run/guest.vcpus" ] || return 1
+  while read -r _ thread; do [ -d "/proc/$pid/task/$thread" ] || return 1; done <"$run/guest.vcpus"
+}
+
 find_kernel
 find_machine
-definition="$NAME $FLAVOUR $VCPUS $MEMORY_MIB $machine $vmlinuz $PORT $SCRATCH_MIB $MEMORY_LOCK $HUGE_PAGES $WORDS $(cat "$lib"/guest*.img | sha256sum)"
-if [ -z "$(unit_pid)" ] || [ "$(cat "$run/definition" 2>/dev/null)" != "$definition" ]; then
+find_root_disk
+definition="$NAME $FLAVOUR $VCPUS $MEMORY_MIB $machine $vmlinuz $RELEASE $PORT $SCRATCH_MIB $MEMORY_LOCK $HUGE_PAGES $WORDS $(cat "$lib"/guest*.img | sha256sum)"
+if ! runs_whole || [ "$(cat "$run/definition" 2>/dev/null)" != "$definition" ]; then
   stop_guest
   start_guest
   wait_for_guest

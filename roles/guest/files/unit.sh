@@ -19,7 +19,8 @@ unit_start() {
   shift
   if unit_systemd; then
     systemctl reset-failed rtvirt-guest 2>/dev/null
-    systemd-run --quiet --unit=rtvirt-guest --property=LimitMEMLOCK=infinity ${cores:+"--property=CPUAffinity=$cores"} "$@"
+    # A QEMU that waits for a vCPU that will never stop is not waited for long.
+    systemd-run --quiet --unit=rtvirt-guest --property=LimitMEMLOCK=infinity --property=TimeoutStopSec=10 ${cores:+"--property=CPUAffinity=$cores"} "$@"
   else
     # shellcheck disable=SC2016  # the inner shell's
     setsid sh -c 'echo $$ >"$1"; shift; ulimit -l unlimited; exec "$@"' sh "$run/guest.pid" ${cores:+taskset --cpu-list "$cores"} "$@" \

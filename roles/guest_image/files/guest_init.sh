@@ -13,6 +13,11 @@ ln -sfn /proc/self/fd /dev/fd
 while read -r module; do
   insmod "/modules/$module" || echo "guest: $module did not load"
 done </modules/order
+# The scratch disk, if there is one, under the name that udev would give it.
+mkdir -p /dev/disk/by-id
+for disk in /sys/block/vd*; do
+  [ "$(cat "$disk/serial" 2>/dev/null)" != scratch ] || ln -s "../../${disk##*/}" /dev/disk/by-id/virtio-scratch
+done
 
 read -r words </proc/cmdline
 for word in $words; do

@@ -87,7 +87,7 @@ find_accelerator() {
 }
 
 # Once per boot: on an emulated board each try takes seconds.
-read -r boot </proc/sys/kernel/random/boot_id
+boot=$(cat /proc/sys/kernel/random/boot_id)
 tried="$boot $version $GIC $PROBE_RELEASE"
 if [ "$(sed -n 1p "$run/accelerator" 2>/dev/null)" = "$tried" ]; then
   accelerator=$(sed -n 2p "$run/accelerator") reason=$(sed -n 3p "$run/accelerator")
