@@ -94,7 +94,7 @@ cpusets_v2() {
   set_value "$guest_set/cpuset.cpus" "$GUEST_CPUS"
   partition=$guest_set/cpuset.cpus.partition
   if [ "$ACT" = apply ] && [ "$RTVIRT_CHECK_MODE" = no ]; then
-    for kind_of in isolated root; do  # the first from Linux 5.15 on, the second from 5.0
+    for kind_of in isolated root; do  # the first from Linux 6.1 on, the second from 5.0
       grep -qx isolated "$partition" 2>/dev/null || { echo "$kind_of" >"$partition"; } 2>/dev/null
     done
   fi
