@@ -134,6 +134,6 @@ def test_the_next_good_kernel_installs_old_ones_go_and_a_second_run_changes_noth
 
 def test_a_default_entry_that_was_cut_short_is_passed_over_for_the_last_good_one(good_kernel: str) -> None:
     on_board("sed -i '$d' /boot/rtvirt/default.env && sync")
-    assert "status 0" in play("reboot.yml")
+    assert "status 0" in play("reboot.yml", "-e", f"board={BOARD}")
     assert "rtvirt.kernel=debian-rt" in on_board("cat /proc/cmdline")
     assert "changed=1" in boot("debian-rt"), "the last good entry is the default again, and nothing was rebooted"
