@@ -1,6 +1,6 @@
 # shellcheck shell=sh
-# On the board: break the guest in the middle of the first cell that it runs, and its vCPU's thread in the middle of the second.
-# Says what it did. Needs END_THREAD (the program).
+# On the board: kill the guest in the middle of the first cell that it runs, end the thread of its vCPU in the middle of the second, then
+# fill the board's disk. Says what it did. Needs END_THREAD (the program).
 run=/run/rtvirt
 # A cell has begun when somebody has talked to the guest's SSH server (port 2222) for a while and the vCPU is busy with it.
 wait_for_a_cell() {
@@ -17,3 +17,4 @@ until [ "$(qemu)" != "$pid" ] && [ "$(qemu)" != 0 ] && [ -s $run/definition ]; d
 wait_for_a_cell
 read -r _ thread <$run/guest.vcpus
 "$END_THREAD" "$thread" && echo "ended thread $thread"
+fallocate -l "$(($(df -Pk / | awk 'NR == 2 { print $4 }') - 500))K" /filler && echo 'filled the disk'
