@@ -61,8 +61,4 @@ place_guest() {
   [ "$RTVIRT_CHECK_MODE" = yes ] || printf '%s %s\n' placement_mode "$MODE" placement_cpus "$CPUS" placement_others_cpus "$OTHERS_CPUS" \
     placement_policy "$POLICY" placement_priority "$PRIORITY" memory_mib "$MEMORY_MIB" memory_lock "$MEMORY_LOCK" huge_pages "$HUGE_PAGES" \
     >"$run/guest.wanted"
-  # For `rtvirt inspect`.
-  [ "$RTVIRT_CHECK_MODE" = yes ] || printf '%s\n' "placement_mode $MODE" "placement_cpus $CPUS" "placement_others_cpus $OTHERS_CPUS" \
-    "placement_policy $POLICY" "placement_priority $PRIORITY" "memory_mib $MEMORY_MIB" "memory_lock $MEMORY_LOCK" "huge_pages $HUGE_PAGES" \
-    >"$run/guest.wanted"
 }
