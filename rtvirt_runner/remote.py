@@ -34,7 +34,10 @@ for path in "$@"; do
   set -- "$@" "$path"
   shift
 done
-df -Pk "$@" | { read -r _; while read -r _ _ _ free _ mount; do printf '@row room free_kib=%s on=%s\\n' "$free" "$mount"; done; }
+df -Pk "$@" | {
+  read -r _
+  while read -r _ _ _ free _ mount; do printf '@row room free_kib=%s on=%s\\n' "$free" "$mount"; done
+}
 """
 
 

@@ -61,7 +61,7 @@ class Lab:
 
     def measure(self, **given: Any) -> str:
         """The whole matrix, as a user would call it. Returns what Ansible said."""
-        settings = {"rtvirt_matrix": str(self.matrix), "rtvirt_results_dir": str(self.results)}
+        settings: dict[str, Any] = {"rtvirt_matrix": str(self.matrix), "rtvirt_results_dir": str(self.results)}
         # The board stays up for the next test; a guest that stands still need not be waited for as long as usual.
         settings |= {"rtvirt_keep_boards": True, "rtvirt_cell_slack_s": 60, **given}
         return play(checkout.ROOT / "playbooks" / "full_matrix.yml", "-e", json.dumps(settings))
