@@ -121,7 +121,10 @@ def test_a_killed_guest_a_dead_vcpu_and_a_full_disk_cost_a_cell_each(lab: Lab, t
     # What the minimal guest needs is there, or will be; there is no room for the other's.
     breaker = subprocess.Popen(
         ssh(f"END_THREAD=/run/end_thread sh -c '{(HERE / 'break_guests.sh').read_text()}'"),
-        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
     )
     said = lab.measure()
     print(said, lab.reasons(), breaker.communicate())
