@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch, Polygon
 
-from rtvirt_runner.comparisons import Ablation, Point
+from rtvirt_runner.comparisons import Ablation, Point, Spread
 from rtvirt_runner.stats import Histogram, summarize
 from rtvirt_runner.svg import FAINT, HUES, INK, PAPER, WIDTH_INCHES, drawn_as, inline
 
@@ -48,22 +48,17 @@ def ablation_figure(ablation: Ablation, unit: str, name: str) -> str:
     base = ablation.base.cell.tuning
     bars = [
         _Bar(base, ablation.base, "base"),
-        *(_Bar(f"without {setting}", point, "without") for setting, point in ablation.without),
+        *(_Bar(f"– {setting}", point, "without") for setting, point in ablation.without),
         *(_Bar(point.cell.tuning, point, "reference") for point in ablation.references),
     ]
-    spread = ablation.spread
     with drawn_as(name):
         top, bottom = 0.72, 0.42
         height = top + bottom + _ROW_INCHES * len(bars)
         figure = Figure(figsize=(WIDTH_INCHES, height))
         box = {"bottom": bottom / height, "height": _ROW_INCHES * len(bars) / height, "width": 0.335}
-        panels: list[tuple[float, str, _Measure, int | None]] = [
-            (0.2, "p99", _p99, spread.p99_us if spread else None),
-            (0.6, "max", _maximum, spread.max_us if spread else None),
-        ]
-        for left, head, measure, noise in panels:
+        for left, head, measure in ((0.2, "p99", _p99), (0.6, "max", _maximum)):
             ax = figure.add_axes((left, box["bottom"], box["width"], box["height"]))
-            _draw_bars(ax, bars, measure, noise)
+            _draw_bars(ax, bars, measure, ablation)
             ax.text(0, 1.0 + 0.1 / box["height"] / height, head, transform=ax.transAxes, weight="bold", va="bottom")
             ax.set_xlabel(f"latency in {unit}", labelpad=4)
             if left == 0.2:
@@ -71,7 +66,7 @@ def ablation_figure(ablation: Ablation, unit: str, name: str) -> str:
                     weight = "bold" if bar.kind == "base" else "normal"
                     ax.text(-0.03, row, bar.label, transform=_row(ax), ha="right", va="center", weight=weight)
         figure.legend(
-            handles=_bar_legend(base, spread is not None, bool(ablation.references)),
+            handles=_bar_legend(base, ablation.spread is not None),
             loc="upper left",
             ncols=4,
             frameon=False,
@@ -118,7 +113,7 @@ def span_figure(rows: Sequence[SpanRow], unit: str, name: str, label: str, mark_
             ax.axvline(mark_us, color=INK, lw=1.1, ls=(0, (4, 2)), zorder=1)
             ax.text(mark_us, -0.5, f"{mark_us:,} ", va="bottom", ha="right", transform=ax.transData, color=INK)
         figure.legend(
-            handles=_span_legend(),
+            handles=_span_legend(any(row.hollow for row in rows)),
             loc="upper left",
             ncols=4,
             frameon=False,
@@ -131,8 +126,9 @@ def span_figure(rows: Sequence[SpanRow], unit: str, name: str, label: str, mark_
 # -------------------------------------------------------------------------------------------------------------- bars
 
 
-def _draw_bars(ax: Axes, bars: Sequence[_Bar], measure: _Measure, noise: int | None) -> None:
-    base = measure(bars[0].point)
+def _draw_bars(ax: Axes, bars: Sequence[_Bar], measure: _Measure, ablation: Ablation) -> None:
+    base = measure(ablation.base)
+    noise = _noise(ablation.spread, measure)
     values = [measure(bar.point) for bar in bars]
     whole = [value for value in values if value <= _TORN_BEYOND * base] or [base]
     limit = max(1.0, 1.12 * max(max(whole), base + (noise or 0)))
@@ -143,7 +139,7 @@ def _draw_bars(ax: Axes, bars: Sequence[_Bar], measure: _Measure, noise: int | N
         ax.axvspan(max(0, base - noise), base + noise, color=FAINT, alpha=0.3, lw=0, zorder=0)
     ax.axvline(base, color=INK, lw=1.0, ls=(0, (3, 2)), zorder=3)
     for row, (bar, value) in enumerate(zip(bars, values, strict=True)):
-        colour, alpha = _bar_colour(bar, value - base, noise)
+        colour, alpha = _bar_colour(bar, value - base, _noise(ablation.noise(bar.point), measure))
         length = min(value, ax.get_xlim()[1])
         ax.barh(row, length, height=0.66, color=colour, alpha=alpha, lw=0, zorder=2)
         if value > length:
@@ -154,6 +150,10 @@ def _draw_bars(ax: Axes, bars: Sequence[_Bar], measure: _Measure, noise: int | N
     _plain_axes(ax)
     ax.xaxis.set_major_locator(mpl.ticker.MaxNLocator(5, integer=True))
     ax.xaxis.set_major_formatter(mpl.ticker.FuncFormatter(_thousands))
+
+
+def _noise(spread: Spread | None, measure: _Measure) -> int | None:
+    return (spread.p99_us if measure is _p99 else spread.max_us) if spread else None
 
 
 def _p99(point: Point) -> int:
@@ -181,16 +181,20 @@ def _tear(ax: Axes, row: int) -> None:
         ax.add_patch(Polygon(corners, transform=_row(ax), color=PAPER, lw=0, zorder=4))
 
 
-def _bar_legend(base: str, repeated: bool, references: bool) -> list[Line2D | Patch]:
-    entries: list[Line2D | Patch] = [Line2D([], [], color=INK, lw=1.0, ls=(0, (3, 2)), label=f"{base}: the base line")]
-    if repeated:
-        entries.append(Patch(facecolor=_WORSE, label="worse without it"))
-        entries.append(Patch(facecolor=_BETTER, label="better without it"))
-        entries.append(Patch(facecolor=FAINT, alpha=0.4, label="no more than repetitions differ"))
-    elif references:
-        entries.append(Patch(facecolor=(*mpl.colors.to_rgb(_BASE), 0.45), label="without one setting, measured once"))
-        entries.append(Patch(facecolor=FAINT, label="another tuning"))
-    return entries
+def _bar_legend(base: str, repeated: bool) -> list[Line2D | Patch]:
+    pale = (*mpl.colors.to_rgb(_BASE), 0.45)
+    if not repeated:
+        return [
+            Line2D([], [], color=INK, lw=1.0, ls=(0, (3, 2)), label=f"{base}, the base line"),
+            Patch(facecolor=pale, label="– without that setting"),
+            Patch(facecolor=FAINT, label="other tunings"),
+        ]
+    return [
+        Line2D([], [], color=INK, lw=1.0, ls=(0, (3, 2)), label=f"{base} (grey: its repetitions)"),
+        Patch(facecolor=_WORSE, label="– worse without"),
+        Patch(facecolor=_BETTER, label="– better without"),
+        Patch(facecolor=pale, label="– no difference"),
+    ]
 
 
 # ------------------------------------------------------------------------------------------------------------- spans
@@ -214,13 +218,14 @@ def _draw_span(ax: Axes, row: SpanRow, y: float) -> None:
         ax.text(x, y, text, transform=_row(ax), ha="right", va="center", weight="bold")
 
 
-def _span_legend() -> list[Line2D | Patch]:
-    return [
+def _span_legend(with_host: bool) -> list[Line2D]:
+    host = [Line2D([], [], color=PAPER, mec=INK, marker="o", ls="", ms=5.5, label="hollow: host")]
+    marks = [
         Line2D([], [], color=INK, marker="o", ls="", ms=5.5, label="average"),
-        Line2D([], [], color=INK, marker="|", ls="", ms=11, mew=1.4, label="p99"),
+        Line2D([], [], color=INK, marker="|", ls="", ms=11, mew=1.4, label="p99, thick up to it"),
         Line2D([], [], color=INK, marker="D", ls="", ms=5, label="maximum"),
-        Line2D([], [], color=PAPER, mec=INK, marker="o", ls="", ms=5.5, label="hollow: host"),
     ]
+    return marks + (host if with_host else [])
 
 
 # ------------------------------------------------------------------------------------------------------------- both

@@ -13,7 +13,7 @@ from rtvirt_runner.stats import Histogram, Summary, merge, summarize
 from rtvirt_runner.tables import Measurement
 from rtvirt_runner.tunings import MINUS, SETTINGS
 
-HOST, KVMS_GIC, QEMUS_GIC = "host", "guest, KVM's GIC", "guest, QEMU's GIC"
+HOST, KVMS_GIC, QEMUS_GIC = "host", "guest with KVM's GIC", "guest with QEMU's GIC"
 _GICS = {"in_kernel": KVMS_GIC, "user_space": QEMUS_GIC}
 _T = TypeVar("_T")
 
@@ -71,7 +71,11 @@ class Ablation:
     without: tuple[tuple[str, Point], ...]  # setting, and the point without it; what costs most comes first
     references: tuple[Point, ...]  # other tunings at the same place
     not_applicable: tuple[tuple[str, str], ...]  # setting, and why leaving it out can change nothing here
-    spread: Spread | None  # None: everything was measured once
+    spread: Spread | None  # of the base's repetitions; None: it was measured once
+
+    def noise(self, point: Point) -> Spread | None:
+        """What a difference of ``point`` from the base has to exceed: the larger of the ranges of their repetitions."""
+        return spread([self.base, point]) if self.spread else None
 
 
 @dataclass(frozen=True)
@@ -192,7 +196,7 @@ def _ablation(base: str, tunings: Mapping[str, Point]) -> Ablation:
         without=tuple(sorted(without, key=lambda each: (-each[1].p99_us, -each[1].histogram.max_us))),
         references=tuple(point for name, point in tunings.items() if MINUS not in name and name != base),
         not_applicable=tuple(missing),
-        spread=spread([whole, *(point for _, point in without)]),
+        spread=spread([whole]),
     )
 
 

@@ -102,7 +102,7 @@ def _ablation(ablation: Ablation, axes: Sequence[str], name: str) -> Block:
     rows = [_setting_row(cell.tuning, "", base, base)]
     rows += [_setting_row(f"without {each}", _title_of(each), point, base) for each, point in ablation.without]
     rows += [
-        TableRow(f"without {each}", (_title_of(each), f"not applicable: {why}", *[NOTHING] * 3))
+        TableRow(f"without {each}", (f"{_title_of(each)} (not applicable: {why})", *[NOTHING] * 4))
         for each, why in ablation.not_applicable
     ]
     rows += [_setting_row(each.cell.tuning, "", each, base, reference=True) for each in ablation.references]
@@ -112,7 +112,7 @@ def _ablation(ablation: Ablation, axes: Sequence[str], name: str) -> Block:
         figure=ablation_figure(ablation, unit(cell.clock), name),
         caption=(
             f"What each setting of {cell.tuning} buys: p99 and the latest single wake-up in {unit(cell.clock)}, with "
-            "all settings (dashed) and without one at a time. Torn bars go on; their number says how far."
+            "all settings (dashed) and without one at a time (–). Torn bars go on; their number says how far."
         ),
         heads=("what the setting is for", "p99", f"p99, to {cell.tuning}", "max", f"max, to {cell.tuning}"),
         rows=tuple(rows),
@@ -129,47 +129,49 @@ def _setting_row(head: str, what: str, point: Point, base: Point, reference: boo
 
 def _ablation_says(ablation: Ablation) -> list[str]:
     base = ablation.base.cell
-    said = [_noise(ablation.spread, base.clock, f"a smaller difference from {base.tuning} means nothing")]
-    if spread := ablation.spread:
-        said.append(
-            " ".join(
-                [
-                    _effects(ablation, "p99", lambda point: point.p99_us, spread.p99_us),
-                    _effects(ablation, "the latest wake-up", lambda point: point.histogram.max_us, spread.max_us),
-                ]
-            )
+    said = [_noise(ablation.spread, base.tuning, base.clock, f"a smaller difference from {base.tuning} means nothing")]
+    if ablation.spread:
+        said[0] += (
+            " The same holds for one that is smaller than the repetitions without a setting differ; with few "
+            "repetitions, a single late wake-up may still stand out by chance."
         )
+        p99 = _effects(ablation, "p99", _p99, lambda noise: noise.p99_us)
+        latest = _effects(ablation, "the latest wake-up", _latest, lambda noise: noise.max_us)
+        said.append(f"{p99} {latest}")
     reasons: dict[str, list[str]] = {}
     for setting, why in ablation.not_applicable:
         reasons.setdefault(why, []).append(setting)
-    said += [f"Not applicable here: {listed(settings)}; {why}." for why, settings in reasons.items()]
+    said += [f"Not applicable here: {listed(settings)} ({why})." for why, settings in reasons.items()]
     return [*said, "What a setting buys depends on the load: one that makes no difference here may make one elsewhere."]
 
 
-def _effects(ablation: Ablation, what: str, measure: Callable[[Point], int], noise: int) -> str:
-    differences = [(setting, measure(point) - measure(ablation.base)) for setting, point in ablation.without]
-    worse = [setting for setting, difference in differences if difference > noise]
-    better = [setting for setting, difference in differences if difference < -noise]
+def _effects(ablation: Ablation, what: str, measure: Callable[[Point], int], noise_of: Callable[[Spread], int]) -> str:
+    worse: list[str] = []
+    better: list[str] = []
+    for setting, point in ablation.without:
+        spread, difference = ablation.noise(point), measure(point) - measure(ablation.base)
+        if spread and abs(difference) > noise_of(spread):
+            (worse if difference > 0 else better).append(setting)
     parts = [
-        f"Without {listed(those, 'or')} {what} is {how}"
+        f"ithout {listed(those, 'or')} {what} is {how}"
         for those, how in ((worse, "later"), (better, "earlier"))
         if those
     ]
-    return f"{'; '.join(parts)}." if parts else f"No single setting makes a difference to {what}."
+    return f"W{'; w'.join(parts)}." if parts else f"No single setting makes a difference to {what}."
 
 
 def _title_of(setting: str) -> str:
     return SETTINGS[setting].title if setting in SETTINGS else ""
 
 
-def _noise(spread: Spread | None, clock: str, so: str) -> str:
+def _noise(spread: Spread | None, of: str, clock: str, so: str) -> str:
     if spread is None:
         return (
             "Each was measured once, so nothing here says by how much a second measurement would differ: take no small "
             "difference for a real one."
         )
     return (
-        f"Repetitions of one and the same measurement differ by up to {number(spread.p99_us)} {unit(clock)} in p99 and "
+        f"Repetitions of {of} differ by up to {number(spread.p99_us)} {unit(clock)} in p99 and "
         f"{number(spread.max_us)} {unit(clock)} in the latest wake-up: {so}."
     )
 
@@ -194,7 +196,7 @@ def _gic(order: GicOrder, axes: Sequence[str], name: str) -> Block:
 
 def _gic_says(order: GicOrder) -> str:
     claim = f"The order {HOST} < {KVMS_GIC} < {QEMUS_GIC}"
-    average, p99 = order.holds(lambda point: point.histogram.avg_us), order.holds(lambda point: point.p99_us)
+    average, p99 = order.holds(lambda point: point.histogram.avg_us), order.holds(_p99)
     if average is None or p99 is None:
         missing = [kind for kind in (HOST, KVMS_GIC, QEMUS_GIC) if kind not in {what for what, _ in order.rows}]
         return f"{claim} cannot be judged: not measured here: {listed(missing)}."
@@ -252,15 +254,15 @@ def _load_says(load: Load) -> list[str]:
     inside = [point for point, _ in load.rows if point.cell.place == "guest"]
     said = []
     if inside:
-        latest = [f"{number(point.histogram.max_us)} with {point.cell.tuning}" for point in inside]
-        said.append(f"The latest wake-up in the guest, in {unit(inside[0].cell.clock)}: {listed(latest)}.")
+        by_tuning = [f"{number(point.histogram.max_us)} with {point.cell.tuning}" for point in inside]
+        said.append(f"The latest wake-up in the guest, in {unit(inside[0].cell.clock)}: {listed(by_tuning)}.")
     for point, host in load.rows:
         if host and (point.cell.kernel_words or point.cell.settings):
+            p99, latest = (_p99(point), _p99(host)), (_latest(point), _latest(host))
             said.append(
-                f"With tuning {point.cell.tuning} the guest is {times(point.p99_us, host.p99_us)} as late as the host "
-                f"with that tuning under the same load in p99 ({number(point.p99_us)} against "
-                f"{number(host.p99_us)}), and {times(point.histogram.max_us, host.histogram.max_us)} in the latest "
-                f"wake-up ({number(point.histogram.max_us)} against {number(host.histogram.max_us)} {unit(point.cell.clock)})."
+                f"With tuning {point.cell.tuning}, the guest against the host with that tuning under the same load, in "
+                f"{unit(point.cell.clock)}: p99 {number(p99[0])} against {number(p99[1])} ({times(*p99)}), latest "
+                f"wake-up {number(latest[0])} against {number(latest[1])} ({times(*latest)})."
             )
     return said
 
@@ -280,7 +282,9 @@ def _side_by_side(guests: Guests, axes: Sequence[str], name: str) -> Block:
         title=_title(cell, [axis for axis in axes if axis != "guest"]),
         says=(
             *(_against(each, base) for each in guests.others),
-            _noise(guests.spread, cell.clock, "a smaller difference between guests means nothing"),
+            _noise(
+                guests.spread, "one and the same guest", cell.clock, "a smaller difference between guests means nothing"
+            ),
         ),
         figure=_spans([(each.cell.guest, each) for each in those], name, f"Latency in {cell.guest} and in {names}"),
         caption=f"The same wake-ups in {unit(cell.clock)} in guests in which nothing but the guest differs.",
@@ -298,6 +302,14 @@ def _against(point: Point, base: Point) -> str:
 
 
 # ------------------------------------------------------------------------------------------------------------ helpers
+
+
+def _p99(point: Point) -> int:
+    return point.p99_us
+
+
+def _latest(point: Point) -> int:
+    return point.histogram.max_us
 
 
 def _spans(rows: Sequence[tuple[str, Point]], name: str, label: str, mark_us: int | None = None) -> str:

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -16,6 +17,7 @@ import jinja2
 
 from rtvirt_runner.experiment_views import Block, blocks, cautions
 from rtvirt_runner.figures import Lane, histogram_figure
+from rtvirt_runner.inspection import ABSENT, DIFFERS, FIXED, OK, Row, setting_rows
 from rtvirt_runner.matrix import HISTOGRAMS, Cell, Experiment, Matrix
 from rtvirt_runner.results import Record, ResultsTree
 from rtvirt_runner.stats import Histogram, Summary, summarize
@@ -28,7 +30,7 @@ from rtvirt_runner.tables import (
     read_measurement,
     tidy_frame,
 )
-from rtvirt_runner.tunings import MINUS
+from rtvirt_runner.tunings import MINUS, SETTINGS
 from rtvirt_runner.wording import NOTHING, decimals, number, quantile, times, unit
 
 _Told = TypeVar("_Told", HostGuest, Measurement)
@@ -53,9 +55,17 @@ _FACT_NAMES = {
     "nohz_full_cpus": "nohz_full CPUs",
     "irq_default_affinity": "IRQ default affinity",
     "irqs": "IRQs",
+    "guest_accelerator": "what runs the guest",
+    "accelerator_reason": "why that",
+    "cpuset_kind": "cores kept at run time by",
 }
-# Other in every cell; they stay in system.json.
-_COUNTERS = {"guest_running", "kvm_exits"}
+_VALUES = {
+    ("guest_accelerator", "kvm"): "KVM",
+    ("guest_accelerator", "tcg"): "QEMU's emulation (tcg): this is no KVM guest",
+}
+_SETTING = "setting "
+# Other in every cell, or told by others; they stay in system.json.
+_COUNTERS = {"guest_running", "kvm_exits", "isolation_applied", "qemu_locked_kib", "qemu_huge_kib"}
 
 
 @dataclass(frozen=True)
@@ -212,7 +222,7 @@ def _section(experiment: Experiment, measurements: Mapping[Cell, Measurement]) -
 
 def _lane(pair: HostGuest, axes: Sequence[str]) -> Lane:
     others = [pair.guest if axis == "guest" else str(getattr(pair.cell, axis)) for axis in axes]
-    others += ["emulated, no KVM"] if pair.emulated else []
+    others += ["emulated"] if pair.emulated else []
     return Lane(
         pair.cell.board, "\n".join([f"split {pair.cell.split}", *others]), pair.cell.split, pair.host_us, pair.guest_us
     )
@@ -245,27 +255,68 @@ def _machines(records: Sequence[Record]) -> list[tuple[str, list[Fact]]]:
         board = record.cell.board
         for machine, title in (("board", board), ("guest", f"{board}-guest"), ("emulator", f"Emulator of {board}")):
             facts = record.system.get(machine)
-            facts = facts if isinstance(facts, dict) else {}
-            for key, value in ((key, value) for key, value in facts.items() if key not in _COUNTERS):
-                found.setdefault(title, {}).setdefault(key, {}).setdefault(_fact(value), []).append(record.cell)
+            for key, value in _told(facts if isinstance(facts, dict) else {}):
+                found.setdefault(title, {}).setdefault(key, {}).setdefault(value, []).append(record.cell)
     return [(title, _facts(keys)) for title, keys in found.items()]
 
 
+def _told(facts: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Names and values for people; the items of a setting become one line."""
+    for key, value in facts.items():
+        if key == "settings" and isinstance(value, list):
+            for setting, rows in _by_setting(value).items():
+                yield f"{_SETTING}{setting}", _verdict(rows)
+        elif key not in _COUNTERS:
+            yield key, _VALUES.get((key, str(value)), _fact(value))
+
+
+def _by_setting(items: Sequence[Any]) -> dict[str, list[Row]]:
+    found: dict[str, list[Row]] = {}
+    for row in setting_rows([each for each in items if isinstance(each, Mapping)]):
+        found.setdefault(row.setting, []).append(row)
+    return found
+
+
+def _verdict(rows: Sequence[Row]) -> str:
+    """How many items of a setting are as wanted, and what is to be said of the others."""
+    states = Counter(row.state for row in rows)
+    if states[ABSENT] == len(rows):
+        return "not applicable: the machine does not have it"
+    here = len(rows) - states[ABSENT]
+    said = "ok" if states[OK] == here == 1 else f"ok {states[OK]} of {here}"
+    said += f", {states[FIXED]} not to be changed" if states[FIXED] else ""
+    wrong = [f"{row.source} is '{row.found}', wanted '{row.wanted}'" for row in rows if row.state == DIFFERS]
+    return "; ".join([said, *wrong])
+
+
 def _facts(keys: Mapping[str, Mapping[str, Sequence[Cell]]]) -> list[Fact]:
-    known = list(_FACT_NAMES)
-    ordered = sorted(keys, key=lambda key: (known.index(key) if key in known else len(known), key))
+    order = {key: number for number, key in enumerate((*_FACT_NAMES, *(f"{_SETTING}{name}" for name in SETTINGS)))}
+    ordered = sorted(keys, key=lambda key: (order.get(key, len(order)), key))
     return [
-        Fact(_FACT_NAMES.get(key, key.replace("_", " ")), value, _seen_in(cells) if len(keys[key]) > 1 else "")
+        Fact(_fact_name(key), value, _seen_in(cells) if len(keys[key]) > 1 else "")
         for key in ordered
         for value, cells in keys[key].items()
     ]
 
 
+def _fact_name(key: str) -> str:
+    if key.startswith(_SETTING):
+        return key
+    return _FACT_NAMES.get(key, key.replace("_", " "))
+
+
 def _seen_in(cells: Sequence[Cell]) -> str:
+    """Tunings and splits; of several ablations of a tuning only their number, so that it stays a line."""
     splits: dict[str, dict[str, None]] = {}
     for cell in cells:
         splits.setdefault(cell.tuning, {})[cell.split] = None
-    return "with " + "; ".join(f"tuning {tuning}, split {', '.join(each)}" for tuning, each in splits.items())
+    ablations = Counter(name.partition(MINUS)[0] for name in splits if MINUS in name)
+    said: dict[str, None] = {}
+    for tuning, each in splits.items():
+        base, minus, _ = tuning.partition(MINUS)
+        named = f"{ablations[base]} tunings of {base} without one setting" if minus and ablations[base] > 2 else ""
+        said[named or f"tuning {tuning}, split {', '.join(each)}"] = None
+    return "with " + "; ".join(said)
 
 
 def _fact(value: Any) -> str:

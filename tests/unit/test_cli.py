@@ -19,7 +19,7 @@ def results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ResultsTree:
     """An empty results folder; the lab is known, and a page is written where the real one would be."""
     lab = virtual_lab()
     hostvars = {
-        board.name: {"rtvirt_board_cpus": board.cpus, "rtvirt_board_clock": board.clock}
+        board.name: {"rtvirt_board_cpus": board.cpus, "rtvirt_board_clock": board.clock, "guest_gic": board.gic}
         for board in lab.boards.values()
     }
     monkeypatch.setattr(cli, "read_inventory", lambda path: (lab.groups, hostvars))

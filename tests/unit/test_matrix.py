@@ -175,6 +175,13 @@ def test_a_tuning_is_rendered_for_the_split(tmp_path: Path) -> None:
     assert cells[2].guest_state == {}  # no guest runs
 
 
+def test_an_experiment_shows_histograms_unless_it_says_otherwise(tmp_path: Path) -> None:
+    assert load(SMALL, tmp_path).experiments[0].shows == ("histograms",)
+    views = changed("experiments.idle.shows", ["ablation", "load"])
+    assert load(views, tmp_path).experiments[0].shows == ("ablation", "load")
+    assert load(changed("experiments.idle.shows", "gic"), tmp_path).experiments[0].shows == ("gic",)
+
+
 def test_host_cells_are_shared_between_experiments_with_different_guests(tmp_path: Path) -> None:
     document = copy.deepcopy(SMALL)
     axes = document["matrix"]["experiments"]["idle"]["axes"]
@@ -326,6 +333,8 @@ REFUSED = {
         axis("tuning", ["full-minus-irq"]),
         r"axes.tuning: unknown setting of tuning full 'irq'.*did you mean 'irqs'\?",
     ),
+    "unknown view": (changed("experiments.idle.shows", ["abaltion"]), r"unknown view 'abaltion'.*mean 'ablation'\?"),
+    "no view": (changed("experiments.idle.shows", []), r"idle.shows is empty, expected one or more of histograms"),
     "tuning is no text": (axis("tuning", [1]), r"unknown tuning 1"),
     "kernel of a board that is not rebooted": (
         axis("kernel", ["running"]),

@@ -8,7 +8,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
-from fakes import VARS, catalogue, cyclictest_json, done, failed, latencies, measure, virtual_lab
+from fakes import VARS, catalogue, cyclictest_json, done, failed, latencies, measure, system, virtual_lab
 
 from rtvirt_runner.matrix import Lab, Matrix, load_matrix
 from rtvirt_runner.report import write_report
@@ -170,6 +170,66 @@ def test_costs_and_the_state_of_the_machines_are_told(tree: ResultsTree) -> None
     assert ("PREEMPT_RT", "yes") in lines
     assert ("isolated CPUs", "1-2 with tuning paper, split 1-2") in lines
     assert ("vCPU threads", "name CPU 0/KVM, cpus 3, policy rr, priority 99 with tuning paper, split 3-1") in lines
+
+
+ABLATED = ("full", *(f"full-minus-{setting}" for setting in ("irqs", "ksm", "swap", "governor", "isolcpus")))
+
+
+def ablated(tree: ResultsTree, accelerator: str = "kvm") -> Path:
+    """The page of a matrix with an ablation and nothing else."""
+    text = (VARS / "matrix_smoke.yml").read_text(encoding="utf-8").split("    preemption:")[0]
+    text = text.replace("reproduces: Figures 5 and 6, Table II", "shows: [ablation]")
+    tree.root.mkdir(exist_ok=True)
+    path = tree.root / "matrix.yml"
+    text = text.replace("tuning: [paper]", f"tuning: [{', '.join(ABLATED)}]")
+    path.write_text(text.replace("board: [boards]", "board: [virtual-cb2]"), encoding="utf-8")
+    matrix = load_matrix(path, virtual_lab(), catalogue())
+    for cell in matrix.cells:
+        state = system(cell)
+        state["board"]["guest_accelerator"] = accelerator
+        raw = {"cyclictest.json": cyclictest_json(latencies(cell, samples=200))}
+        tree.write_record(matrix.name, cell, done(), state, raw)
+    return write_report(matrix, tree)
+
+
+def test_an_experiment_shows_what_its_matrix_asks_for(tree: ResultsTree) -> None:
+    page = ablated(tree)
+    text = page.read_text(encoding="utf-8")
+    assert text.count("<svg") == 2  # host and guest
+    assert "Counts are on a logarithmic axis" not in text
+    assert all(row[1] == "virtual time" for row in rows(page) if row[0].startswith("without "))
+    assert "<details><summary>The numbers of every cell</summary>" in text
+    assert 'id="maxima"' not in text
+    assert len([row for row in rows(page) if row[0] == "virtual-cb2" and "full" in row]) == 2  # in the details
+
+
+def test_settings_of_a_machine_are_told_a_line_each(tree: ResultsTree) -> None:
+    lines = {(row[0], row[1]) for row in rows(ablated(tree)) if len(row) == 2}
+    assert ("setting rt_throttling", "ok") in lines
+    assert ("setting irqs", "ok 5 of 6, 1 not to be changed") in lines
+    assert ("setting governor", "not applicable: the machine does not have it") in lines
+    assert any(
+        name == "command line" and told.endswith("4 tunings of full without one setting") for name, told in lines
+    )
+
+
+def test_an_item_that_differs_is_told_with_what_was_found(tree: ResultsTree) -> None:
+    matrix = smoke()
+    wrong = {"setting": "ksm", "source": "/sys/ksm", "wanted": "0", "found": "1", "state": "differs"}
+    state = {"board": {"settings": [wrong, "no row"], "cpuset_kind": "none"}}
+    tree.write_record(matrix.name, matrix.cells[0], done(), state, {"cyclictest.json": cyclictest_json({50: 3})})
+    lines = {(row[0], row[1]) for row in rows(write_report(matrix, tree)) if len(row) == 2}
+    assert ("setting ksm", "ok 0 of 1; /sys/ksm is '1', wanted '0'") in lines
+    assert ("cores kept at run time by", "none") in lines
+
+
+def test_an_emulated_guest_has_a_loud_badge_wherever_its_numbers_stand(tree: ResultsTree) -> None:
+    badge = "emulated guest, not KVM"
+    assert badge not in ablated(ResultsTree(tree.root / "kvm")).read_text(encoding="utf-8")
+    page = ablated(tree, accelerator="tcg")
+    numbers = [row for row in rows(page) if row[0].startswith("virtual-") and len(row) > 6]
+    assert all((badge in row[0]) == ("host" not in row) for row in numbers)
+    assert "Their latencies say that the method works" in page.read_text(encoding="utf-8")
 
 
 def test_any_system_json_can_be_shown(tree: ResultsTree) -> None:

@@ -140,6 +140,18 @@ def test_the_table_of_preemption_has_the_kernels_without_realtime_above_those_wi
     assert table.paper == [(False, [185, None]), (True, [61, None])]
 
 
+def test_ablations_and_emulated_guests_do_not_muddle_the_table_of_maxima(tree: ResultsTree) -> None:
+    guest = cell("virtual-cb2", "1-1", "guest")
+    ablated = dataclasses.replace(guest, tuning="full-minus-irqs")
+    measurements = [read_measurement(record(tree, each, {us: 1})) for each, us in ((guest, 700), (ablated, 800))]
+    table = maxima(host_against_guest(measurements))
+    assert (table.rows, table.emulated) == ([("guest", [700])], frozenset())
+    measurements[0].record.system["board"]["guest_accelerator"] = "tcg"
+    table = maxima(host_against_guest(measurements))
+    assert table.emulated == {("guest", ("virtual-cb2", "1-1"))}
+    assert tidy_frame([measurements[0].record]).iloc[0].guest_is_emulated == "yes"
+
+
 def test_tunings_have_rows_of_their_own_in_the_table_of_maxima(tree: ResultsTree) -> None:
     untuned, tuned = cell("virtual-cb2", "1-1", "guest", tuning="none"), cell("virtual-cb2", "1-1", "guest")
     measurements = [read_measurement(record(tree, each, {us: 1})) for each, us in ((untuned, 7000), (tuned, 700))]

@@ -56,4 +56,9 @@ place_guest() {
     *) place "$tid" "$everywhere" other 0 host ;;
     esac
   done
+  # For whoever looks at the board later.
+  # shellcheck disable=SC2154  # the task sets them
+  [ "$RTVIRT_CHECK_MODE" = yes ] || printf '%s %s\n' placement_mode "$MODE" placement_cpus "$CPUS" placement_others_cpus "$OTHERS_CPUS" \
+    placement_policy "$POLICY" placement_priority "$PRIORITY" memory_mib "$MEMORY_MIB" memory_lock "$MEMORY_LOCK" huge_pages "$HUGE_PAGES" \
+    >"$run/guest.wanted"
 }

@@ -29,7 +29,8 @@ unit_start() {
   fi
 }
 unit_said() {
-  if unit_systemd; then journalctl --unit=rtvirt-guest --lines=3 --output=cat; else tail -n 3 "$run/guest.log"; fi 2>/dev/null | tr '\n' ' '
+  # Not what systemd says of it.
+  if unit_systemd; then journalctl _SYSTEMD_UNIT=rtvirt-guest.service --lines=3 --output=cat; else tail -n 3 "$run/guest.log"; fi 2>/dev/null | tr '\n' ' '
 }
 # Whether the process is still there, if only to give its memory back, which its first thread does not wait for; one that nobody has asked for
 # its status yet is not.
