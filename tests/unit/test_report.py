@@ -8,15 +8,17 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
-from fakes import VARS, catalogue, cyclictest_json, done, failed, latencies, measure, system, virtual_lab
+from fakes import catalogue, cyclictest_json, done, failed, latencies, measure, system, virtual_lab
 
 from rtvirt_runner.matrix import Lab, Matrix, load_matrix
 from rtvirt_runner.report import write_report
 from rtvirt_runner.results import ResultsTree
 
+MATRIX = Path(__file__).parents[1] / "data" / "matrix" / "report.yml"
+
 
 def smoke(clock: str = "virtual") -> Matrix:
-    return load_matrix(VARS / "matrix_smoke.yml", virtual_lab(clock), catalogue())
+    return load_matrix(MATRIX, virtual_lab(clock), catalogue())
 
 
 @pytest.fixture
@@ -93,7 +95,7 @@ def test_boards_on_different_clocks_share_no_table_and_no_figure(tree: ResultsTr
     clocks = {"virtual-rpi2": "virtual", "virtual-cb2": "real"}
     hostvars = {name: {"rtvirt_board_cpus": 4, "rtvirt_board_clock": clock} for name, clock in clocks.items()}
     lab = Lab.from_inventory({"boards": [*clocks]}, hostvars)
-    text = measured(tree, load_matrix(VARS / "matrix_smoke.yml", lab, catalogue())).read_text(encoding="utf-8")
+    text = measured(tree, load_matrix(MATRIX, lab, catalogue())).read_text(encoding="utf-8")
     for table in re.findall(r"<table>.*?</table>", text, re.DOTALL):
         assert ("virtual-rpi2</th>" in table) + ("virtual-cb2</th>" in table) <= 1
         assert "virtual-cb2</th>" not in table or "virtual time" not in table
@@ -177,7 +179,7 @@ ABLATED = ("full", *(f"full-minus-{setting}" for setting in ("irqs", "ksm", "swa
 
 def ablated(tree: ResultsTree, accelerator: str = "kvm") -> Path:
     """The page of a matrix with an ablation and nothing else."""
-    text = (VARS / "matrix_smoke.yml").read_text(encoding="utf-8").split("    preemption:")[0]
+    text = (MATRIX).read_text(encoding="utf-8").split("    preemption:")[0]
     text = text.replace("reproduces: Figures 5 and 6, Table II", "shows: [ablation]")
     tree.root.mkdir(exist_ok=True)
     path = tree.root / "matrix.yml"
