@@ -105,7 +105,7 @@ class ActionModule(ActionBase):
         answer = self._run_cell(cell)
         outcome.add(answer, in_guest=cell.place == "guest")
         if answer.failure:
-            return answer.failure
+            return answer.failure if answer.reply.whole or answer.reply.failure else _cut_off(cell, answer.failure)
         if cell.place == "guest" and (differences := state.guest_differences(cell, outcome.guest)):
             return f"The guest is not in the state that the cell asks for: {'; '.join(differences)}."
         return _unreadable(outcome.files)
@@ -170,6 +170,11 @@ def _emulator(path: str | None) -> dict[str, str] | None:
         return None
     names = ("version", "argv", "warning")
     return dict(zip(names, Path(path).read_text().splitlines(), strict=False))
+
+
+def _cut_off(cell: Cell, failure: str) -> str:
+    """The reply was not whole. Where the guest was measured, the guest is what is most likely to have gone."""
+    return f"The {cell.place} was gone in the middle of the cell: {failure}."
 
 
 def _unreadable(files: Mapping[str, str]) -> str:

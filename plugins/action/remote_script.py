@@ -82,6 +82,11 @@ class ActionModule(ActionBase):
                 lines.append(f"changed would bring {quoted}")
                 continue
             self._low_level_execute_command(f"mkdir -p {shlex.quote(str(Path(path).parent))}")
-            self._connection.put_file(source, f"{path}.partial")
+            if self._connection.become:  # files come as the user that connects, and only the script may write there
+                brought = f"{self._connection._shell.tmpdir or self._make_tmp_path()}/{Path(path).name}"
+                self._connection.put_file(source, brought)
+                lines.append(f"cp {shlex.quote(brought)} {quoted}.partial")
+            else:
+                self._connection.put_file(source, f"{path}.partial")
             lines.append(f"chmod 755 {quoted}.partial; mv {quoted}.partial {quoted}; changed brought {quoted}")
         return lines

@@ -15,7 +15,7 @@ import yaml
 
 from rtvirt_runner import artifacts, checkout
 
-BOARD = "virtual-cb2"
+BOARD = "virtual-rpi2"
 ANSIBLE_PLAYBOOK = Path(sys.executable).parent / "ansible-playbook"
 HERE = Path(__file__).parent / "bad_kernels"
 LIMIT_S = 900
@@ -62,7 +62,7 @@ def good_kernel() -> Iterator[str]:
     assert "status 0" in started, started
     made = (artifacts.cache_folder() / "artifacts").glob("kernel-debian-rt-" + 16 * "[0-9a-f]")
     yield str(max(made, key=os.path.getmtime))
-    play("../../../playbooks/reset.yml")
+    play("../../../playbooks/reset.yml", "-l", BOARD)
 
 
 def given_up(kernel: str, folder: str, entry: dict[str, Any]) -> str:
@@ -117,7 +117,7 @@ def test_check_mode_tells_and_changes_nothing(good_kernel: str) -> None:
     said = boot("debian", "--check")
     assert state_of_board() == before
     assert "status 0" in said
-    assert "changed: [virtual-cb2]" in said
+    assert "changed: [virtual-rpi2]" in said
 
 
 def test_the_next_good_kernel_installs_old_ones_go_and_a_second_run_changes_nothing(good_kernel: str) -> None:
@@ -134,6 +134,6 @@ def test_the_next_good_kernel_installs_old_ones_go_and_a_second_run_changes_noth
 
 def test_a_default_entry_that_was_cut_short_is_passed_over_for_the_last_good_one(good_kernel: str) -> None:
     on_board("sed -i '$d' /boot/rtvirt/default.env && sync")
-    assert "status 0" in play("reboot.yml")
+    assert "status 0" in play("reboot.yml", "-e", f"board={BOARD}")
     assert "rtvirt.kernel=debian-rt" in on_board("cat /proc/cmdline")
     assert "changed=1" in boot("debian-rt"), "the last good entry is the default again, and nothing was rebooted"

@@ -60,12 +60,14 @@ take_program() {
 give_back_program() { { echo "$tid" >"$top/tasks"; } 2>/dev/null; }
 all_programs_elsewhere() {
   tries=0
-  while [ "$tries" -lt 5 ]; do  # more may have been started meanwhile
+  while :; do
     [ "$ACT" = show ] || [ "$RTVIRT_CHECK_MODE" = yes ] || programs_in "$top" take_program
     programs=0 programs_named=
     programs_in "$top" count_program
-    [ "$ACT" = apply ] && [ "$programs" -gt 0 ] || break
+    # More may have been started meanwhile; and what the kernel starts itself, which is there, ends soon.
+    [ "$programs" -gt 0 ] && [ -d "$host_set" ] && [ "$tries" -lt 5 ] || break
     tries=$((tries + 1))
+    sleep 0.1
   done
   kind=exact source=$top/tasks wanted='no program' found='no program'
   [ "$programs" -eq 0 ] || found="$programs programs:$(printf '%.60s' "$programs_named")"
@@ -94,7 +96,7 @@ cpusets_v2() {
   set_value "$guest_set/cpuset.cpus" "$GUEST_CPUS"
   partition=$guest_set/cpuset.cpus.partition
   if [ "$ACT" = apply ] && [ "$RTVIRT_CHECK_MODE" = no ]; then
-    for kind_of in isolated root; do  # the first from Linux 5.15 on, the second from 5.0
+    for kind_of in isolated root; do  # the first from Linux 6.1 on, the second from 5.0
       grep -qx isolated "$partition" 2>/dev/null || { echo "$kind_of" >"$partition"; } 2>/dev/null
     done
   fi

@@ -29,10 +29,16 @@ unit_start() {
   fi
 }
 unit_said() {
-  if unit_systemd; then journalctl --unit=rtvirt-guest --lines=3 --output=cat; else tail -n 3 "$run/guest.log"; fi 2>/dev/null | tr '\n' ' '
+  # Not what systemd says of it.
+  if unit_systemd; then journalctl _SYSTEMD_UNIT=rtvirt-guest.service --lines=3 --output=cat; else tail -n 3 "$run/guest.log"; fi 2>/dev/null | tr '\n' ' '
 }
-# Whether the process is still there, if only to give its memory back; one that nobody has asked for its status yet is not.
-unit_runs() { IFS= read -r stat 2>/dev/null <"/proc/$pid/stat" && case ${stat##*) } in Z*) return 1 ;; esac; }
+# Whether the process is still there, if only to give its memory back, which its first thread does not wait for; one that nobody has asked for
+# its status yet is not.
+unit_runs() {
+  IFS= read -r stat 2>/dev/null <"/proc/$pid/stat" || return 1
+  set -- "/proc/$pid/task"/*
+  case ${stat##*) } in Z*) [ $# -gt 1 ] ;; esac
+}
 unit_stop() {
   if unit_systemd; then
     systemctl stop rtvirt-guest

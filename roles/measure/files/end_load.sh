@@ -3,6 +3,6 @@
 read -r pid </run/rtvirt/load.pid || fail "No load was begun on this board."
 alive=yes
 kill -0 "$pid" 2>/dev/null || alive=no
-kill -9 -- "-$pid" 2>/dev/null
+kill -s KILL -- "-$pid" 2>/dev/null
 rm -f /run/rtvirt/load.pid /dev/shm/rtvirt-load*
 [ "$alive" = yes ] || fail "The load on the board ended before the cell did: $(tail -n 2 /run/rtvirt/load.log | tr '\n' ' ')"

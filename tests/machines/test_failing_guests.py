@@ -1,0 +1,131 @@
+"""Guests that fail, on an emulated board: each costs its cell and says why, comes back for the next, and the matrix goes on."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rtvirt_runner import artifacts, checkout
+from rtvirt_runner.results import Record, ResultsTree
+
+BOARD = "virtual-cb2"
+ANSIBLE_PLAYBOOK = Path(sys.executable).parent / "ansible-playbook"
+HERE = Path(__file__).parent / "failing_guests"
+LIMIT_S = 900
+# The board outlives the playbook that starts it, and ends with the tests, however they end.
+OWNED = {**os.environ, "RTVIRT_OWNER_PID": str(os.getpid())}
+MATRIX = """\
+matrix:
+  name: failing
+  title: Guests that fail
+  cyclictest: {loops: 3000, interval_us: 1000, priority: 95, histogram_us: 20000}
+  splits:
+    1-1: {host_cpus: '0', guest_cpus: '1'}
+  experiments:
+    failing:
+      title: What happens when a guest fails
+      axes:
+        board: [virtual-cb2]
+        kernel: [linux-6.12-rt]
+        tuning: [none]
+        split: [1-1]
+        place: [guest]
+        guest: [minimal]
+        workload: [idle, host-load, bitcount]
+      include:
+        - {board: virtual-cb2, kernel: linux-6.12-rt, tuning: none, split: 1-1, place: host, workload: idle}
+        - {board: virtual-cb2, kernel: linux-6.12-rt, tuning: none, split: 1-1, place: guest, guest: debian, workload: idle}
+"""
+
+
+class Lab:
+    """One board, one matrix, one folder of results."""
+
+    def __init__(self, folder: Path) -> None:
+        self.matrix = folder / "failing.yml"
+        self.matrix.write_text(MATRIX)
+        self.results = folder / "results"
+
+    def measure(self, **given: Any) -> str:
+        """The whole matrix, as a user would call it. Returns what Ansible said."""
+        settings = {"rtvirt_matrix": str(self.matrix), "rtvirt_results_dir": str(self.results)}
+        # The board stays up for the next test; a guest that stands still need not be waited for as long as usual.
+        settings |= {"rtvirt_keep_boards": True, "rtvirt_cell_slack_s": 60, **given}
+        return play(checkout.ROOT / "playbooks" / "full_matrix.yml", "-e", json.dumps(settings))
+
+    def records(self) -> dict[str, Record]:
+        """What is stored, by guest and workload."""
+        found = ResultsTree(self.results).load_records("failing")
+        return {f"{record.cell.guest} {record.cell.workload}": record for record in found}
+
+    def reasons(self) -> dict[str, str]:
+        """Of each cell why it failed, nothing for one that is done."""
+        return {name: record.status.reason for name, record in self.records().items()}
+
+
+def play(playbook: Path, *options: str) -> str:
+    done = subprocess.run(
+        [ANSIBLE_PLAYBOOK, playbook, *options],
+        cwd=checkout.ROOT,
+        env=OWNED,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=LIMIT_S,
+        check=False,
+    )
+    return f"{done.stdout}\nstatus {done.returncode}\n"
+
+
+def ssh(command: str) -> list[str | Path]:
+    return ["ssh", "-F", artifacts.cache_folder() / "boards" / BOARD / "ssh_config", BOARD, command]
+
+
+def on_board(command: str, given: bytes = b"") -> str:
+    return subprocess.run(ssh(command), input=given, stdout=subprocess.PIPE, check=True, timeout=120).stdout.decode()
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    started = play(HERE / "board.yml")
+    assert "status 0" in started, started
+    yield Lab(tmp_path_factory.mktemp("failing"))
+    play(checkout.ROOT / "playbooks" / "reset.yml")
+
+
+def test_a_guest_that_does_not_boot_costs_its_cells_alone(lab: Lab) -> None:
+    said = lab.measure(guest_kernel_words=["rdinit=/nonexistent"])
+    assert "status 2" in said, said
+    reasons = lab.reasons()
+    assert reasons.pop("none idle") == "", said
+    assert len(reasons) == 4
+    for reason in reasons.values():
+        assert "The guest ended before it was ready: " in reason
+        assert "Kernel panic - not syncing: " in reason
+    assert on_board("systemctl is-active rtvirt-guest || :").strip() == "inactive"
+
+
+def test_a_killed_guest_a_dead_vcpu_and_a_full_disk_cost_a_cell_each(lab: Lab, tmp_path: Path) -> None:
+    program = tmp_path / "end_thread"
+    subprocess.run(["aarch64-linux-gnu-gcc", "-static", "-o", program, HERE / "end_thread.c"], check=True)
+    on_board("cat >/run/end_thread && chmod 755 /run/end_thread", program.read_bytes())
+    # What the minimal guest needs is there, or will be; there is no room for the other's.
+    breaker = subprocess.Popen(
+        ssh(f"END_THREAD=/run/end_thread sh -c '{(HERE / 'break_guests.sh').read_text()}'"),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    said = lab.measure()
+    print(said, lab.reasons(), breaker.communicate())
+    assert 0
