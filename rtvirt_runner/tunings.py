@@ -30,6 +30,7 @@ class Setting:
     where: Literal["boot", "board", "guest"]
     title: str
     word: str = ""
+    of_hypervisor: bool = False  # says nothing to a machine that runs no guests
 
 
 SETTINGS: Mapping[str, Setting] = {
@@ -39,6 +40,13 @@ SETTINGS: Mapping[str, Setting] = {
         Setting("nohz_full", "boot", "no tick on cores that run one task", "nohz_full={guest_cpus}"),
         Setting("rcu_nocbs", "boot", "RCU callbacks run elsewhere", "rcu_nocbs={guest_cpus}"),
         Setting("irqaffinity", "boot", "interrupts start on housekeeping cores", "irqaffinity={host_cpus}"),
+        Setting(
+            "guest_idle",
+            "boot",
+            "an idle vCPU keeps its core, and need not be brought back to it",
+            "kvm-arm.wfi_trap_policy=notrap",
+            of_hypervisor=True,
+        ),
         Setting("cpuset", "board", "cores kept at run time, where isolcpus would need a reboot"),
         Setting("irqs", "board", "interrupts, later ones too, stay on housekeeping cores"),
         Setting("workqueues", "board", "unbound work stays on housekeeping cores"),
@@ -51,7 +59,7 @@ SETTINGS: Mapping[str, Setting] = {
         Setting("transparent_huge_pages", "board", "no compaction for huge pages behind a program's back"),
         Setting("ksm", "board", "no search for equal pages"),
         Setting("swap", "board", "nothing is swapped out"),
-        Setting("halt_poll", "board", "KVM does not poll when a vCPU halts"),
+        Setting("halt_poll", "board", "KVM does not poll when a vCPU halts", of_hypervisor=True),
         Setting("qemu_process", "guest", "the whole QEMU process on the guest's cores, with priority"),
         Setting("vcpu_threads", "guest", "one vCPU thread per guest core with priority, QEMU's others on the host's"),
         Setting("memory_lock", "guest", "the guest's memory is locked"),
@@ -85,6 +93,11 @@ class Tuning:
         """The same without one setting: the ablation of it."""
         left = {name: value for name, value in self.settings.items() if name != setting}
         return Tuning(f"{self.name}{MINUS}{setting}", f"{self.name} without {setting}", left)
+
+    def inside(self) -> Tuning:
+        """What of it makes sense inside a guest."""
+        inner = {name: value for name, value in self.settings.items() if not SETTINGS[name].of_hypervisor}
+        return Tuning(self.name, self.title, inner)
 
     def words(self, split: Split, isolcpus_flags: bool = True) -> tuple[str, ...]:
         """What it adds to a kernel's command line. Kernels before 4.15 know no flags of isolcpus."""

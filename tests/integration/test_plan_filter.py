@@ -32,7 +32,13 @@ PLAYBOOK = """\
 """
 
 
-FULL = ["isolcpus=managed_irq,domain,1", "nohz_full=1", "rcu_nocbs=1", "irqaffinity=0"]
+FULL = [
+    "isolcpus=managed_irq,domain,1",
+    "nohz_full=1",
+    "rcu_nocbs=1",
+    "irqaffinity=0",
+    "kvm-arm.wfi_trap_policy=notrap",
+]
 
 
 def play(folder: Path, matrix: str) -> subprocess.CompletedProcess[str]:

@@ -1,4 +1,4 @@
-"""Guests that fail, on an emulated board: each costs its cell and says why, comes back for the next, and the matrix goes on."""
+"""Guests that fail, on an emulated board: each costs its cell, says why, and comes back; the matrix goes on."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -42,7 +41,13 @@ matrix:
         workload: [idle, host-load, bitcount]
       include:
         - {board: virtual-cb2, kernel: linux-6.12-rt, tuning: none, split: 1-1, place: host, workload: idle}
-        - {board: virtual-cb2, kernel: linux-6.12-rt, tuning: none, split: 1-1, place: guest, guest: debian, workload: idle}
+        - board: virtual-cb2
+          kernel: linux-6.12-rt
+          tuning: none
+          split: 1-1
+          place: guest
+          guest: debian
+          workload: idle
 """
 
 
@@ -56,7 +61,7 @@ class Lab:
 
     def measure(self, **given: Any) -> str:
         """The whole matrix, as a user would call it. Returns what Ansible said."""
-        settings = {"rtvirt_matrix": str(self.matrix), "rtvirt_results_dir": str(self.results)}
+        settings: dict[str, Any] = {"rtvirt_matrix": str(self.matrix), "rtvirt_results_dir": str(self.results)}
         # The board stays up for the next test; a guest that stands still need not be waited for as long as usual.
         settings |= {"rtvirt_keep_boards": True, "rtvirt_cell_slack_s": 60, **given}
         return play(checkout.ROOT / "playbooks" / "full_matrix.yml", "-e", json.dumps(settings))
@@ -69,6 +74,11 @@ class Lab:
     def reasons(self) -> dict[str, str]:
         """Of each cell why it failed, nothing for one that is done."""
         return {name: record.status.reason for name, record in self.records().items()}
+
+    def order(self, guest: str) -> list[str]:
+        """The workloads of a guest's cells, in the order in which they were measured."""
+        found = [record for record in self.records().values() if record.cell.guest == guest]
+        return [record.cell.workload for record in sorted(found, key=lambda record: record.status.started_at)]
 
 
 def play(playbook: Path, *options: str) -> str:
@@ -99,7 +109,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     started = play(HERE / "board.yml")
     assert "status 0" in started, started
     yield Lab(tmp_path_factory.mktemp("failing"))
-    play(checkout.ROOT / "playbooks" / "reset.yml")
+    play(checkout.ROOT / "playbooks" / "reset.yml", "-l", BOARD)
 
 
 def test_a_guest_that_does_not_boot_costs_its_cells_alone(lab: Lab) -> None:
@@ -118,11 +128,28 @@ def test_a_killed_guest_a_dead_vcpu_and_a_full_disk_cost_a_cell_each(lab: Lab, t
     program = tmp_path / "end_thread"
     subprocess.run(["aarch64-linux-gnu-gcc", "-static", "-o", program, HERE / "end_thread.c"], check=True)
     on_board("cat >/run/end_thread && chmod 755 /run/end_thread", program.read_bytes())
-    # What the minimal guest needs is there, or will be; there is no room for the other's.
     breaker = subprocess.Popen(
-        ssh(f"END_THREAD=/run/end_thread sh -c '{(HERE / 'break_guests.sh').read_text()}'"),
-        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        ssh("END_THREAD=/run/end_thread sh -s"), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
     )
+    assert breaker.stdin
+    breaker.stdin.write((HERE / "break_guests.sh").read_bytes())
+    breaker.stdin.close()
+    breaker.stdin = None
     said = lab.measure()
-    print(said, lab.reasons(), breaker.communicate())
-    assert 0
+    assert "status 2" in said, said
+    did = breaker.communicate(timeout=60)[0].decode()
+    assert [line.split()[0] for line in did.splitlines()] == ["killed", "ended", "filled"], did
+    reasons = lab.reasons()
+    first, second, third = (reasons.pop(f"minimal {workload}") for workload in lab.order("minimal"))
+    assert "was gone in the middle of the cell" in first, said
+    assert "imed out" in second, said
+    assert third == "", said  # the guest has come back, twice
+    assert "There is no room for /var/lib/rtvirt/guest.img" in reasons.pop("debian idle"), said
+    assert reasons == {"none idle": ""}
+
+
+def test_the_next_run_measures_just_what_failed(lab: Lab) -> None:
+    on_board("rm /filler")
+    said = lab.measure()
+    assert "status 0" in said, said
+    assert set(lab.reasons().values()) == {""}

@@ -45,7 +45,13 @@ SMALL: dict[str, Any] = {
     }
 }
 
-FULL_WORDS = ("isolcpus=managed_irq,domain,1", "nohz_full=1", "rcu_nocbs=1", "irqaffinity=0")
+FULL_WORDS = (
+    "isolcpus=managed_irq,domain,1",
+    "nohz_full=1",
+    "rcu_nocbs=1",
+    "irqaffinity=0",
+    "kvm-arm.wfi_trap_policy=notrap",
+)
 
 
 def load(document: Any, folder: Path, lab: Lab | None = None) -> Matrix:

@@ -8,15 +8,17 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
-from fakes import VARS, catalogue, cyclictest_json, done, failed, latencies, measure, system, virtual_lab
+from fakes import catalogue, cyclictest_json, done, failed, latencies, measure, system, virtual_lab
 
 from rtvirt_runner.matrix import Lab, Matrix, load_matrix
 from rtvirt_runner.report import write_report
 from rtvirt_runner.results import ResultsTree
 
+MATRIX = Path(__file__).parents[1] / "data" / "matrix" / "report.yml"
+
 
 def smoke(clock: str = "virtual") -> Matrix:
-    return load_matrix(VARS / "matrix_smoke.yml", virtual_lab(clock), catalogue())
+    return load_matrix(MATRIX, virtual_lab(clock), catalogue())
 
 
 @pytest.fixture
@@ -28,6 +30,12 @@ def measured(tree: ResultsTree, matrix: Matrix) -> Path:
     for cell in matrix.cells:
         measure(tree, matrix.name, cell)
     return write_report(matrix, tree)
+
+
+@pytest.fixture(scope="module")
+def smoke_page(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The page of the whole matrix, to be read only."""
+    return measured(ResultsTree(tmp_path_factory.mktemp("results")), smoke())
 
 
 class Tables(HTMLParser):
@@ -64,10 +72,10 @@ def rows(page: Path) -> list[list[str]]:
     return [[cell.strip() for cell in row] for row in parser.rows]
 
 
-def test_the_page_stands_alone(tree: ResultsTree) -> None:
-    page = measured(tree, smoke())
+def test_the_page_stands_alone(smoke_page: Path) -> None:
+    page = smoke_page
     text = page.read_text(encoding="utf-8")
-    assert page == tree.root / "smoke" / "report" / "index.html"
+    assert page.parts[-3:] == ("smoke", "report", "index.html")
     assert "<script" not in text
     assert set(re.findall(r'(?:src|href)="(?!#|[^"]*#)([^"]*)"', text)) == {"cells.csv"}
     assert "http" not in re.sub(r"xmlns[^ ]*", "", text)
@@ -75,14 +83,14 @@ def test_the_page_stands_alone(tree: ResultsTree) -> None:
     assert "prefers-color-scheme: dark" in text
 
 
-def test_every_row_with_numbers_of_a_virtual_board_says_virtual_time(tree: ResultsTree) -> None:
-    latencies_rows = [row for row in rows(measured(tree, smoke())) if row[0].startswith("virtual-") and len(row) > 6]
+def test_every_row_with_numbers_of_a_virtual_board_says_virtual_time(smoke_page: Path) -> None:
+    latencies_rows = [row for row in rows(smoke_page) if row[0].startswith("virtual-") and len(row) > 6]
     assert len(latencies_rows) == 15 + 24  # pairs on top, then cells by experiment
     assert all(row[1] == "virtual time" for row in latencies_rows)
 
 
-def test_every_caption_and_answer_of_virtual_boards_says_virtual_time(tree: ResultsTree) -> None:
-    text = measured(tree, smoke()).read_text(encoding="utf-8")
+def test_every_caption_and_answer_of_virtual_boards_says_virtual_time(smoke_page: Path) -> None:
+    text = smoke_page.read_text(encoding="utf-8")
     said = re.findall(r'<(?:caption|figcaption|p class="answer")>(.*?)</', text)
     assert len(said) >= 9
     assert all("virtual time" in each for each in said)
@@ -93,7 +101,7 @@ def test_boards_on_different_clocks_share_no_table_and_no_figure(tree: ResultsTr
     clocks = {"virtual-rpi2": "virtual", "virtual-cb2": "real"}
     hostvars = {name: {"rtvirt_board_cpus": 4, "rtvirt_board_clock": clock} for name, clock in clocks.items()}
     lab = Lab.from_inventory({"boards": [*clocks]}, hostvars)
-    text = measured(tree, load_matrix(VARS / "matrix_smoke.yml", lab, catalogue())).read_text(encoding="utf-8")
+    text = measured(tree, load_matrix(MATRIX, lab, catalogue())).read_text(encoding="utf-8")
     for table in re.findall(r"<table>.*?</table>", text, re.DOTALL):
         assert ("virtual-rpi2</th>" in table) + ("virtual-cb2</th>" in table) <= 1
         assert "virtual-cb2</th>" not in table or "virtual time" not in table
@@ -104,8 +112,8 @@ def test_real_boards_are_not_said_to_keep_virtual_time(tree: ResultsTree) -> Non
     assert "virtual time" not in measured(tree, smoke("real")).read_text(encoding="utf-8")
 
 
-def test_the_table_of_maxima_keeps_the_papers_values_apart(tree: ResultsTree) -> None:
-    page = measured(tree, smoke())
+def test_the_table_of_maxima_keeps_the_papers_values_apart(smoke_page: Path) -> None:
+    page = smoke_page
     (paper,) = [row for row in rows(page) if row[0].startswith("paper (hardware")]
     assert paper == ["paper (hardware, 1,000,000 loops)", "real time", "7,214", "5,277", "3,097", "9,895"]
     (heads,) = [row for row in rows(page) if row[:3] == ["µs (virtual time)", "clock", "1-1"]]
@@ -113,8 +121,8 @@ def test_the_table_of_maxima_keeps_the_papers_values_apart(tree: ResultsTree) ->
     assert "It is not comparable with virtual time." in page.read_text(encoding="utf-8")
 
 
-def test_the_csv_has_a_row_per_measured_cell(tree: ResultsTree) -> None:
-    page = measured(tree, smoke())
+def test_the_csv_has_a_row_per_measured_cell(smoke_page: Path) -> None:
+    page = smoke_page
     with (page.parent / "cells.csv").open(encoding="utf-8", newline="") as stream:
         lines = list(csv.DictReader(stream))
     assert [line["cell_id"] for line in lines] == [cell.id for cell in smoke().cells]
@@ -160,8 +168,8 @@ def test_a_quantile_in_the_overflow_is_shown_as_a_bound(tree: ResultsTree) -> No
     assert row[12] == "400"
 
 
-def test_costs_and_the_state_of_the_machines_are_told(tree: ResultsTree) -> None:
-    page = measured(tree, smoke())
+def test_costs_and_the_state_of_the_machines_are_told(smoke_page: Path) -> None:
+    page = smoke_page
     text = page.read_text(encoding="utf-8")
     assert "24 cells took 198.0 s of measuring and 36.0 s of overhead" in text
     assert "at most 3 SSH commands and 1.5 s of overhead per cell" in text
@@ -177,7 +185,7 @@ ABLATED = ("full", *(f"full-minus-{setting}" for setting in ("irqs", "ksm", "swa
 
 def ablated(tree: ResultsTree, accelerator: str = "kvm") -> Path:
     """The page of a matrix with an ablation and nothing else."""
-    text = (VARS / "matrix_smoke.yml").read_text(encoding="utf-8").split("    preemption:")[0]
+    text = (MATRIX).read_text(encoding="utf-8").split("    preemption:")[0]
     text = text.replace("reproduces: Figures 5 and 6, Table II", "shows: [ablation]")
     tree.root.mkdir(exist_ok=True)
     path = tree.root / "matrix.yml"

@@ -223,6 +223,14 @@ setting_isolcpus() { booted isolcpus /sys/devices/system/cpu/isolated "$GUEST_CP
 setting_nohz_full() { booted nohz_full /sys/devices/system/cpu/nohz_full "$GUEST_CPUS"; }
 setting_rcu_nocbs() { booted rcu_nocbs '' "$GUEST_CPUS"; }
 setting_irqaffinity() { booted irqaffinity '' "$HOST_CPUS"; }
+# KVM of 64-bit ARM lets an idle guest sleep on the core itself, where it would otherwise take the core back for the host.
+setting_guest_idle() {
+  if [ "$(uname -m)" = aarch64 ]; then
+    booted kvm-arm.wfi_trap_policy '' notrap
+  else
+    item_row /proc/cmdline notrap '' absent
+  fi
+}
 # booted WORD FILE WANTED: by the kernel's own file where it has one, otherwise by the word on its command line
 booted() {
   source=/proc/cmdline wanted=$3 found='' kind=exact

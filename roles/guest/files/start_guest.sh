@@ -53,6 +53,7 @@ find_machine() {
   x86_64/amd64) program=qemu-system-x86_64 machine=q35$irqchip serial=ttyS0 net=virtio-net-pci,romfile= disk=virtio-blk-pci ;;
   *) fail "The guest's kernel $KERNEL is for $ARCHITECTURE, which this board ($(uname -m)) cannot run; give the guest one of the board's architecture." ;;
   esac
+  machine=${MACHINE:-$machine}
   set -- "$program" -machine "$machine" -accel "$accel" -cpu "$cpu"
   machine="$*"
 }
@@ -71,6 +72,28 @@ find_root_disk() {
   [ -b "$base" ] ||
     fail "This board's card has no partition named guest, which a guest of flavour debian starts from; make the card anew with the role board_image, or take the flavour minimal."
   root_disk="-drive if=none,id=root,file=$base,format=raw,snapshot=on,werror=report -device $disk,drive=root,serial=root"
+}
+
+# A placement that QEMU would stand still in, or that has no core for a vCPU, is refused before anything is touched.
+check_placement() {
+  # shellcheck disable=SC2046  # the cores are words
+  case $MODE in
+  process)
+    [ "$POLICY" != fifo ] ||
+      fail "guest_placement puts all of QEMU on cores $CPUS with policy fifo, where a vCPU would never let QEMU's main thread have the core; take rr, or mode threads."
+    ;;
+  threads)
+    set -- $(cores_of "$CPUS")
+    [ $# -ge "$VCPUS" ] || fail "guest_placement has $# cores in cpus ('$CPUS') for $VCPUS vCPUs, expected one for each; give it more, or the guest fewer vCPUs."
+    for core in $(cores_of "$OTHERS_CPUS"); do
+      case " $* $POLICY" in
+      *" $core "*fifo | *" $core "*rr)
+        fail "guest_placement has core $core in cpus and in others_cpus, where a vCPU of policy $POLICY would starve QEMU's own threads; take it out of one." ;;
+      esac
+    done
+    [ -n "$OTHERS_CPUS" ] || fail "guest_placement has no others_cpus, expected cores for QEMU's own threads; give them."
+    ;;
+  esac
 }
 
 # Large pages for the guest's memory, as far as the board has them to give; how many there were is kept for stop_guest.
@@ -93,7 +116,8 @@ set_huge_pages_aside() {
 start_guest() {
   changed "started $NAME"
   [ "$RTVIRT_CHECK_MODE" = no ] || exit 0
-  rm -f "$run/guest.console" "$run"/guest.qmp.*
+  [ ! -e "$run/guest.console" ] || mv "$run/guest.console" "$run/guest.console.previous"
+  rm -f "$run"/guest.qmp.*
   mkfifo -m 600 "$run/guest.qmp.in" "$run/guest.qmp.out"
   cat "$lib/guest.img" "$lib/guest-identity.img" >"$run/guest.initrd" || give_up "There is no room for the guest's initramfs in $run."
   huge_pages=
@@ -133,6 +157,7 @@ runs_whole() {
   while read -r _ thread; do [ -d "/proc/$pid/task/$thread" ] || return 1; done <"$run/guest.vcpus"
 }
 
+check_placement
 find_kernel
 find_machine
 find_root_disk
