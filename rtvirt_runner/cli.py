@@ -306,7 +306,8 @@ def _inspect(args: argparse.Namespace) -> int:
     if not state:
         _show_failures(outcome)
         return INTERRUPTED if outcome.interrupted else FAILED_CELLS
-    _stdout().print(cli_inspect.inspection_table(state, args.all))
+    if cli_inspect.groups(state):
+        _stdout().print(cli_inspect.inspection_table(state, args.all))
     print(cli_inspect.summary(state), flush=True)
     return DONE if cli_inspect.all_as_wanted(state) else FAILED_CELLS
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
 import tempfile
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -88,8 +90,9 @@ def folded(rows: Sequence[Row]) -> list[Row]:
     for row in rows:
         alone = (row.source,) if row.state == DIFFERS else ()
         together.setdefault((row.setting, row.wanted, row.state, *alone), []).append(row)
-    of_setting = {row.setting: sum(each.setting == row.setting for each in rows) for row in rows}
-    return [each[0] if len(each) == 1 else _fold(each, of_setting[each[0].setting]) for each in together.values()]
+    alike = Counter((row.setting, row.wanted) for row in rows)
+    groups = [(each, alike[each[0].setting, each[0].wanted]) for each in together.values()]
+    return [each[0] if of == 1 else _fold(each, of) for each, of in groups]
 
 
 def summary(state: Mapping[str, Any]) -> str:
@@ -154,11 +157,11 @@ def _beginning(texts: Sequence[str]) -> str:
 def _fold(rows: Sequence[Row], of: int) -> Row:
     """``/proc/irq/…/smp_affinity_list``, ``23 of 23``."""
     sources = [row.source for row in rows]
-    head = _beginning(sources)
+    head = re.sub(r"[^/ ]*$", "", _beginning(sources)) if len(set(sources)) > 1 else sources[0]
     tail = _beginning([source[len(head) :][::-1] for source in sources])[::-1]
     source = head + ("" if all(each == head for each in sources) else f"\u2026{tail}")
     values = list(dict.fromkeys(row.found for row in rows))
-    found = "" if values == [""] else f" on {values[0]}" if len(values) == 1 else " on several"
     first = rows[0]
-    told = f"{len(rows)} of {of}{found}" if first.state != ABSENT else ""
+    value = values[0] if len(values) == 1 else "several"
+    told = value if first.state in (ABSENT, DIFFERS) else f"{len(rows)} of {of}: {value}"
     return Row(first.setting, source, first.wanted, told, first.state)

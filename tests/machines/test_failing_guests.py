@@ -109,7 +109,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     started = play(HERE / "board.yml")
     assert "status 0" in started, started
     yield Lab(tmp_path_factory.mktemp("failing"))
-    play(checkout.ROOT / "playbooks" / "reset.yml")
+    play(checkout.ROOT / "playbooks" / "reset.yml", "-l", BOARD)
 
 
 def test_a_guest_that_does_not_boot_costs_its_cells_alone(lab: Lab) -> None:

@@ -69,7 +69,7 @@ def wrong(given: dict[str, Any]) -> list[Row]:
 
 def test_a_board_as_wanted_is_told_in_a_line_per_setting() -> None:
     lines = shown(state())
-    assert ["irqs", "/proc/irq/1…/smp_affinity_list", "0", "3 of 3 on 0", "ok"] in lines
+    assert ["irqs", "/proc/irq/…/smp_affinity_list", "0", "3 of 3: 0", "ok"] in lines
     assert ["governor", "/sys/x", "performance", "–", "not applicable"] in lines
     assert ["vcpu_threads", "thread CPU 0/KVM (412)", "fifo 1 on 1", "fifo 1 on 1", "ok"] in lines
     assert ["memory_lock", "VmLck of QEMU, KiB", "262144 or more", "300000", "ok"] in lines
@@ -87,7 +87,7 @@ def test_what_differs_stands_alone_with_its_source() -> None:
     moved[1] |= {"found": "0-1", "state": "differs"}
     given = state(settings=moved, isolation_wanted_settings="irqs")
     assert ["irqs", "/proc/irq/11/smp_affinity_list", "0", "0-1", "differs"] in shown(given)
-    assert ["irqs", "/proc/irq/1…/smp_affinity_list", "0", "2 of 3 on 0", "ok"] in shown(given)
+    assert ["irqs", "/proc/irq/…/smp_affinity_list", "0", "2 of 3: 0", "ok"] in shown(given)
     assert summary(given) == "virtual-cb2: 1 of 6 items is not as wanted"
     assert not all_as_wanted(given)
 
@@ -142,12 +142,12 @@ def test_a_board_of_which_nothing_is_wanted_is_told_so() -> None:
 def test_items_that_the_kernel_keeps_are_no_fault() -> None:
     given = state(settings=[*irqs(), IRQ | {"source": "/proc/irq/9", "found": "0-1", "state": "fixed"}])
     assert not [row for row in wrong(given) if row.setting == "irqs"]
-    assert ["irqs", "/proc/irq/9", "0", "0-1", "fixed by the kernel"] in shown(given)
+    assert ["irqs", "/proc/irq/9", "0", "1 of 4: 0-1", "fixed by the kernel"] in shown(given)
 
 
 def test_folding_keeps_what_the_values_were_when_they_are_many() -> None:
     rows = [Row("irqs", f"/proc/irq/{n}", "0-3", str(n), "ok") for n in range(3)]
-    assert folded(rows) == [Row("irqs", "/proc/irq/…", "0-3", "3 of 3 on several", "ok")]
+    assert folded(rows) == [Row("irqs", "/proc/irq/…", "0-3", "3 of 3: several", "ok")]
 
 
 # ------------------------------------------------------------------------------------------------------- the command

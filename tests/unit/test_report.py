@@ -32,6 +32,12 @@ def measured(tree: ResultsTree, matrix: Matrix) -> Path:
     return write_report(matrix, tree)
 
 
+@pytest.fixture(scope="module")
+def smoke_page(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The page of the whole matrix, to be read only."""
+    return measured(ResultsTree(tmp_path_factory.mktemp("results")), smoke())
+
+
 class Tables(HTMLParser):
     """Collects the rows of every table, and checks that elements are closed in order."""
 
@@ -66,10 +72,10 @@ def rows(page: Path) -> list[list[str]]:
     return [[cell.strip() for cell in row] for row in parser.rows]
 
 
-def test_the_page_stands_alone(tree: ResultsTree) -> None:
-    page = measured(tree, smoke())
+def test_the_page_stands_alone(smoke_page: Path) -> None:
+    page = smoke_page
     text = page.read_text(encoding="utf-8")
-    assert page == tree.root / "smoke" / "report" / "index.html"
+    assert page.parts[-3:] == ("smoke", "report", "index.html")
     assert "<script" not in text
     assert set(re.findall(r'(?:src|href)="(?!#|[^"]*#)([^"]*)"', text)) == {"cells.csv"}
     assert "http" not in re.sub(r"xmlns[^ ]*", "", text)
@@ -77,14 +83,14 @@ def test_the_page_stands_alone(tree: ResultsTree) -> None:
     assert "prefers-color-scheme: dark" in text
 
 
-def test_every_row_with_numbers_of_a_virtual_board_says_virtual_time(tree: ResultsTree) -> None:
-    latencies_rows = [row for row in rows(measured(tree, smoke())) if row[0].startswith("virtual-") and len(row) > 6]
+def test_every_row_with_numbers_of_a_virtual_board_says_virtual_time(smoke_page: Path) -> None:
+    latencies_rows = [row for row in rows(smoke_page) if row[0].startswith("virtual-") and len(row) > 6]
     assert len(latencies_rows) == 15 + 24  # pairs on top, then cells by experiment
     assert all(row[1] == "virtual time" for row in latencies_rows)
 
 
-def test_every_caption_and_answer_of_virtual_boards_says_virtual_time(tree: ResultsTree) -> None:
-    text = measured(tree, smoke()).read_text(encoding="utf-8")
+def test_every_caption_and_answer_of_virtual_boards_says_virtual_time(smoke_page: Path) -> None:
+    text = smoke_page.read_text(encoding="utf-8")
     said = re.findall(r'<(?:caption|figcaption|p class="answer")>(.*?)</', text)
     assert len(said) >= 9
     assert all("virtual time" in each for each in said)
@@ -106,8 +112,8 @@ def test_real_boards_are_not_said_to_keep_virtual_time(tree: ResultsTree) -> Non
     assert "virtual time" not in measured(tree, smoke("real")).read_text(encoding="utf-8")
 
 
-def test_the_table_of_maxima_keeps_the_papers_values_apart(tree: ResultsTree) -> None:
-    page = measured(tree, smoke())
+def test_the_table_of_maxima_keeps_the_papers_values_apart(smoke_page: Path) -> None:
+    page = smoke_page
     (paper,) = [row for row in rows(page) if row[0].startswith("paper (hardware")]
     assert paper == ["paper (hardware, 1,000,000 loops)", "real time", "7,214", "5,277", "3,097", "9,895"]
     (heads,) = [row for row in rows(page) if row[:3] == ["µs (virtual time)", "clock", "1-1"]]
@@ -115,8 +121,8 @@ def test_the_table_of_maxima_keeps_the_papers_values_apart(tree: ResultsTree) ->
     assert "It is not comparable with virtual time." in page.read_text(encoding="utf-8")
 
 
-def test_the_csv_has_a_row_per_measured_cell(tree: ResultsTree) -> None:
-    page = measured(tree, smoke())
+def test_the_csv_has_a_row_per_measured_cell(smoke_page: Path) -> None:
+    page = smoke_page
     with (page.parent / "cells.csv").open(encoding="utf-8", newline="") as stream:
         lines = list(csv.DictReader(stream))
     assert [line["cell_id"] for line in lines] == [cell.id for cell in smoke().cells]
@@ -162,8 +168,8 @@ def test_a_quantile_in_the_overflow_is_shown_as_a_bound(tree: ResultsTree) -> No
     assert row[12] == "400"
 
 
-def test_costs_and_the_state_of_the_machines_are_told(tree: ResultsTree) -> None:
-    page = measured(tree, smoke())
+def test_costs_and_the_state_of_the_machines_are_told(smoke_page: Path) -> None:
+    page = smoke_page
     text = page.read_text(encoding="utf-8")
     assert "24 cells took 198.0 s of measuring and 36.0 s of overhead" in text
     assert "at most 3 SSH commands and 1.5 s of overhead per cell" in text
