@@ -38,7 +38,7 @@ matrix:
         split: [1-1]
         place: [guest]
         guest: [minimal]
-        workload: [idle, host-load, bitcount]
+        workload: [idle, bitcount, host-load]
       include:
         - {board: virtual-cb2, kernel: linux-6.12-rt, tuning: none, split: 1-1, place: host, workload: idle}
         - board: virtual-cb2
@@ -142,7 +142,7 @@ def test_a_killed_guest_a_dead_vcpu_and_a_full_disk_cost_a_cell_each(lab: Lab, t
     reasons = lab.reasons()
     first, second, third = (reasons.pop(f"minimal {workload}") for workload in lab.order("minimal"))
     assert "was gone in the middle of the cell" in first, said
-    assert "imed out" in second, said
+    assert "The cell did not end within 120 s" in second, said
     assert third == "", said  # the guest has come back, twice
     assert "There is no room for /var/lib/rtvirt/guest.img" in reasons.pop("debian idle"), said
     assert reasons == {"none idle": ""}

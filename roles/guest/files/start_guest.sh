@@ -5,7 +5,7 @@ lib=/var/lib/rtvirt
 mkdir -p "$run" "$lib"
 # What the guest said last: why it panicked, which a call trace follows, or its last lines.
 console() {
-  { grep -m 1 -E 'Kernel panic|^guest: ' "$run/guest.console" || tail -n 5 "$run/guest.console"; } 2>/dev/null | tr -s '\r\n' ' '
+  { grep -m 1 -E 'Kernel panic|^guest: ' "$run/guest.console" || tail -n 5 "$run/guest.console"; } 2>/dev/null | tr -s '\r\n' ' ' | sed 's/ $//'
 }
 # A guest that did not come up must not keep a core busy beside the cells that follow.
 give_up() {

@@ -17,5 +17,4 @@ until [ "$(qemu)" != "$pid" ] && [ "$(qemu)" != 0 ] && [ -s $run/definition ]; d
 wait_for_a_cell
 read -r _ thread <$run/guest.vcpus
 "$END_THREAD" "$thread" && echo "ended thread $thread"
-# Root may write into what is set aside for it, so to the very end.
-fallocate -l "$(($(df -Pk / | awk 'NR == 2 { print $2 - $3 }') - 500))K" /filler && echo 'filled the disk'
+fallocate -l "$(($(df -Pk / | awk 'NR == 2 { print $4 }') - 500))K" /filler && echo 'filled the disk'
