@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TypeVar
 
 from rtvirt_runner.inspection import ABSENT, FIXED, setting_rows
@@ -34,12 +35,12 @@ class Point:
         """A histogram per repetition."""
         return [each.histogram for each in self.measurements if each.histogram]
 
-    @property
+    @cached_property
     def histogram(self) -> Histogram:
         """All repetitions as one."""
         return merge(self.repetitions)
 
-    @property
+    @cached_property
     def summary(self) -> Summary:
         """The numbers of all repetitions as one."""
         return summarize(self.histogram)

@@ -152,12 +152,12 @@ def _effects(ablation: Ablation, what: str, measure: Callable[[Point], int], noi
         spread, difference = ablation.noise(point), measure(point) - measure(ablation.base)
         if spread and abs(difference) > noise_of(spread):
             (worse if difference > 0 else better).append(setting)
-    parts = [
-        f"ithout {listed(those, 'or')} {what} is {how}"
-        for those, how in ((worse, "later"), (better, "earlier"))
-        if those
-    ]
-    return f"W{'; w'.join(parts)}." if parts else f"No single setting makes a difference to {what}."
+    said = [f"without {listed(worse, 'or')} {what} is later"] if worse else []
+    said += [f"without {listed(better, 'or')} {what} is earlier"] if better else []
+    if not said:
+        return f"No single setting makes a difference to {what}."
+    text = "; ".join(said)
+    return f"{text[0].upper()}{text[1:]}."
 
 
 def _title_of(setting: str) -> str:

@@ -1,7 +1,7 @@
 # shellcheck shell=sh disable=SC2154,SC2034
 # Make the machine as wanted, item by item, and take back what is wanted no more. Reads: settings.sh, cpuset.sh.
 ACT=apply
-[ "$RTVIRT_CHECK_MODE" = yes ] || mkdir -p "$state_folder"
+[ "$RTVIRT_CHECK_MODE" = yes ] || [ -z "$SETTINGS" ] || mkdir -p "$state_folder"
 undo_settings
 each_setting
 if [ "$RTVIRT_CHECK_MODE" = no ]; then
