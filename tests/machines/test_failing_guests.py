@@ -143,7 +143,7 @@ def test_a_killed_guest_a_dead_vcpu_and_a_full_disk_cost_a_cell_each(lab: Lab, t
     first, second, third = (reasons.pop(f"minimal {workload}") for workload in lab.order("minimal"))
     gone = "The guest was gone in the middle of the cell: "
     assert first.startswith(gone), said
-    # A board with nothing else to do runs ahead, to where it gives the connection to a guest that stands still up itself.
+    # A board with nothing else to do runs ahead, to where it gives up the connection to a guest that stands still.
     assert second.startswith((gone, "The cell did not end within 120 s")), said
     assert third == "", said  # the guest has come back, twice
     assert "There is no room for /var/lib/rtvirt/guest.img" in reasons.pop("debian idle"), said
