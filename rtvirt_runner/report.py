@@ -75,6 +75,7 @@ class Part:
     clock: str
     figure: str  # histograms as SVG; empty where the experiment does not show them
     blocks: list[Block]  # comparisons
+    empty: list[str]  # views that found nothing to compare
     cautions: list[str]  # why a comparison may be unsound
     measurements: list[Measurement]
 
@@ -216,8 +217,10 @@ def _section(experiment: Experiment, measurements: Mapping[Cell, Measurement]) -
         name = f"{experiment.name}-{clock}"
         lanes = [_lane(pair, axes) for pair in host_against_guest(those)]
         figure = histogram_figure(lanes, unit(clock), name) if HISTOGRAMS in experiment.shows else ""
-        shown = [block for view in experiment.shows if view != HISTOGRAMS for block in blocks(view, those, axes, name)]
-        parts.append(Part(clock, figure, shown, cautions(those), those))
+        views = {view: blocks(view, those, axes, name) for view in experiment.shows if view != HISTOGRAMS}
+        shown = [block for each in views.values() for block in each]
+        empty = [view for view, each in views.items() if not each]
+        parts.append(Part(clock, figure, shown, empty, cautions(those), those))
     return Section(experiment, axes, parts)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import re
 from html.parser import HTMLParser
 from pathlib import Path
@@ -209,6 +210,13 @@ def test_an_experiment_shows_what_its_matrix_asks_for(tree: ResultsTree) -> None
     assert "<details><summary>The numbers of every cell</summary>" in text
     assert 'id="maxima"' not in text
     assert len([row for row in rows(page) if row[0] == "virtual-cb2" and "full" in row]) == 2  # in the details
+
+
+def test_a_view_that_finds_nothing_to_compare_says_so(tree: ResultsTree) -> None:
+    matrix = smoke()
+    experiment = dataclasses.replace(matrix.experiments[2], shows=("ablation",))
+    page = measured(tree, dataclasses.replace(matrix, experiments=(experiment,)))
+    assert "Nothing to compare for the view ablation yet" in page.read_text(encoding="utf-8")
 
 
 def test_settings_of_a_machine_are_told_a_line_each(tree: ResultsTree) -> None:
