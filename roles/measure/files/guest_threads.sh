@@ -3,7 +3,11 @@
 # emulates it (tcg), and KVM's own count.
 guest_threads() {
   if [ -d /run/systemd/system ]; then
-    pid=$(systemctl show --property=MainPID --value rtvirt-guest)
+    pid='' tries=0
+    while [ -z "$pid" ] && [ "$tries" -lt 20 ]; do  # no answer at all: see roles/guest/files/unit.sh
+      pid=$(systemctl show --property=MainPID --value rtvirt-guest 2>/dev/null)
+      tries=$((tries + 1))
+    done
   else
     pid=$(cat /run/rtvirt/guest.pid 2>/dev/null)
     # Another process may have got the number since.
