@@ -3,24 +3,18 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from playing import PLAYBOOKS, on_board, play, ssh
 
-from rtvirt_runner import artifacts, checkout
 from rtvirt_runner.results import Record, ResultsTree
 
 BOARD = "virtual-cb2"
-ANSIBLE_PLAYBOOK = Path(sys.executable).parent / "ansible-playbook"
 HERE = Path(__file__).parent / "failing_guests"
-LIMIT_S = 900
-# The board outlives the playbook that starts it, and ends with the tests, however they end.
-OWNED = {**os.environ, "RTVIRT_OWNER_PID": str(os.getpid())}
 MATRIX = """\
 matrix:
   name: failing
@@ -64,7 +58,7 @@ class Lab:
         settings: dict[str, Any] = {"rtvirt_matrix": str(self.matrix), "rtvirt_results_dir": str(self.results)}
         # The board stays up for the next test; a guest that stands still need not be waited for as long as usual.
         settings |= {"rtvirt_keep_boards": True, "rtvirt_cell_slack_s": 60, **given}
-        return play(checkout.ROOT / "playbooks" / "full_matrix.yml", "-e", json.dumps(settings))
+        return play(PLAYBOOKS / "full_matrix.yml", "-e", json.dumps(settings))
 
     def records(self) -> dict[str, Record]:
         """What is stored, by guest and workload."""
@@ -81,35 +75,12 @@ class Lab:
         return [record.cell.workload for record in sorted(found, key=lambda record: record.status.started_at)]
 
 
-def play(playbook: Path, *options: str) -> str:
-    done = subprocess.run(
-        [ANSIBLE_PLAYBOOK, playbook, *options],
-        cwd=checkout.ROOT,
-        env=OWNED,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=LIMIT_S,
-        check=False,
-    )
-    return f"{done.stdout}\nstatus {done.returncode}\n"
-
-
-def ssh(command: str) -> list[str | Path]:
-    return ["ssh", "-F", artifacts.cache_folder() / "boards" / BOARD / "ssh_config", BOARD, command]
-
-
-def on_board(command: str, given: bytes = b"") -> str:
-    return subprocess.run(ssh(command), input=given, stdout=subprocess.PIPE, check=True, timeout=120).stdout.decode()
-
-
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     started = play(HERE / "board.yml")
     assert "status 0" in started, started
     yield Lab(tmp_path_factory.mktemp("failing"))
-    play(checkout.ROOT / "playbooks" / "reset.yml", "-l", BOARD)
+    play(PLAYBOOKS / "reset.yml", "-l", BOARD)
 
 
 def test_a_guest_that_does_not_boot_costs_its_cells_alone(lab: Lab) -> None:
@@ -121,15 +92,18 @@ def test_a_guest_that_does_not_boot_costs_its_cells_alone(lab: Lab) -> None:
     for reason in reasons.values():
         assert "The guest ended before it was ready: " in reason
         assert "Kernel panic - not syncing: " in reason
-    assert on_board("systemctl is-active rtvirt-guest || :").strip() == "inactive"
+    assert on_board(BOARD, "systemctl is-active rtvirt-guest || :").strip() == "inactive"
 
 
 def test_a_killed_guest_a_dead_vcpu_and_a_full_disk_cost_a_cell_each(lab: Lab, tmp_path: Path) -> None:
     program = tmp_path / "end_thread"
     subprocess.run(["aarch64-linux-gnu-gcc", "-static", "-o", program, HERE / "end_thread.c"], check=True)
-    on_board("cat >/run/end_thread && chmod 755 /run/end_thread", program.read_bytes())
+    on_board(BOARD, "cat >/run/end_thread && chmod 755 /run/end_thread", program.read_bytes())
     breaker = subprocess.Popen(
-        ssh("END_THREAD=/run/end_thread sh -s"), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        ssh(BOARD, "END_THREAD=/run/end_thread sh -s"),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
     )
     assert breaker.stdin
     breaker.stdin.write((HERE / "break_guests.sh").read_bytes())
@@ -151,7 +125,7 @@ def test_a_killed_guest_a_dead_vcpu_and_a_full_disk_cost_a_cell_each(lab: Lab, t
 
 
 def test_the_next_run_measures_just_what_failed(lab: Lab) -> None:
-    on_board("rm /filler")
+    on_board(BOARD, "rm /filler")
     said = lab.measure()
     assert "status 0" in said, said
     assert set(lab.reasons().values()) == {""}

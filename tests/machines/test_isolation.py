@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import subprocess
 import sys
@@ -11,15 +10,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from playing import LIMIT_S, OWNED, PLAYBOOKS, on_board, play
 
-from rtvirt_runner import artifacts, checkout
+from rtvirt_runner import checkout
 from rtvirt_runner.results import ResultsTree
 
 BOARD = "virtual-cb2"
+HERE = Path(__file__).parent / "isolation"
 SCRIPTS = Path(sys.executable).parent
-LIMIT_S = 900
-# The board outlives the playbook that starts it, and ends with the tests, however they end.
-OWNED = {**os.environ, "RTVIRT_OWNER_PID": str(os.getpid())}
 STATE = {"kernel": "linux-6.12-rt", "host_cpus": "0", "guest_cpus": "1"}
 SNAPSHOT = """
 cd /
@@ -33,26 +31,16 @@ done
 FULL = json.dumps({"rtvirt_state": STATE | {"tuning": "full", "guest": "minimal"}})
 
 
-def play(playbook: str, *options: str) -> str:
-    """A playbook, as a user would call it, for one board; returns what Ansible said."""
-    done = subprocess.run(
-        [SCRIPTS / "ansible-playbook", checkout.ROOT / "playbooks" / playbook, "-l", f"{BOARD},localhost", *options],
-        cwd=checkout.ROOT,
-        env=OWNED,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=LIMIT_S,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout
-    return done.stdout
+def run(playbook: Path, *options: str) -> str:
+    """A playbook for one board, which goes well; returns what Ansible said."""
+    said = play(playbook, "-l", f"{BOARD},localhost", *options)
+    assert "status 0" in said, said
+    return said
 
 
 def converge(tuning: str) -> str:
     state = STATE | {"tuning": tuning, "guest": "minimal"}
-    return play("converge.yml", "-e", json.dumps({"rtvirt_state": state}))
+    return run(PLAYBOOKS / "converge.yml", "-e", json.dumps({"rtvirt_state": state}))
 
 
 def inspect() -> subprocess.CompletedProcess[str]:
@@ -62,17 +50,12 @@ def inspect() -> subprocess.CompletedProcess[str]:
     )
 
 
-def on_board(command: str) -> str:
-    config = artifacts.cache_folder() / "boards" / BOARD / "ssh_config"
-    return subprocess.run(["ssh", "-F", config, BOARD, command], stdout=subprocess.PIPE, text=True, check=True).stdout
-
-
 def boots() -> str:
-    return on_board("cat /proc/sys/kernel/random/boot_id")
+    return on_board(BOARD, "cat /proc/sys/kernel/random/boot_id")
 
 
 def qemu_pid() -> str:
-    return on_board("systemctl show --property=MainPID --value rtvirt-guest").strip()
+    return on_board(BOARD, "systemctl show --property=MainPID --value rtvirt-guest").strip()
 
 
 def changes(said: str) -> list[int]:
@@ -83,11 +66,11 @@ def changes(said: str) -> list[int]:
 @pytest.fixture(scope="module")
 def fresh() -> Iterator[str]:
     """A board as its card makes it, and a snapshot of that."""
-    play("reset.yml")
-    play("converge.yml", "-e", json.dumps({"rtvirt_state": STATE | {"tuning": "none"}}))
-    play("reset.yml", "-e", "rtvirt_keep_boards=true")
-    yield on_board(SNAPSHOT)
-    play("reset.yml")
+    run(PLAYBOOKS / "reset.yml")
+    run(PLAYBOOKS / "converge.yml", "-e", json.dumps({"rtvirt_state": STATE | {"tuning": "none"}}))
+    run(PLAYBOOKS / "reset.yml", "-e", "rtvirt_keep_boards=true")
+    yield on_board(BOARD, SNAPSHOT)
+    run(PLAYBOOKS / "reset.yml")
 
 
 @pytest.fixture(scope="module", params=["none", "paper", "full"])
@@ -118,9 +101,10 @@ def test_a_converged_board_is_left_alone(full: tuple[str, str]) -> None:
 def break_it() -> None:
     """An interrupt on the guest's core, a vCPU on the host's, real-time tasks throttled."""
     on_board(
+        BOARD,
         "for irq in /proc/irq/[0-9]*; do echo 1 >$irq/smp_affinity_list && break; done 2>/dev/null; "
         "echo 950000 >/proc/sys/kernel/sched_rt_runtime_us; "
-        "read -r _ vcpu </run/rtvirt/guest.vcpus; taskset -c -p 0 $vcpu >/dev/null"
+        "read -r _ vcpu </run/rtvirt/guest.vcpus; taskset -c -p 0 $vcpu >/dev/null",
     )
 
 
@@ -138,7 +122,7 @@ def test_what_is_broken_by_hand_is_named_and_repaired_without_a_reboot(full: tup
 def test_a_cell_is_refused_on_a_board_that_is_not_as_wanted(full: tuple[str, str], tmp_path: Path) -> None:
     break_it()
     given = {"root": str(checkout.ROOT), "results": str(tmp_path), "rtvirt_scripts": str(checkout.ROOT / "roles")}
-    play("../tests/machines/isolation/cell.yml", "-e", FULL, "-e", json.dumps(given))
+    run(HERE / "cell.yml", "-e", FULL, "-e", json.dumps(given))
     (record,) = ResultsTree(tmp_path).load_records("broken")
     assert record.status.status == "failed"
     assert "rt_throttling: /proc/sys/kernel/sched_rt_runtime_us is '950000', expected '-1'" in record.status.reason
@@ -150,5 +134,5 @@ def test_a_cell_is_refused_on_a_board_that_is_not_as_wanted(full: tuple[str, str
 
 def test_reset_gives_back_the_snapshot(fresh: str, full: tuple[str, str]) -> None:
     converge("none")
-    play("reset.yml", "-e", "rtvirt_keep_boards=true")
-    assert on_board(SNAPSHOT) == fresh
+    run(PLAYBOOKS / "reset.yml", "-e", "rtvirt_keep_boards=true")
+    assert on_board(BOARD, SNAPSHOT) == fresh
