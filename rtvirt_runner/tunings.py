@@ -31,6 +31,7 @@ class Setting:
     title: str
     word: str = ""
     of_hypervisor: bool = False  # says nothing to a machine that runs no guests
+    needs: str = ""  # another setting, without which it would do harm
 
 
 SETTINGS: Mapping[str, Setting] = {
@@ -46,6 +47,7 @@ SETTINGS: Mapping[str, Setting] = {
             "an idle vCPU keeps its core, and need not be brought back to it",
             "kvm-arm.wfi_trap_policy=notrap",
             of_hypervisor=True,
+            needs="isolcpus",  # an ordinary program that came to such a core would never run
         ),
         Setting("cpuset", "board", "cores kept at run time, where isolcpus would need a reboot"),
         Setting("irqs", "board", "interrupts, later ones too, stay on housekeeping cores"),
@@ -90,8 +92,8 @@ class Tuning:
     settings: Mapping[str, Any]
 
     def minus(self, setting: str) -> Tuning:
-        """The same without one setting: the ablation of it."""
-        left = {name: value for name, value in self.settings.items() if name != setting}
+        """The same without one setting, and without what needs that: the ablation of it."""
+        left = {name: value for name, value in self.settings.items() if setting not in (name, SETTINGS[name].needs)}
         return Tuning(f"{self.name}{MINUS}{setting}", f"{self.name} without {setting}", left)
 
     def inside(self) -> Tuning:
@@ -178,6 +180,12 @@ def _tuning(name: str, body: Any, where: str) -> Tuning:
         _check(setting, value, f"{where}.settings.{setting}")
     if "qemu_process" in settings and "vcpu_threads" in settings:
         raise InputError(f"{where}.settings has qemu_process and vcpu_threads, expected one of them; remove the other.")
+    for setting in settings:
+        if (needed := SETTINGS[setting].needs) and needed not in settings:
+            raise InputError(
+                f"{where}.settings has {setting} without {needed}, expected both: an ordinary program on a core whose "
+                f"vCPU never sleeps would never run; add {needed}, or remove {setting}."
+            )
     return Tuning(name, declared.text(body.get("title", name), f"{where}.title"), settings)
 
 

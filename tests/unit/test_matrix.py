@@ -274,7 +274,7 @@ def test_the_boot_without_words_comes_first() -> None:
         ("linux-6.12-rt", ()),
         ("linux-6.12-rt", ("isolcpus=1",)),
         ("linux-6.12-rt", FULL_WORDS),
-        ("linux-6.12-rt", FULL_WORDS[1:]),
+        ("linux-6.12-rt", FULL_WORDS[1:-1]),
         ("linux-6.12", ()),
     ]
 

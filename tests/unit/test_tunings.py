@@ -60,11 +60,12 @@ def test_none_asks_for_nothing() -> None:
 def test_an_ablation_lacks_its_setting_and_nothing_else(setting: str) -> None:
     (name,) = TUNINGS.expand(f"full-minus-{setting}", "axes.tuning")
     without = TUNINGS[name]
-    assert (without.name, without.settings) == (name, {k: v for k, v in FULL.settings.items() if k != setting})
-    word = SETTINGS[setting].word.partition("=")[0]
-    left = [each for each in FULL.words(SPLIT) if not word or not each.startswith(f"{word}=")]
+    gone = {setting} | {name for name in FULL.settings if SETTINGS[name].needs == setting}
+    assert (without.name, set(without.settings)) == (name, set(FULL.settings) - gone)
+    words = tuple(f"{SETTINGS[name].word.partition('=')[0]}=" for name in gone if SETTINGS[name].word)
+    left = [each for each in FULL.words(SPLIT) if not each.startswith(words)]
     assert list(without.words(SPLIT)) == left
-    assert list(without.machine_settings()) == [name for name in FULL.machine_settings() if name != setting]
+    assert list(without.machine_settings()) == [name for name in FULL.machine_settings() if name not in gone]
     assert (without.placement(SPLIT) == {"mode": "none"}) == (setting == "vcpu_threads")
 
 
@@ -108,6 +109,7 @@ def test_an_unknown_tuning_is_refused(value: Any, says: str) -> None:
             {"qemu_process": {"policy": "rr", "priority": 1}, "vcpu_threads": {"policy": "fifo", "priority": 1}},
             "has qemu_process and vcpu_threads, expected one of them",
         ),
+        ({"guest_idle": True}, "has guest_idle without isolcpus, expected both: an ordinary program"),
         ("all", "is 'all', expected keys with values"),
     ],
 )
