@@ -60,7 +60,12 @@ def isolation_words(
         split = Split(parse_cpu_list(str(host_cpus)), parse_cpu_list(str(guest_cpus)))
     except ValueError as error:
         raise AnsibleFilterError(f"isolation_words: {error}") from error
-    return list(tunings.boot_words((str(each) for each in settings), split, str(isolcpus)))
+    wanted = [str(each) for each in settings]
+    for name in wanted:
+        needed = tunings.SETTINGS[name].needs if name in tunings.SETTINGS else ""
+        if needed and needed not in wanted:
+            raise AnsibleFilterError(f"isolation_words: the setting {name} needs {needed}; add it, or remove {name}.")
+    return list(tunings.boot_words(wanted, split, str(isolcpus)))
 
 
 def isolation_differences(facts: Mapping[str, Any], settings: Iterable[str]) -> list[str]:
