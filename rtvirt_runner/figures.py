@@ -7,6 +7,7 @@ Colours are CSS variables of the page (``--fig-...``), which lets the figure fol
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -21,6 +22,7 @@ from rtvirt_runner.stats import Histogram, summarize
 from rtvirt_runner.svg import FAINT, HUES, INK, PAPER, WIDTH_INCHES, drawn_as, inline
 
 _BINS_PER_DECADE = 50
+_LABEL_LETTERS = 14  # beside a lane
 _LANE_INCHES = 1.2
 
 
@@ -105,7 +107,8 @@ def _draw_lane(ax: Axes, lane: Lane, hue: str, edges: np.ndarray) -> None:
         ax.stairs(heights, edges, baseline=0.5, fill=True, color=hue, alpha=0.16 if on_host else 0.5, lw=0)
         ax.stairs(heights, edges, baseline=0.5, color=hue, lw=1.2, ls="-" if on_host else (0, (2.5, 1.2)))
         _mark(ax, histogram, hue, on_host)
-    ax.text(-0.075, 0.5, lane.label, transform=ax.transAxes, ha="right", va="center", color=INK, linespacing=1.35)
+    label = "\n".join(textwrap.fill(line, _LABEL_LETTERS) for line in lane.label.splitlines())
+    ax.text(-0.075, 0.5, label, transform=ax.transAxes, ha="right", va="center", color=INK, linespacing=1.35)
     for row, (place, histogram) in enumerate((("host", lane.host), ("guest", lane.guest))):
         _numbers(ax, place, histogram, 0.68 - 0.26 * row)
 
