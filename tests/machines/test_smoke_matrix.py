@@ -66,10 +66,13 @@ def test_every_number_is_in_virtual_time_and_in_order(rows: list[dict[str, str]]
 
 def test_virtualization_costs_something(rows: list[dict[str, str]]) -> None:
     averages = {tuple(row[axis] for axis in AXES if axis != "guest"): float(row["avg_us"]) for row in rows}
+    compared = 0
     for row in rows:
-        if row["place"] == "guest":
-            host = tuple("host" if axis == "place" else row[axis] for axis in AXES if axis != "guest")
+        host = tuple("host" if axis == "place" else row[axis] for axis in AXES if axis != "guest")
+        if row["place"] == "guest" and host in averages:  # an ablation is measured in the guest alone
+            compared += 1
             assert float(row["avg_us"]) > averages[host]
+    assert compared > 10
 
 
 def test_the_page_stands_alone_and_says_virtual_time(page: str) -> None:
