@@ -162,6 +162,7 @@ setting_kernel_threads() {
     pid=${process#/proc/}
     read_thread "$pid" || continue
     [ $((flags & 0x00200000)) -ne 0 ] || continue  # PF_KTHREAD
+    case $name in irq/*) continue ;; esac  # goes where its interrupt goes
     if [ $((flags & 0x04000000)) -eq 0 ]; then  # not PF_NO_SETAFFINITY
       kind=list wanted=$HOST_CPUS
       read_cores
