@@ -87,7 +87,7 @@ def machines(scratch: Path) -> Iterator[Lanes]:
     results = scratch / "results"
     yield [[Check("rtvirt matrix", ["rtvirt", "matrix", "--results", str(results)])]]
     environment = {"RTVIRT_TEST_RESULTS": str(results)}
-    # Kernels that hang are told from good ones by a board's clock, which races on an overloaded machine: nothing runs beside.
+    # Kernels that hang are told by a board's clock, which races on an overloaded machine: nothing runs beside these.
     alone = ["tests/machines/test_bad_kernels.py"]
     yield [[_pytest("bad kernels", scratch, environment, alone)]]
     others = ["tests/machines", *(f"--ignore={path}" for path in [*alone, *BOOTING])]
