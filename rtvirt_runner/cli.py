@@ -1,8 +1,8 @@
-"""The command line: ``rtvirt matrix``, ``plan``, ``status``, ``report``, ``kernels`` and ``test``.
+"""The command line: ``rtvirt matrix``, ``plan``, ``status``, ``report``, ``inspect``, ``kernels`` and ``test``.
 
-Answers go to stdout, everything said on the way to stderr. Exit codes: 0 good, 1 cells or checks failed, 2 bad input,
-130 interrupted. The report (pandas, matplotlib: a second to import) is imported only to write it, so that help and a
-complaint come at once.
+Answers go to stdout, everything said on the way to stderr. Exit codes: 0 good, 1 cells or checks failed or a board is
+not as wanted, 2 bad input, 130 interrupted. The report (pandas, matplotlib: a second to import) is imported only to
+write it, so that help and a complaint come at once.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.tree import Tree
 
-from rtvirt_runner import checkout, cli_kernels
+from rtvirt_runner import checkout, cli_inspect, cli_kernels
+from rtvirt_runner import declarations as declared
 from rtvirt_runner.checks import TIERS, run_tiers
 from rtvirt_runner.declarations import InputError
 from rtvirt_runner.matrix import Catalogue, Cell, Lab, Matrix, load_matrix, plan
@@ -42,6 +43,7 @@ examples:
   rtvirt matrix                          the smoke matrix on the virtual lab
   rtvirt plan --matrix paper             what the paper's matrix would boot and measure, and what of it is done
   rtvirt matrix --matrix my.yml -i lab/  your matrix on your boards (docs/writing-a-matrix.md)
+  rtvirt inspect virtual-cb2             what is wanted of a board and what it has, setting by setting
   rtvirt kernels                         the kernel catalogue, what of it is built, what runs where
   rtvirt kernels build linux-6.12-rt     make a kernel of it (docs/kernels.md)
   rtvirt status                          how far a run is; ask from another terminal
@@ -120,6 +122,7 @@ def _parser() -> argparse.ArgumentParser:
     commands.add_parser("report", parents=[common], help="write the page again from the results").set_defaults(
         run=_report
     )
+    _add_inspect(commands.add_parser("inspect", help="show what is wanted of a board and what it has, read from it"))
     _add_kernels(commands.add_parser("kernels", help="show the kernel catalogue, or build kernels of it"))
     _add_test_options(commands.add_parser("test", help="run every check that CI runs"))
     return parser
@@ -140,6 +143,15 @@ def _common_options() -> argparse.ArgumentParser:
         "--results", type=Path, default=Path("results"), metavar="DIR", help="results folder (default: ./results)"
     )
     return options
+
+
+def _add_inspect(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("board", metavar="BOARD", help="a board of the inventory")
+    parser.add_argument(
+        "-i", "--inventory", type=Path, default=checkout.VIRTUAL_LAB, metavar="PATH", help="the lab (default: virtual)"
+    )
+    parser.add_argument("--all", action="store_true", help="every file and thread, none folded into one line")
+    parser.set_defaults(run=_inspect)
 
 
 def _add_kernels(parser: argparse.ArgumentParser) -> None:
@@ -238,8 +250,9 @@ def _plan(args: argparse.Namespace) -> int:
         words = " ".join(boot.words) or "no extra words"
         boots = tree.add(f"{boot.board}: boot {boot.kernel}, {words}, repetition {boot.repetition}")
         for guest in boot.guests:
-            name = f"guest {guest.flavour}, {guest.vcpus} vCPUs" if guest.vcpus else "no guest"
-            branch = boots.add(name)
+            name = f"guest {guest.name}, {guest.vcpus} vCPUs" if guest.vcpus else "no guest"
+            settings = f", {len(guest.settings)} settings for cores {guest.guest_cpus}" if guest.settings else ""
+            branch = boots.add(f"{name}{settings}")
             for cell in guest.cells:
                 branch.add(f"{'pending' if cell.id in pending else 'done   '}  {cell.id}")
     _stdout().print(tree, markup=False)
@@ -284,6 +297,19 @@ def _report_page(request: Request) -> None:
     from rtvirt_runner.report import write_report
 
     print(write_report(request.matrix, request.tree), flush=True)
+
+
+def _inspect(args: argparse.Namespace) -> int:
+    groups, _ = read_inventory(args.inventory)
+    declared.known(args.board, groups.get("boards", []), "board", str(args.inventory))
+    outcome, state = cli_inspect.read_state(args.board, args.inventory.absolute())
+    if not state:
+        _show_failures(outcome)
+        return INTERRUPTED if outcome.interrupted else FAILED_CELLS
+    if cli_inspect.groups(state):
+        _stdout().print(cli_inspect.inspection_table(state, args.all))
+    print(cli_inspect.summary(state), flush=True)
+    return DONE if cli_inspect.all_as_wanted(state) else FAILED_CELLS
 
 
 def _kernels(args: argparse.Namespace) -> int:

@@ -6,12 +6,10 @@ Colours are CSS variables of the page (``--fig-...``), which lets the figure fol
 
 from __future__ import annotations
 
-import io
 import math
-import re
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import matplotlib as mpl
 import numpy as np
@@ -21,13 +19,11 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from rtvirt_runner.stats import Histogram, summarize
+from rtvirt_runner.svg import FAINT, HUES, INK, PAPER, WIDTH_INCHES, drawn_as, inline
 
-# Drawn with these, then replaced by CSS variables: matplotlib knows no variables.
-_INK, _FAINT, _PAPER = "#010101", "#020202", "#030303"
-# One hue per split: blue, vermillion, green, purple, orange, sky (Okabe and Ito, "Color Universal Design", 2008)
-_HUES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 _BINS_PER_DECADE = 50
-_LANE_INCHES, _WIDTH_INCHES = 1.2, 9.6
+_LABEL_LETTERS = 14  # beside a lane
+_LANE_INCHES = 1.2
 
 
 @dataclass(frozen=True)
@@ -50,19 +46,16 @@ def histogram_figure(lanes: Sequence[Lane], unit: str, name: str) -> str:
     if not drawn:
         raise ValueError(f"Figure '{name}' has no histogram to draw.")
     edges, logarithmic = _bins(drawn)
-    with mpl.rc_context(_style(name)):
+    with drawn_as(name):
         figure, axes = _lanes(lanes)
-        hues = {split: _HUES[i % len(_HUES)] for i, split in enumerate(dict.fromkeys(lane.split for lane in lanes))}
+        hues = {split: HUES[i % len(HUES)] for i, split in enumerate(dict.fromkeys(lane.split for lane in lanes))}
         for number, (lane, ax) in enumerate(zip(lanes, axes, strict=True)):
             _draw_lane(ax, lane, hues[lane.split], edges)
             if number == 0 or lanes[number - 1].board != lane.board:
-                ax.text(0, 1.04, lane.board, transform=ax.transAxes, weight="bold", va="bottom", color=_INK)
+                ax.text(0, 1.04, lane.board, transform=ax.transAxes, weight="bold", va="bottom", color=INK)
         _dress_axes(axes[-1], edges, logarithmic, unit)
         figure.legend(handles=_legend(), loc="upper left", ncols=4, frameon=False, bbox_to_anchor=(0.145, 1.0))
-        stream = io.StringIO()
-        nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))  # they change from run to run
-        figure.savefig(stream, format="svg", metadata=nothing, transparent=True)
-    return _inline(stream.getvalue(), name)
+        return inline(figure, name, f"Latency histograms, {name}")
 
 
 def _lanes(lanes: Sequence[Lane]) -> tuple[Figure, list[Axes]]:
@@ -73,7 +66,7 @@ def _lanes(lanes: Sequence[Lane]) -> tuple[Figure, list[Axes]]:
         tops.append(height)
         height += _LANE_INCHES
     height += 0.4
-    figure = Figure(figsize=(_WIDTH_INCHES, height))
+    figure = Figure(figsize=(WIDTH_INCHES, height))
     axes: list[Axes] = []
     for top in tops:
         box = (0.155, 1 - (top + _LANE_INCHES - 0.22) / height, 0.66, (_LANE_INCHES - 0.22) / height)
@@ -81,26 +74,8 @@ def _lanes(lanes: Sequence[Lane]) -> tuple[Figure, list[Axes]]:
         axes.append(figure.add_axes(box, sharex=shared, sharey=shared))
     for ax in axes[:-1]:
         ax.tick_params(labelbottom=False)
-    figure.text(0.012, 0.5, "samples per bin", rotation=90, va="center", ha="left", color=_INK)
+    figure.text(0.012, 0.5, "samples per bin", rotation=90, va="center", ha="left", color=INK)
     return figure, axes
-
-
-def _style(name: str) -> dict[Any, Any]:
-    return {
-        "svg.hashsalt": name,
-        "svg.fonttype": "none",  # the page's font, text that can be found and read aloud
-        "font.size": 9.5,
-        "legend.fontsize": 9,
-        "axes.edgecolor": _FAINT,
-        "axes.labelcolor": _INK,
-        "xtick.color": _INK,
-        "ytick.color": _INK,
-        "text.color": _INK,
-        "axes.linewidth": 0.8,
-        "axes.spines.top": False,
-        "axes.spines.right": False,
-        "axes.spines.left": False,
-    }
 
 
 def _bins(histograms: Sequence[Histogram]) -> tuple[np.ndarray, bool]:
@@ -132,7 +107,8 @@ def _draw_lane(ax: Axes, lane: Lane, hue: str, edges: np.ndarray) -> None:
         ax.stairs(heights, edges, baseline=0.5, fill=True, color=hue, alpha=0.16 if on_host else 0.5, lw=0)
         ax.stairs(heights, edges, baseline=0.5, color=hue, lw=1.2, ls="-" if on_host else (0, (2.5, 1.2)))
         _mark(ax, histogram, hue, on_host)
-    ax.text(-0.075, 0.5, lane.label, transform=ax.transAxes, ha="right", va="center", color=_INK, linespacing=1.35)
+    label = "\n".join(textwrap.fill(line, _LABEL_LETTERS) for line in lane.label.splitlines())
+    ax.text(-0.075, 0.5, label, transform=ax.transAxes, ha="right", va="center", color=INK, linespacing=1.35)
     for row, (place, histogram) in enumerate((("host", lane.host), ("guest", lane.guest))):
         _numbers(ax, place, histogram, 0.68 - 0.26 * row)
 
@@ -141,21 +117,21 @@ def _mark(ax: Axes, histogram: Histogram, hue: str, on_host: bool) -> None:
     """Mark p99 with a stroke and the maximum with a diamond, hollow for the host."""
     p99 = summarize(histogram).p99
     if p99 is not None:
-        ax.plot([p99, p99], [0.5, 30], color=_INK, lw=1.3, ls="-" if on_host else (0, (1.5, 1)), solid_capstyle="butt")
-    face = _PAPER if on_host else hue
-    ax.plot([histogram.max_us], [0.95], marker="D", ms=5, color=face, mec=_INK, mew=0.9, clip_on=False, zorder=5)
+        ax.plot([p99, p99], [0.5, 30], color=INK, lw=1.3, ls="-" if on_host else (0, (1.5, 1)), solid_capstyle="butt")
+    face = PAPER if on_host else hue
+    ax.plot([histogram.max_us], [0.95], marker="D", ms=5, color=face, mec=INK, mew=0.9, clip_on=False, zorder=5)
 
 
 def _numbers(ax: Axes, place: str, histogram: Histogram | None, y: float) -> None:
     """Write p99 and maximum into the columns right of the lane, where they cannot cover a curve."""
-    ax.text(1.015, y, place, transform=ax.transAxes, va="center", color=_INK)
+    ax.text(1.015, y, place, transform=ax.transAxes, va="center", color=INK)
     if histogram is None:
-        ax.text(1.255, y, "not measured", transform=ax.transAxes, va="center", ha="right", color=_FAINT, style="italic")
+        ax.text(1.255, y, "not measured", transform=ax.transAxes, va="center", ha="right", color=FAINT, style="italic")
         return
     p99 = summarize(histogram).p99
     beyond = f"≥ {histogram.limit_us:,}"
     for x, text in ((1.145, beyond if p99 is None else f"{p99:,}"), (1.255, f"{histogram.max_us:,}")):
-        ax.text(x, y, text, transform=ax.transAxes, va="center", ha="right", color=_INK, weight="bold")
+        ax.text(x, y, text, transform=ax.transAxes, va="center", ha="right", color=INK, weight="bold")
 
 
 def _dress_axes(last: Axes, edges: np.ndarray, logarithmic: bool, unit: str) -> None:
@@ -165,13 +141,13 @@ def _dress_axes(last: Axes, edges: np.ndarray, logarithmic: bool, unit: str) -> 
         ax.yaxis.set_major_locator(mpl.ticker.LogLocator(base=10, numticks=4))
         ax.yaxis.set_major_formatter(mpl.ticker.FuncFormatter(_count))
         ax.yaxis.set_minor_locator(mpl.ticker.NullLocator())
-        ax.grid(axis="both", color=_FAINT, alpha=0.35, lw=0.6)
+        ax.grid(axis="both", color=FAINT, alpha=0.35, lw=0.6)
         ax.set_axisbelow(True)
         ax.tick_params(length=0, axis="y")
         ax.tick_params(length=3 if ax is last else 0, axis="x")
         if number == 0:
             for x, y, head in ((1.145, 1.04, "p99"), (1.255, 1.04, "max"), (1.255, 1.24, unit)):
-                ax.text(x, y, head, transform=ax.transAxes, ha="right", va="bottom", color=_INK)
+                ax.text(x, y, head, transform=ax.transAxes, ha="right", va="bottom", color=INK)
     if logarithmic:
         last.set_xscale("log")
         last.xaxis.set_major_locator(mpl.ticker.LogLocator(subs=(1, 2, 5)))
@@ -190,29 +166,8 @@ def _count(value: float, _: int) -> str:
 
 def _legend() -> list[Line2D | Patch]:
     return [
-        Patch(facecolor=(*mpl.colors.to_rgb(_INK), 0.14), edgecolor=_INK, label="host"),
-        Patch(facecolor=(*mpl.colors.to_rgb(_INK), 0.45), edgecolor=_INK, ls="--", label="guest"),
-        Line2D([], [], color=_INK, lw=1.3, marker="|", ls="", ms=10, label="p99 (99 % of samples are at or below it)"),
-        Line2D([], [], color=_INK, marker="D", ls="", ms=5, label="maximum (hollow: host)"),
+        Patch(facecolor=(*mpl.colors.to_rgb(INK), 0.14), edgecolor=INK, label="host"),
+        Patch(facecolor=(*mpl.colors.to_rgb(INK), 0.45), edgecolor=INK, ls="--", label="guest"),
+        Line2D([], [], color=INK, lw=1.3, marker="|", ls="", ms=10, label="p99 (99 % of samples are at or below it)"),
+        Line2D([], [], color=INK, marker="D", ls="", ms=5, label="maximum (hollow: host)"),
     ]
-
-
-def _inline(svg: str, name: str) -> str:
-    """Make a stand-alone SVG fit to stand in a page beside others."""
-    svg = svg[svg.index("<svg") :]
-    svg = re.sub(r"<defs>\s*<style.*?</style>\s*</defs>", "", svg, count=1, flags=re.DOTALL)
-    svg = re.sub(r'\bid="', f'id="{name}-', svg)
-    svg = re.sub(r'(href="#|url\(#)', rf"\g<1>{name}-", svg)
-    colours = {_INK: "var(--fig-ink)", _FAINT: "var(--fig-faint)", _PAPER: "var(--fig-paper)"}
-    colours |= {hue: f"var(--fig-hue-{number})" for number, hue in enumerate(_HUES, 1)}
-    for colour, variable in colours.items():
-        svg = svg.replace(colour, variable)
-    # the page's own font family; sizes and weights stay
-    svg = re.sub(r"font-family: [^;\"]*;?", "", svg)
-    svg = re.sub(r"(font: [^;\"]*?px) [^;\"]*", r"\1 var(--fig-font)", svg)
-    return re.sub(
-        r'<svg [^>]*?viewBox="([^"]*)"[^>]*>',
-        rf'<svg role="img" aria-label="Latency histograms, {name}" viewBox="\1">',
-        svg,
-        count=1,
-    ).strip()

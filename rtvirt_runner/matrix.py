@@ -10,57 +10,29 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
-import re
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal, cast
 
 from rtvirt_runner import declarations as declared
+from rtvirt_runner.cpus import Split, format_cpu_list, parse_cpu_list
 from rtvirt_runner.declarations import InputError
+from rtvirt_runner.guests import GICS, NO_GUEST, Guest, load_guests
+from rtvirt_runner.tunings import Tuning, Tunings
 
 Clock = Literal["virtual", "real"]
 Point = dict[str, str]  # axis -> value
 
 AXES = ("board", "kernel", "tuning", "split", "place", "guest", "workload")  # as written in a matrix file
 PLACES = ("host", "guest")
-NO_GUEST = "none"
+HISTOGRAMS = "histograms"
+VIEWS = (HISTOGRAMS, "ablation", "gic", "load", "partitioning", "flavours")  # how the page shows an experiment
+RUNNING = "running"  # kernel of a board that is not to be rebooted: whatever runs there
 
 _TAKEN_FOLDERS = ("log", "report")  # beside the boards' folders in the results tree
+_TUPLES = ("kernel_words", "settings")  # lists in JSON
 _LIMITS = {"loops": (1, 10**9), "interval_us": (10, 10**6), "priority": (1, 99), "histogram_us": (10, 10**6)}
-
-
-# ---------------------------------------------------------------------------------------------------- CPU lists
-
-
-def parse_cpu_list(text: str) -> tuple[int, ...]:
-    """Read a kernel-style CPU list: ``'0,2-3'`` gives ``(0, 2, 3)``; ``''`` gives ``()``.
-
-    Raises ValueError when the text is no such list, names a core twice, or counts a range backwards.
-    """
-    cpus: list[int] = []
-    for part in text.split(",") if text.strip() else []:
-        match = re.fullmatch(r"\s*(\d{1,4})(?:-(\d{1,4}))?\s*", part)
-        if match is None:
-            raise ValueError(f"'{text}' is not a list of cores such as '0,2-3'")
-        first, last = int(match[1]), int(match[2] or match[1])
-        if last < first:
-            raise ValueError(f"'{text}' counts the range {first}-{last} backwards")
-        cpus.extend(range(first, last + 1))
-    if len(set(cpus)) != len(cpus):
-        raise ValueError(f"'{text}' names a core twice")
-    return tuple(sorted(cpus))
-
-
-def format_cpu_list(cpus: Iterable[int]) -> str:
-    """Write cores the way the kernel does: ``(0, 2, 3)`` gives ``'0,2-3'``."""
-    runs: list[list[int]] = []
-    for cpu in sorted(set(cpus)):
-        if runs and runs[-1][-1] == cpu - 1:
-            runs[-1].append(cpu)
-        else:
-            runs.append([cpu])
-    return ",".join(str(run[0]) if len(run) == 1 else f"{run[0]}-{run[-1]}" for run in runs)
 
 
 # ---------------------------------------------------------------------------------------------- lab and catalogue
@@ -68,11 +40,14 @@ def format_cpu_list(cpus: Iterable[int]) -> str:
 
 @dataclass(frozen=True)
 class Board:
-    """A machine under test: how many cores it has, and whether its clock counts real or virtual time."""
+    """A machine under test, as its lab describes it."""
 
     name: str
     cpus: int
     clock: Clock
+    gic: str = "in_kernel"  # of guests that do not say
+    boots: bool = True  # whether rtvirt may reboot it; otherwise cells measure on the kernel that runs
+    guest_kernel: str = ""  # of guests that do not say; empty: the board's
 
 
 @dataclass(frozen=True)
@@ -122,7 +97,15 @@ def _board(name: str, variables: Mapping[str, Any]) -> Board:
             f"Inventory: rtvirt_board_clock of board '{name}' is {declared.shown(clock)}, expected 'real' for a "
             "machine of metal or 'virtual' for an emulated one that counts instructions; set it."
         )
-    return Board(name, int(cast(int, cpus)), cast(Clock, str(clock)))
+    gic = variables.get("guest_gic", "in_kernel")
+    declared.known(gic, GICS, "GIC", f"Inventory: guest_gic of board '{name}'")
+    boots = variables.get("rtvirt_board_boots", True)
+    if not isinstance(boots, bool):
+        raise InputError(
+            f"Inventory: rtvirt_board_boots of board '{name}' is {declared.shown(boots)}, expected true or false."
+        )
+    guest_kernel = declared.text(variables.get("guest_kernel", ""), f"Inventory: guest_kernel of board '{name}'")
+    return Board(name, int(cast(int, cpus)), cast(Clock, str(clock)), str(gic), boots, str(guest_kernel))
 
 
 @dataclass(frozen=True)
@@ -130,17 +113,16 @@ class Catalogue:
     """The named things a matrix may ask for; the dicts are those of playbooks/vars/*.yml."""
 
     kernels: dict[str, dict[str, Any]]
-    tunings: dict[str, dict[str, Any]]
+    tunings: Tunings
     workloads: dict[str, dict[str, Any]]
-    guests: tuple[str, ...] = ("minimal",)
+    guests: dict[str, Guest]
 
     @classmethod
     def load(cls, vars_dir: Path) -> Catalogue:
-        """Read kernels.yml, tunings.yml and workloads.yml of a folder; raises InputError when one is unusable."""
-        kernels, tunings, workloads = (
-            _catalogue_file(vars_dir / f"{what}.yml", what) for what in ("kernels", "tunings", "workloads")
-        )
-        return cls(kernels, tunings, workloads)
+        """Read kernels, tunings, guests and workloads of a folder; raises InputError when a file is unusable."""
+        kernels, workloads = (_catalogue_file(vars_dir / f"{what}.yml", what) for what in ("kernels", "workloads"))
+        guests = load_guests(vars_dir / "guests.yml", kernels)
+        return cls(kernels, Tunings.load(vars_dir / "tunings.yml"), workloads, guests)
 
 
 def _catalogue_file(path: Path, what: str) -> dict[str, dict[str, Any]]:
@@ -173,14 +155,20 @@ class Cell:
     host_cpus: str  # normalised core lists of the split, '0-2'
     guest_cpus: str
     measured_cpu: int  # as counted where cyclictest runs
-    vcpus: int  # 0 when no guest runs
     kernel_words: tuple[str, ...]  # what the tuning adds to the board's kernel command line
-    guest_process: Mapping[str, Any] = field(hash=False)  # how the tuning places the QEMU process; empty: not at all
-    workload_command: str
+    settings: tuple[str, ...]  # of the tuning, those of the board itself
+    guest_state: Mapping[str, Any] = field(hash=False)  # all that defines the guest (Guest.state); empty on the host
+    workload_command: str  # on the measured core
+    board_command: str  # on the board meanwhile, on any of its cores
     loops: int
     interval_us: int
     priority: int
     histogram_us: int
+
+    @property
+    def vcpus(self) -> int:
+        """How many vCPUs the guest has; 0 when no guest runs."""
+        return int(self.guest_state.get("vcpus", 0))
 
     @property
     def id(self) -> str:
@@ -204,7 +192,7 @@ class Cell:
             raise InputError(
                 f"A cell has missing or unknown fields: {', '.join(wrong)}; was it written by another version?"
             )
-        given["kernel_words"] = tuple(given["kernel_words"])
+        given |= {name: tuple(given[name]) for name in _TUPLES}
         cell = cls(**given)
         if values.get("id", cell.id) != cell.id:
             raise InputError(
@@ -214,26 +202,38 @@ class Cell:
 
     def _values(self) -> dict[str, Any]:
         values = asdict(self)
-        values["kernel_words"] = list(self.kernel_words)
-        values["guest_process"] = dict(self.guest_process)
-        return values
+        return values | {name: list(values[name]) for name in _TUPLES} | {"guest_state": dict(self.guest_state)}
 
 
 @dataclass(frozen=True)
 class GuestGroup:
-    """Cells that share one state of the guest; flavour ``none`` and 0 vCPUs mean that no guest runs."""
+    """Cells that share the settings of the running board and one state of the guest, or that no guest runs."""
 
-    flavour: str
-    vcpus: int
-    process: Mapping[str, Any]  # as Cell.guest_process
+    settings: tuple[str, ...]
+    host_cpus: str
+    guest_cpus: str
+    state: Mapping[str, Any]  # as Cell.guest_state
     cells: tuple[Cell, ...]
+
+    @property
+    def name(self) -> str:
+        """The guest's name in the catalogue."""
+        return str(self.state.get("name", NO_GUEST))
+
+    @property
+    def vcpus(self) -> int:
+        """How many vCPUs the guest has."""
+        return int(self.state.get("vcpus", 0))
 
     def as_dict(self) -> dict[str, Any]:
         """The group as plain values for Ansible."""
         return {
-            "flavour": self.flavour,
-            "vcpus": self.vcpus,
-            "process": dict(self.process),
+            "name": self.name,
+            "settings": list(self.settings),
+            "host_cpus": self.host_cpus,
+            "guest_cpus": self.guest_cpus,
+            "state": dict(self.state),
+            "image": {key: self.state[key] for key in ("kernel", "flavour") if key in self.state},
             "cells": [cell.as_dict() for cell in self.cells],
         }
 
@@ -286,13 +286,18 @@ def plan(cells: Iterable[Cell]) -> list[BootGroup]:
 
 
 def _guest_groups(cells: Sequence[Cell]) -> tuple[GuestGroup, ...]:
-    def state(cell: Cell) -> tuple[str, int, str]:
-        return cell.guest, cell.vcpus, json.dumps(dict(cell.guest_process), sort_keys=True)
+    """A guest that only needs other settings on its board goes on running, so cells of one guest stand together."""
 
-    ranks = _ranks(state(cell) for cell in cells)
-    ordered = sorted(cells, key=lambda cell: (cell.guest != NO_GUEST, ranks[state(cell)]))
-    groups = (tuple(members) for _, members in itertools.groupby(ordered, key=state))
-    return tuple(GuestGroup(each[0].guest, each[0].vcpus, each[0].guest_process, each) for each in groups)
+    def guest(cell: Cell) -> str:
+        return json.dumps(dict(cell.guest_state), sort_keys=True)
+
+    def board(cell: Cell) -> tuple[tuple[str, ...], str, str]:
+        return cell.settings, cell.host_cpus, cell.guest_cpus
+
+    guests, boards = _ranks(map(guest, cells)), _ranks(map(board, cells))
+    ordered = sorted(cells, key=lambda cell: (bool(cell.vcpus), guests[guest(cell)], boards[board(cell)]))
+    groups = (tuple(members) for _, members in itertools.groupby(ordered, key=lambda each: (guest(each), board(each))))
+    return tuple(GuestGroup(*board(each[0]), each[0].guest_state, each) for each in groups)
 
 
 def _ranks(values: Iterable[Hashable]) -> dict[Any, int]:
@@ -309,6 +314,7 @@ class Experiment:
     name: str
     title: str
     reproduces: str
+    shows: tuple[str, ...]  # of VIEWS
     cells: tuple[Cell, ...]
 
 
@@ -333,8 +339,13 @@ def load_matrix(path: Path, lab: Lab, catalogue: Catalogue) -> Matrix:
 
     Raises InputError for anything that is wrong in it, naming file, key, value and what was expected.
     """
+    return read_matrix(declared.load_yaml(path), path, lab, catalogue)
+
+
+def read_matrix(document: Any, path: Path, lab: Lab, catalogue: Catalogue) -> Matrix:
+    """The same of what such a file says; ``path`` is for messages."""
     where = str(path)
-    document = declared.section(declared.load_yaml(path), "matrix", where)
+    document = declared.section(document, "matrix", where)
     declared.known_keys(
         document, ("name", "title", "repetitions", "cyclictest", "splits", "experiments"), f"{where}: matrix"
     )
@@ -353,26 +364,20 @@ def load_matrix(path: Path, lab: Lab, catalogue: Catalogue) -> Matrix:
 
 
 @dataclass(frozen=True)
-class _Split:
-    host_cpus: tuple[int, ...]
-    guest_cpus: tuple[int, ...]
-
-
-@dataclass(frozen=True)
 class _Expansion:
     """What an experiment's axes are expanded against."""
 
     where: str  # the file, for messages
     lab: Lab
     catalogue: Catalogue
-    splits: dict[str, _Split]
+    splits: dict[str, Split]
     cyclictest: dict[str, int]
     repetitions: int
 
     def experiment(self, name: str, body: Any) -> Experiment:
         where = f"{self.where}: experiments.{declared.name(name, f'{self.where}: experiments')}"
         body = declared.mapping(body, where)
-        declared.known_keys(body, ("title", "reproduces", "axes", "include", "exclude"), where)
+        declared.known_keys(body, ("title", "reproduces", "shows", "axes", "include", "exclude"), where)
         axes = self._axes(body.get("axes"), f"{where}.axes")
         points = [dict(zip(AXES, values, strict=True)) for values in itertools.product(*(axes[axis] for axis in AXES))]
         excluded = [
@@ -391,6 +396,7 @@ class _Expansion:
             name=name,
             title=declared.text(body.get("title", name), f"{where}.title"),
             reproduces=declared.text(body.get("reproduces", ""), f"{where}.reproduces"),
+            shows=_views(body.get("shows", [HISTOGRAMS]), f"{where}.shows"),
             cells=tuple(dict.fromkeys(cells)),
         )
 
@@ -412,17 +418,25 @@ class _Expansion:
             if not listed:
                 raise InputError(f"{where}.{axis} is empty, expected one or more values; fill or remove it.")
             for number, value in enumerate(listed):
-                declared.known(value, self._allowed(axis), axis, f"{where}.{axis}")
+                if axis != "tuning":
+                    declared.known(value, self._allowed(axis), axis, f"{where}.{axis}")
                 if value in listed[:number]:
                     raise InputError(f"{where}.{axis} names '{value}' twice, expected each value once; remove one.")
-            values[axis] = self._boards(listed) if axis == "board" else listed
+            values[axis] = self._expanded(axis, listed, f"{where}.{axis}")
+        return values
+
+    def _expanded(self, axis: str, values: list[str], where: str) -> list[str]:
+        """Groups become their boards, ``full-minus-each`` every tuning that it stands for."""
+        if axis == "board":
+            return self._boards(values)
+        if axis == "tuning":
+            return list(dict.fromkeys(name for value in values for name in self.catalogue.tunings.expand(value, where)))
         return values
 
     def _allowed(self, axis: str) -> list[str]:
         return {
             "board": [*self.lab.boards, *self.lab.groups],
-            "kernel": list(self.catalogue.kernels),
-            "tuning": list(self.catalogue.tunings),
+            "kernel": [*self.catalogue.kernels, RUNNING],
             "split": list(self.splits),
             "place": list(PLACES),
             "guest": list(self.catalogue.guests),
@@ -455,7 +469,19 @@ class _Expansion:
             )
         board = self.lab.boards[point["board"]]
         split = self._split_of(point["split"], board, where)
-        tuning = self._tuning(point["tuning"], split)
+        tuning = self.catalogue.tunings[point["tuning"]]
+        self._check_kernel(point["kernel"], board, where)
+        words = self._boot_words(point["kernel"], tuning, split) if board.boots else ()
+        guest: dict[str, Any] = {}
+        if not on_host:
+            entry = self.catalogue.guests[point["guest"]]
+            guest = entry.state(tuning, split, board.guest_kernel or point["kernel"], board.gic, where)
+            if guest["kernel"] == RUNNING:
+                raise InputError(
+                    f"{where}: guest '{entry.name}' on board '{board.name}' has no kernel of its own, expected one of "
+                    "the catalogue, since the board's is not rtvirt's; set guest_kernel in the inventory."
+                )
+        workload = self.catalogue.workloads[point["workload"]]
         return Cell(
             board=board.name,
             kernel=point["kernel"],
@@ -467,18 +493,34 @@ class _Expansion:
             workload=point["workload"],
             repetition=repetition,
             clock=board.clock,
-            host_cpus=format_cpu_list(split.host_cpus),
-            guest_cpus=format_cpu_list(split.guest_cpus),
+            host_cpus=split.host_list,
+            guest_cpus=split.guest_list,
             # the same physical core in both places: the difference is what virtualization costs
             measured_cpu=split.guest_cpus[-1] if on_host else len(split.guest_cpus) - 1,
-            vcpus=0 if on_host else len(split.guest_cpus),
-            kernel_words=tuple(tuning["kernel_words"]),
-            guest_process={} if on_host else tuning["guest_process"],
-            workload_command=str(self.catalogue.workloads[point["workload"]].get("command") or ""),
+            kernel_words=words,
+            settings=tuning.machine_settings(board.boots),
+            guest_state=guest,
+            workload_command=str(workload.get("command") or ""),
+            board_command=str(workload.get("board_command") or ""),
             **self.cyclictest,
         )
 
-    def _split_of(self, name: str, board: Board, where: str) -> _Split:
+    def _check_kernel(self, kernel: str, board: Board, where: str) -> None:
+        if board.boots and kernel == RUNNING:
+            raise InputError(
+                f"{where}: kernel 'running' on board '{board.name}', expected one of the catalogue, since rtvirt "
+                "reboots this board; name one, or set rtvirt_board_boots to false in the inventory."
+            )
+        if not board.boots and kernel != RUNNING:
+            raise InputError(
+                f"{where}: kernel '{kernel}' on board '{board.name}', expected 'running', since its "
+                "rtvirt_board_boots is false; use that kernel, or let the board be rebooted."
+            )
+
+    def _boot_words(self, kernel: str, tuning: Tuning, split: Split) -> tuple[str, ...]:
+        return tuning.words(split, bool(self.catalogue.kernels.get(kernel, {}).get("isolcpus_flags", True)))
+
+    def _split_of(self, name: str, board: Board, where: str) -> Split:
         split = self.splits[name]
         for key, cpus in (("host_cpus", split.host_cpus), ("guest_cpus", split.guest_cpus)):
             if cpus[-1] >= board.cpus:
@@ -488,48 +530,27 @@ class _Expansion:
                 )
         return split
 
-    def _tuning(self, name: str, split: _Split) -> dict[str, Any]:
-        """The tuning's settings with the split's core lists filled in."""
-        where = f"Tuning '{name}'"
-        tuning = self.catalogue.tunings[name]
-        declared.known_keys(tuning, ("title", "kernel_words", "guest_process"), where)
-        words = tuning.get("kernel_words") or []
-        process = declared.mapping(tuning.get("guest_process") or {}, f"{where}: guest_process")
-        declared.known_keys(process, ("cpus", "policy", "priority"), f"{where}: guest_process")
-        if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
-            raise InputError(
-                f"{where}: kernel_words is {declared.shown(words)}, expected a list of command-line words."
-            )
-        return {
-            "kernel_words": [_rendered(word, split, f"{where}: kernel_words") for word in words],
-            "guest_process": {
-                key: _rendered(value, split, f"{where}: guest_process.{key}") if isinstance(value, str) else value
-                for key, value in process.items()
-            },
-        }
 
-
-def _rendered(text: str, split: _Split, where: str) -> str:
-    lists = {"host_cpus": format_cpu_list(split.host_cpus), "guest_cpus": format_cpu_list(split.guest_cpus)}
-    try:
-        return text.format_map(lists)
-    except (KeyError, ValueError, IndexError, AttributeError) as error:
-        raise InputError(
-            f"{where} is '{text}', expected no placeholders but {{host_cpus}} and {{guest_cpus}}."
-        ) from error
+def _views(value: Any, where: str) -> tuple[str, ...]:
+    views = value if isinstance(value, list) else [value]
+    if not views:
+        raise InputError(f"{where} is empty, expected one or more of {', '.join(VIEWS)}; fill or remove it.")
+    for view in views:
+        declared.known(view, VIEWS, "view", where)
+    return tuple(dict.fromkeys(views))
 
 
 def _matches(point: Point, pattern: dict[str, list[str]]) -> bool:
     return all(point[axis] in values for axis, values in pattern.items())
 
 
-def _splits(body: Any, where: str) -> dict[str, _Split]:
-    splits: dict[str, _Split] = {}
+def _splits(body: Any, where: str) -> dict[str, Split]:
+    splits: dict[str, Split] = {}
     for name, entry in declared.filled(body, where).items():
         at = f"{where}.{declared.name(name, where)}"
         lists = declared.mapping(entry, at)
         declared.known_keys(lists, ("host_cpus", "guest_cpus"), at)
-        split = _Split(
+        split = Split(
             _cpus(lists.get("host_cpus"), f"{at}.host_cpus"), _cpus(lists.get("guest_cpus"), f"{at}.guest_cpus")
         )
         if shared := set(split.host_cpus) & set(split.guest_cpus):

@@ -25,6 +25,21 @@ fail() { printf '@fail %s\n' "$*"; exit 1; }
 file() { [ -e "$2" ] || return 0; printf '@file %s\n' "$1"; cat "$2"; printf '\n@end %s\n' "$1"; }
 """
 
+# The files that are there, and for each the room where it is or will be. PATHS, each quoted.
+LOOK = """
+eval "set -- $PATHS"
+sha256sum "$@" 2>/dev/null
+for path in "$@"; do
+  until [ -d "$path" ]; do path=${path%/*}; path=${path:-/}; done
+  set -- "$@" "$path"
+  shift
+done
+df -Pk "$@" | {
+  read -r _
+  while read -r _ _ _ free _ mount; do printf '@row room free_kib=%s on=%s\\n' "$free" "$mount"; done
+}
+"""
+
 
 @dataclass
 class Reply:
@@ -98,3 +113,17 @@ def _row(text: str) -> dict[str, str]:
         elif last:
             row[last] = f"{row[last]} {word}".strip()
     return row
+
+
+def missing_room(sizes: Mapping[str, int], room: Mapping[str, Mapping[str, str]]) -> str:
+    """Why files (path there: bytes) cannot be brought to where LOOK found that much ``room`` (by path), or nothing."""
+    needed_kib: dict[str, int] = {}
+    for path in (path for path in sizes if path in room):
+        mount, free_kib = room[path]["on"], int(room[path]["free_kib"])
+        needed_kib[mount] = needed_kib.get(mount, 0) + sizes[path] // 1024 + 1
+        if needed_kib[mount] > free_kib:
+            return (
+                f"There is no room for {path}: its file system, {mount}, has {free_kib} KiB left, "
+                f"expected {needed_kib[mount]} or more; make room there."
+            )
+    return ""

@@ -7,15 +7,18 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 import jinja2
 
+from rtvirt_runner.experiment_views import Block, blocks, cautions
 from rtvirt_runner.figures import Lane, histogram_figure
-from rtvirt_runner.matrix import Cell, Experiment, Matrix
+from rtvirt_runner.inspection import ABSENT, DIFFERS, FIXED, OK, Row, setting_rows
+from rtvirt_runner.matrix import HISTOGRAMS, Cell, Experiment, Matrix
 from rtvirt_runner.results import Record, ResultsTree
 from rtvirt_runner.stats import Histogram, Summary, summarize
 from rtvirt_runner.tables import (
@@ -27,9 +30,10 @@ from rtvirt_runner.tables import (
     read_measurement,
     tidy_frame,
 )
+from rtvirt_runner.tunings import MINUS, SETTINGS
+from rtvirt_runner.wording import NOTHING, decimals, number, quantile, times, unit
 
 _Told = TypeVar("_Told", HostGuest, Measurement)
-_NOTHING = "\u2013"  # an en dash
 _TEMPLATES = Path(__file__).parent / "templates"
 # What tells cells apart on the page, beside board, place and repetition; shown only where it varies.
 _VARIED_AXES = ("kernel", "tuning", "workload", "guest")
@@ -51,9 +55,17 @@ _FACT_NAMES = {
     "nohz_full_cpus": "nohz_full CPUs",
     "irq_default_affinity": "IRQ default affinity",
     "irqs": "IRQs",
+    "guest_accelerator": "what runs the guest",
+    "accelerator_reason": "why that",
+    "cpuset_kind": "cores kept at run time by",
 }
-# Other in every cell; they stay in system.json.
-_COUNTERS = {"guest_running", "kvm_exits"}
+_VALUES = {
+    ("guest_accelerator", "kvm"): "KVM",
+    ("guest_accelerator", "tcg"): "QEMU's emulation (tcg): this is no KVM guest",
+}
+_SETTING = "setting "
+# Other in every cell, or told by others; they stay in system.json.
+_COUNTERS = {"guest_running", "kvm_exits", "isolation_applied", "qemu_locked_kib", "qemu_huge_kib"}
 
 
 @dataclass(frozen=True)
@@ -61,7 +73,10 @@ class Part:
     """What an experiment measured on one clock: real and virtual time never share a table or a figure."""
 
     clock: str
-    figure: str  # SVG
+    figure: str  # histograms as SVG; empty where the experiment does not show them
+    blocks: list[Block]  # comparisons
+    empty: list[str]  # views that found nothing to compare
+    cautions: list[str]  # why a comparison may be unsound
     measurements: list[Measurement]
 
 
@@ -114,7 +129,11 @@ def render(matrix: Matrix, records: Sequence[Record]) -> str:
     # in the order of the experiments, which is the reader's; the plan's order is the machines'
     told = dict.fromkeys(cell for experiment in matrix.experiments for cell in experiment.cells)
     measured = [measurements[cell] for cell in told if cell in measurements and measurements[cell].histogram]
-    pairs = host_against_guest(measured)
+    # ablations answer a question of their own, in their experiment
+    pairs = host_against_guest(each for each in measured if MINUS not in each.cell.tuning)
+    # experiments with a comparison of their own would only muddle the paper's table of maxima
+    plain = {cell for each in matrix.experiments if each.shows == (HISTOGRAMS,) for cell in each.cells}
+    plain_pairs = host_against_guest(each for each in measured if each.cell in plain)
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(_TEMPLATES),
         autoescape=True,
@@ -131,7 +150,7 @@ def render(matrix: Matrix, records: Sequence[Record]) -> str:
         answers=_answers(pairs),
         pairs=_by_clock(pairs),
         pair_axes=_varying([pair.cell for pair in pairs]),
-        maxima=[(clock, table) for clock, each in _by_clock(pairs) if (table := maxima(each)).columns],
+        maxima=[(clock, table) for clock, each in _by_clock(plain_pairs) if (table := maxima(each)).columns],
         preemption=[(clock, pair) for clock, each in _by_clock(measured) if (pair := preemption(each)).columns],
         sections=[_section(experiment, measurements) for experiment in matrix.experiments],
         gaps=_gaps(matrix, measurements),
@@ -154,7 +173,7 @@ def _answers(pairs: Sequence[HostGuest]) -> list[str]:
 
 def _answer(pairs: Sequence[HostGuest]) -> str:
     first = pairs[0].cell
-    unit = f"\u00a0{_unit(first.clock)}"  # a number and its unit stay on one line
+    us = f"\u00a0{unit(first.clock)}"  # a number and its unit stay on one line
     host = [pair.host_us for pair in pairs if pair.host_us]
     guest = [pair.guest_us for pair in pairs if pair.guest_us]
     ratios = sorted(
@@ -162,17 +181,20 @@ def _answer(pairs: Sequence[HostGuest]) -> str:
     )
     times = _span(f"{ratios[0]:.1f}", f"{ratios[-1]:.1f}") if ratios else "?"
     worst, worst_us = max(zip(pairs, guest, strict=True), key=lambda each: each[1].max_us)
+    guests = {pair.guest for pair in pairs}
+    where = [*([worst.guest] if len(guests) > 1 else []), f"split {worst.cell.split}", worst.cell.workload]
+    emulated = " A guest here was emulated, without KVM." if any(pair.emulated for pair in pairs) else ""
     return (
-        f"On {first.board} with tuning {first.tuning}, a wake-up in the guest takes {_averages(guest)}{unit} on "
-        f"average, against {_averages(host)}{unit} on the host: {times} times as long. The latest single wake-up was "
-        f"{_number(worst_us.max_us)}{unit} late in the guest (split {worst.cell.split}, {worst.cell.workload}) and "
-        f"{_number(max(each.max_us for each in host))}{unit} on the host."
+        f"On {first.board} with tuning {first.tuning}, a wake-up in the guest takes {_averages(guest)}{us} on "
+        f"average, against {_averages(host)}{us} on the host: {times} times as long. The latest single wake-up was "
+        f"{number(worst_us.max_us)}{us} late in the guest ({', '.join(where)}) and "
+        f"{number(max(each.max_us for each in host))}{us} on the host.{emulated}"
     )
 
 
 def _averages(histograms: Sequence[Histogram]) -> str:
     values = sorted(each.avg_us for each in histograms)
-    return _span(_number(round(values[0])), _number(round(values[-1])))
+    return _span(number(round(values[0])), number(round(values[-1])))
 
 
 def _span(low: str, high: str) -> str:
@@ -192,13 +214,19 @@ def _section(experiment: Experiment, measurements: Mapping[Cell, Measurement]) -
     axes = _varying([each.cell for each in measured])
     parts = []
     for clock, those in _by_clock(measured):
+        name = f"{experiment.name}-{clock}"
         lanes = [_lane(pair, axes) for pair in host_against_guest(those)]
-        parts.append(Part(clock, histogram_figure(lanes, _unit(clock), f"{experiment.name}-{clock}"), those))
+        figure = histogram_figure(lanes, unit(clock), name) if HISTOGRAMS in experiment.shows else ""
+        views = {view: blocks(view, those, axes, name) for view in experiment.shows if view != HISTOGRAMS}
+        shown = [block for each in views.values() for block in each]
+        empty = [view for view, each in views.items() if not each]
+        parts.append(Part(clock, figure, shown, empty, cautions(those), those))
     return Section(experiment, axes, parts)
 
 
 def _lane(pair: HostGuest, axes: Sequence[str]) -> Lane:
     others = [pair.guest if axis == "guest" else str(getattr(pair.cell, axis)) for axis in axes]
+    others += ["emulated"] if pair.emulated else []
     return Lane(
         pair.cell.board, "\n".join([f"split {pair.cell.split}", *others]), pair.cell.split, pair.host_us, pair.guest_us
     )
@@ -231,27 +259,68 @@ def _machines(records: Sequence[Record]) -> list[tuple[str, list[Fact]]]:
         board = record.cell.board
         for machine, title in (("board", board), ("guest", f"{board}-guest"), ("emulator", f"Emulator of {board}")):
             facts = record.system.get(machine)
-            facts = facts if isinstance(facts, dict) else {}
-            for key, value in ((key, value) for key, value in facts.items() if key not in _COUNTERS):
-                found.setdefault(title, {}).setdefault(key, {}).setdefault(_fact(value), []).append(record.cell)
+            for key, value in _told(facts if isinstance(facts, dict) else {}):
+                found.setdefault(title, {}).setdefault(key, {}).setdefault(value, []).append(record.cell)
     return [(title, _facts(keys)) for title, keys in found.items()]
 
 
+def _told(facts: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Names and values for people; the items of a setting become one line."""
+    for key, value in facts.items():
+        if key == "settings" and isinstance(value, list):
+            for setting, rows in _by_setting(value).items():
+                yield f"{_SETTING}{setting}", _verdict(rows)
+        elif key not in _COUNTERS:
+            yield key, _VALUES.get((key, str(value)), _fact(value))
+
+
+def _by_setting(items: Sequence[Any]) -> dict[str, list[Row]]:
+    found: dict[str, list[Row]] = {}
+    for row in setting_rows([each for each in items if isinstance(each, Mapping)]):
+        found.setdefault(row.setting, []).append(row)
+    return found
+
+
+def _verdict(rows: Sequence[Row]) -> str:
+    """How many items of a setting are as wanted, and what is to be said of the others."""
+    states = Counter(row.state for row in rows)
+    if states[ABSENT] == len(rows):
+        return "not applicable: the machine does not have it"
+    here = len(rows) - states[ABSENT]
+    said = "ok" if states[OK] == here == 1 else f"ok {states[OK]} of {here}"
+    said += f", {states[FIXED]} not to be changed" if states[FIXED] else ""
+    wrong = [f"{row.source} is '{row.found}', wanted '{row.wanted}'" for row in rows if row.state == DIFFERS]
+    return "; ".join([said, *wrong])
+
+
 def _facts(keys: Mapping[str, Mapping[str, Sequence[Cell]]]) -> list[Fact]:
-    known = list(_FACT_NAMES)
-    ordered = sorted(keys, key=lambda key: (known.index(key) if key in known else len(known), key))
+    order = {key: number for number, key in enumerate((*_FACT_NAMES, *(f"{_SETTING}{name}" for name in SETTINGS)))}
+    ordered = sorted(keys, key=lambda key: (order.get(key, len(order)), key))
     return [
-        Fact(_FACT_NAMES.get(key, key.replace("_", " ")), value, _seen_in(cells) if len(keys[key]) > 1 else "")
+        Fact(_fact_name(key), value, _seen_in(cells) if len(keys[key]) > 1 else "")
         for key in ordered
         for value, cells in keys[key].items()
     ]
 
 
+def _fact_name(key: str) -> str:
+    if key.startswith(_SETTING):
+        return key
+    return _FACT_NAMES.get(key, key.replace("_", " "))
+
+
 def _seen_in(cells: Sequence[Cell]) -> str:
+    """Tunings and splits; of several ablations of a tuning only their number, so that it stays a line."""
     splits: dict[str, dict[str, None]] = {}
     for cell in cells:
         splits.setdefault(cell.tuning, {})[cell.split] = None
-    return "with " + "; ".join(f"tuning {tuning}, split {', '.join(each)}" for tuning, each in splits.items())
+    ablations = Counter(name.partition(MINUS)[0] for name in splits if MINUS in name)
+    said: dict[str, None] = {}
+    for tuning, each in splits.items():
+        base, minus, _ = tuning.partition(MINUS)
+        named = f"{ablations[base]} tunings of {base} without one setting" if minus and ablations[base] > 2 else ""
+        said[named or f"tuning {tuning}, split {', '.join(each)}"] = None
+    return "with " + "; ".join(said)
 
 
 def _fact(value: Any) -> str:
@@ -264,31 +333,10 @@ def _fact(value: Any) -> str:
     if isinstance(value, list):
         between = "\n" if any(isinstance(each, Mapping) for each in value) else " "
         return between.join(_fact(each) for each in value)
-    return str(value) if value not in (None, "") else _NOTHING
+    return str(value) if value not in (None, "") else NOTHING
 
 
 # ------------------------------------------------------------------------------------------------ numbers for people
-
-
-def _unit(clock: str) -> str:
-    return "µs (virtual time)" if clock == "virtual" else "µs"
-
-
-def _number(value: float | None) -> str:
-    return _NOTHING if value is None else f"{value:,}"
-
-
-def _decimals(value: float) -> str:
-    return f"{value:,.1f}"
-
-
-def _quantile(value: int | None, histogram: Histogram) -> str:
-    """A quantile, or what is known of one that lies in the overflow."""
-    return f"≥ {histogram.limit_us:,}" if value is None else f"{value:,}"
-
-
-def _times(guest: float, host: float) -> str:
-    return f"{guest / host:.1f} \u00d7" if host else _NOTHING
 
 
 def _summary(histogram: Histogram) -> Summary:
@@ -300,11 +348,11 @@ def _total(records: Iterable[Record], name: str) -> float:
 
 
 _FILTERS: dict[str, Callable[..., Any]] = {
-    "unit": _unit,
-    "number": _number,
-    "decimals": _decimals,
-    "quantile": _quantile,
-    "times": _times,
+    "unit": unit,
+    "number": number,
+    "decimals": decimals,
+    "quantile": quantile,
+    "times": times,
     "summary": _summary,
     "total": _total,
 }

@@ -9,14 +9,25 @@ from typing import Any
 
 import pandas as pd
 
-from rtvirt_runner.matrix import NO_GUEST, Cell
+from rtvirt_runner.guests import NO_GUEST
+from rtvirt_runner.matrix import Cell
 from rtvirt_runner.parsers import ParseError, cyclictest
 from rtvirt_runner.results import Record
 from rtvirt_runner.stats import Histogram, Summary, merge, summarize
+from rtvirt_runner.tunings import MINUS
 
 AXIS_COLUMNS = ["board", "kernel", "tuning", "split", "place", "guest", "workload", "repetition"]
 NUMBER_COLUMNS = ["samples", "min_us", "avg_us", "max_us", "p50_us", "p99_us", "p999_us", "overflows"]
-STATUS_COLUMNS = ["clock", "status", "ssh_commands", "overhead_s", "measure_s", "cell_id", "reason"]
+STATUS_COLUMNS = [
+    "clock",
+    "status",
+    "ssh_commands",
+    "overhead_s",
+    "measure_s",
+    "cell_id",
+    "reason",
+    "guest_is_emulated",
+]
 COLUMNS = [*AXIS_COLUMNS, *NUMBER_COLUMNS, *STATUS_COLUMNS]
 
 # Table I of the paper: maxima in us on the host of a Raspberry Pi 2, without and with PREEMPT_RT
@@ -38,6 +49,20 @@ class Measurement:
         """The cell that was measured."""
         return self.record.cell
 
+    @property
+    def emulated(self) -> bool:
+        """Whether QEMU had to emulate the guest that was measured, without KVM."""
+        return self.cell.place == "guest" and self._board().get("guest_accelerator") == "tcg"
+
+    def facts(self, table: str) -> list[dict[str, Any]]:
+        """A table among the facts read back from the board; empty when the record has none."""
+        rows = self._board().get(table)
+        return [row for row in rows if isinstance(row, dict)] if isinstance(rows, list) else []
+
+    def _board(self) -> dict[str, Any]:
+        board = self.record.system.get("board")
+        return board if isinstance(board, dict) else {}
+
 
 @dataclass(frozen=True)
 class HostGuest:
@@ -47,6 +72,7 @@ class HostGuest:
     guest: str  # flavour
     host_us: Histogram | None
     guest_us: Histogram | None
+    emulated: bool = False  # the guest, by QEMU without KVM
 
     @property
     def host_summary(self) -> Summary | None:
@@ -65,6 +91,7 @@ class Maxima:
 
     columns: list[tuple[str, str]]  # board, split; a board's columns stand together
     rows: list[tuple[str, list[int | None]]]  # label, maximum in us or None
+    emulated: frozenset[tuple[str, tuple[str, str]]]  # label and column where QEMU emulated the guest, without KVM
     paper: list[int | None]  # what the paper measured on the hardware that a column stands for
 
 
@@ -113,12 +140,16 @@ def host_against_guest(measurements: Iterable[Measurement]) -> list[HostGuest]:
 
 
 def maxima(pairs: Sequence[HostGuest]) -> Maxima:
-    """Maxima of the idle workload, as in Table II of the paper, with the host beside the guest."""
-    idle = [pair for pair in pairs if pair.cell.workload == "idle"]
+    """Maxima of the idle workload, as in Table II of the paper, with the host beside the guest.
+
+    Ablations of a tuning are left out: they answer another question.
+    """
+    idle = [pair for pair in pairs if pair.cell.workload == "idle" and MINUS not in pair.cell.tuning]
     boards = dict.fromkeys(pair.cell.board for pair in idle)
     splits = dict.fromkeys((pair.cell.board, pair.cell.split) for pair in idle)
     columns = [column for board in boards for column in splits if column[0] == board]
     rows: dict[str, dict[tuple[str, str], int]] = {}
+    emulated: set[tuple[str, tuple[str, str]]] = set()
     varied = {axis for axis in ("kernel", "tuning") if len({getattr(pair.cell, axis) for pair in idle}) > 1}
     for pair in idle:
         what = "".join(f", {axis} {getattr(pair.cell, axis)}" for axis in ("kernel", "tuning") if axis in varied)
@@ -127,11 +158,14 @@ def maxima(pairs: Sequence[HostGuest]) -> Maxima:
             rows.setdefault(f"host{what}", {})[column] = pair.host_us.max_us
         if pair.guest_us:
             flavour = f" ({pair.guest})" if len({each.guest for each in idle if each.guest_us}) > 1 else ""
-            rows.setdefault(f"guest{flavour}{what}", {})[column] = pair.guest_us.max_us
+            label = f"guest{flavour}{what}"
+            rows.setdefault(label, {})[column] = pair.guest_us.max_us
+            emulated |= {(label, column)} if pair.emulated else set()
     ordered = sorted(rows.items(), key=lambda row: (row[0].partition(",")[2], row[0].startswith("guest")))
     return Maxima(
         columns=columns,
         rows=[(label, [values.get(column) for column in columns]) for label, values in ordered],
+        emulated=frozenset(emulated),
         paper=[_paper_maximum(*column) for column in columns],
     )
 
@@ -167,6 +201,7 @@ def _row(measurement: Measurement) -> dict[str, Any]:
         "measure_s": round(record.status.measure_s, 3),
         "cell_id": cell.id,
         "reason": measurement.reason,
+        "guest_is_emulated": "yes" if measurement.emulated else "no",
     }
     if measurement.histogram:
         summary = summarize(measurement.histogram)
@@ -189,7 +224,10 @@ def _pairs(flavours: dict[str, list[Measurement]]) -> list[HostGuest]:
     guests = {flavour: each for flavour, each in flavours.items() if flavour != NO_GUEST}
     if not guests:
         return [HostGuest(flavours[NO_GUEST][0].cell, NO_GUEST, host, None)]
-    return [HostGuest(each[0].cell, flavour, host, _merged(each)) for flavour, each in guests.items()]
+    return [
+        HostGuest(each[0].cell, flavour, host, _merged(each), any(one.emulated for one in each))
+        for flavour, each in guests.items()
+    ]
 
 
 def _merged(measurements: Sequence[Measurement]) -> Histogram | None:

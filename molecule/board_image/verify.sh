@@ -2,9 +2,10 @@
 # IMAGE: folder with card.img and boot/.
 card=$IMAGE/card.img
 table=$(sfdisk --json "$card") || fail "$card has no partition table."
-[ "$(printf '%s\n' "$table" | sed -n 's/.*"name": *"\([a-z]*\)".*/\1/p' | tr '\n' ' ')" = "boot root " ] ||
-  fail "The partitions of $card are not boot and root: $table"
-start=$(printf '%s\n' "$table" | tr -d ' \n' | sed 's/.*"start":\([0-9]*\).*/\1/')
+[ "$(printf '%s\n' "$table" | sed -n 's/.*"name": *"\([a-z]*\)".*/\1/p' | tr '\n' ' ')" = "boot root guest " ] ||
+  fail "The partitions of $card are not boot, root and guest: $table"
+start_of() { printf '%s\n' "$table" | tr -d ' \n' | sed "s/.*\"start\":\([0-9]*\),[^}]*\"name\":\"$1\".*/\1/"; }
+start=$(start_of root)
 root="$card?offset=$((start * 512))"
 look() { debugfs -R "$1" "$root" 2>/dev/null; }
 
@@ -23,3 +24,8 @@ for file in vmlinuz initrd.img release; do
 done
 release=$(cat "$IMAGE"/boot/kernels/*/release)
 [ -n "$(look "cat /usr/lib/modules/$release/modules.dep")" ] || fail "The image has no modules of $release."
+# The guest's partition holds the same, from the same tree.
+guest="$card?offset=$(($(start_of guest) * 512))"
+for path in /etc/machine-id /var/lib/dpkg/status "/usr/lib/modules/$release/modules.dep"; do
+  [ "$(look "cat $path")" = "$(debugfs -R "cat $path" "$guest" 2>/dev/null)" ] || fail "The guest's $path is not the board's."
+done

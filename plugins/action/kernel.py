@@ -56,7 +56,7 @@ options:
 
 
 class ActionModule(ActionBase):
-    """Returns results, one per name in that order: name, path, key, release, seconds, changed."""
+    """Returns results, one per name in that order: name, architecture, path, key, release, seconds, changed."""
 
     TRANSFERS_FILES = False
     _supports_check_mode = True
@@ -78,13 +78,15 @@ class ActionModule(ActionBase):
     def _make(self, kernel: kernels.Kernel, workshop: kernel_build.Workshop) -> dict[str, Any]:
         if self._task.check_mode:
             found = kernel_build.find_kernel(kernel, workshop)
-            return _result(kernel, found) if found else {"name": kernel.name, "path": "", "changed": True}
+            missing = {"name": kernel.name, "architecture": kernel.architecture, "path": "", "changed": True}
+            return _result(kernel, found) if found else missing
         return _result(kernel, kernel_build.make_kernel(kernel, workshop, Display().display))
 
 
 def _result(kernel: kernels.Kernel, made: kernel_build.BuiltKernel) -> dict[str, Any]:
     return {
         "name": kernel.name,
+        "architecture": kernel.architecture,
         "path": str(made.artifact.path),
         "key": made.artifact.key,
         "release": made.release,

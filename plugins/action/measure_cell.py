@@ -51,7 +51,12 @@ options:
     type: str
 """
 
-SCRIPTS = Path(__file__).parents[2] / "roles" / "measure" / "files"
+ROLES = Path(__file__).parents[2] / "roles"
+STATE_SCRIPTS = [
+    ROLES / "measure" / "files" / "machine_state.sh",
+    *(ROLES / "cpu_isolation" / "files" / name for name in ("settings.sh", "cpuset.sh", "show.sh")),
+]
+CELL_SCRIPTS = [ROLES / "cpu_isolation" / "files" / "enter_cpuset.sh", ROLES / "measure" / "files" / "measure_cell.sh"]
 SLACK_S = 120  # of the machine's clock, beyond the loops' own time
 
 
@@ -100,18 +105,21 @@ class ActionModule(ActionBase):
         answer = self._run_cell(cell)
         outcome.add(answer, in_guest=cell.place == "guest")
         if answer.failure:
-            return answer.failure
+            return answer.failure if answer.reply.whole or answer.reply.failure else _cut_off(cell, answer.failure)
         if cell.place == "guest" and (differences := state.guest_differences(cell, outcome.guest)):
             return f"The guest is not in the state that the cell asks for: {'; '.join(differences)}."
         return _unreadable(outcome.files)
 
     def _run_cell(self, cell: Cell) -> Answer:
-        names = ["machine_state.sh", "measure_cell.sh"] if cell.place == "guest" else ["measure_cell.sh"]
-        script = "\n".join((SCRIPTS / name).read_text() for name in names)
+        scripts = [*(STATE_SCRIPTS if cell.place == "guest" else []), *CELL_SCRIPTS]
+        inside = cell.guest_state or {"settings": [], "host_cpus": "", "guest_cpus": ""}
         return run_script(
             self,
-            script,
+            "\n".join(path.read_text() for path in scripts),
             {
+                "SETTINGS": " ".join(inside["settings"]),
+                "HOST_CPUS": str(inside["host_cpus"]),
+                "GUEST_CPUS": str(inside["guest_cpus"]),
                 "CPU": str(cell.measured_cpu),
                 "LOOPS": str(cell.loops),
                 "INTERVAL_US": str(cell.interval_us),
@@ -162,6 +170,11 @@ def _emulator(path: str | None) -> dict[str, str] | None:
         return None
     names = ("version", "argv", "warning")
     return dict(zip(names, Path(path).read_text().splitlines(), strict=False))
+
+
+def _cut_off(cell: Cell, failure: str) -> str:
+    """The reply was not whole. Where the guest was measured, the guest is what is most likely to have gone."""
+    return f"The {cell.place} was gone in the middle of the cell: {failure}."
 
 
 def _unreadable(files: Mapping[str, str]) -> str:

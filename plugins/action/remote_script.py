@@ -8,9 +8,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 from ansible_collections.rtvirt.testbed.plugins.plugin_utils.far_shell import run_script
 from ansible_collections.rtvirt.testbed.plugins.plugin_utils.options import argument_spec
+
+from rtvirt_runner import remote
 
 DOCUMENTATION = r"""
 name: remote_script
@@ -70,18 +73,28 @@ class ActionModule(ActionBase):
         """Bring the files that differ, beside their places; returns the lines of script that put them there."""
         if not uploads:
             return []
-        paths = " ".join(shlex.quote(path) for path in uploads)
-        found = run_script(self, f"sha256sum {paths} 2>/dev/null || :", {}).reply.output
-        there = {line.partition("  ")[2]: line.partition("  ")[0] for line in found}
+        found = run_script(self, remote.LOOK, {"PATHS": " ".join(shlex.quote(path) for path in uploads)}).reply
+        there = {line.partition("  ")[2]: line.partition("  ")[0] for line in found.output}
+        wanted = {
+            path: Path(source)
+            for path, source in uploads.items()
+            if there.get(path) != hashlib.sha256(Path(source).read_bytes()).hexdigest()
+        }
+        room = dict(zip(uploads, found.rows.get("room", []), strict=False))
+        if missing := remote.missing_room({path: source.stat().st_size for path, source in wanted.items()}, room):
+            raise AnsibleActionFail(missing)
         lines = []
-        for path, source in uploads.items():
-            if there.get(path) == hashlib.sha256(Path(source).read_bytes()).hexdigest():
-                continue
+        for path, source in wanted.items():
             quoted = shlex.quote(path)
             if self._task.check_mode:
                 lines.append(f"changed would bring {quoted}")
                 continue
             self._low_level_execute_command(f"mkdir -p {shlex.quote(str(Path(path).parent))}")
-            self._connection.put_file(source, f"{path}.partial")
+            if self._connection.become:  # files come as the user that connects, and only the script may write there
+                brought = f"{self._connection._shell.tmpdir or self._make_tmp_path()}/{Path(path).name}"
+                self._connection.put_file(str(source), brought)
+                lines.append(f"cp {shlex.quote(brought)} {quoted}.partial")
+            else:
+                self._connection.put_file(str(source), f"{path}.partial")
             lines.append(f"chmod 755 {quoted}.partial; mv {quoted}.partial {quoted}; changed brought {quoted}")
         return lines

@@ -62,11 +62,13 @@ class ActionModule(ActionBase):
             return {"changed": args["reboot"]}
         began = time.monotonic()
         host = (task_vars or {}).get("inventory_hostname", "the board")
-        old = self._reboot() if args["reboot"] else None
+        old = self._boot_id() if args["reboot"] else None
         spoke = began
         for name, value in ATTEMPT.items():
             with contextlib.suppress(AnsibleError, KeyError):  # not every kind of connection has them
                 self._connection.set_option(name, value)
+        if args["reboot"]:
+            self._reboot()
         while True:
             boot_id = self._boot_id()
             if boot_id and boot_id != old:
@@ -80,15 +82,13 @@ class ActionModule(ActionBase):
                 Display().display(f"{host}: still booting after {spoke - began:.0f} s")
             time.sleep(0.5)
 
-    def _reboot(self) -> str:
-        old = self._boot_id()
-        # The connection may end before the command does.
+    def _reboot(self) -> None:
+        """Once: a connection that ends before the command does is not tried again, which would end the next boot."""
         with contextlib.suppress(AnsibleError):
             self._low_level_execute_command("systemctl reboot || reboot", sudoable=True)
         # A kept-open connection to a board that hangs in its next boot is not noticed to be dead for many minutes.
         with contextlib.suppress(AnsibleError, OSError):
             self._connection.reset()
-        return old
 
     def _boot_id(self) -> str:
         """The board's boot id, or nothing when it does not answer; the connection is made anew each time it failed."""

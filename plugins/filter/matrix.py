@@ -9,13 +9,15 @@ from typing import Any
 from ansible.errors import AnsibleFilterError
 
 try:
-    from ansible_collections.rtvirt.testbed.plugins.plugin_utils.ansible_matrix import load_matrix
+    from ansible_collections.rtvirt.testbed.plugins.plugin_utils.ansible_matrix import load_matrix, read_state
 
     from rtvirt_runner import declarations, matrix, results
 except ImportError as error:
     MISSING: ImportError | None = error
 else:
     MISSING = None
+
+NEEDED = "the Python package rtvirt-runner beside Ansible; run ./rtvirt once and use .venv/bin/ansible-playbook."
 
 DOCUMENTATION = r"""
 name: plan
@@ -65,7 +67,8 @@ RETURN = r"""
 _value:
   description:
     - Boot groups that have pending cells. Each has C(matrix), C(board), C(kernel), C(words) (of the kernel's command
-      line), C(repetition) and C(guests); a guest group has C(flavour), C(vcpus), C(process) and C(cells).
+      line), C(repetition) and C(guests); a guest group has C(name), C(settings), C(host_cpus),
+      C(guest_cpus), C(state), C(image) and C(cells).
   type: list
   elements: dict
 """
@@ -81,10 +84,7 @@ def pending_plan(
 ) -> list[dict[str, Any]]:
     """The pending boot groups of a matrix as plain values; raises AnsibleFilterError with the one sentence of it."""
     if MISSING is not None:
-        raise AnsibleFilterError(
-            "The filter rtvirt.testbed.plan needs the Python package rtvirt-runner beside Ansible; run ./rtvirt once "
-            "and use .venv/bin/ansible-playbook."
-        ) from MISSING
+        raise AnsibleFilterError(f"The filter rtvirt.testbed.plan needs {NEEDED}") from MISSING
     try:
         loaded = load_matrix(matrix_file, groups, hostvars, vars_dir)
     except declarations.InputError as error:
@@ -94,9 +94,26 @@ def pending_plan(
     return [{"matrix": loaded.name, **boot.as_dict()} for boot in boots]
 
 
+def boot_group(
+    state: Mapping[str, Any],
+    groups: Mapping[str, Sequence[str]],
+    hostvars: Mapping[str, Mapping[str, Any]],
+    vars_dir: str,
+    board: str,
+) -> dict[str, Any]:
+    """The boot group, of one guest group, that a board in a state would be measured in; raises AnsibleFilterError."""
+    if MISSING is not None:
+        raise AnsibleFilterError(f"The filter rtvirt.testbed.boot_group needs {NEEDED}") from MISSING
+    try:
+        cell = read_state(state, str(board), groups, hostvars, vars_dir)
+    except declarations.InputError as error:
+        raise AnsibleFilterError(str(error)) from error
+    return matrix.plan([cell])[0].as_dict()
+
+
 class FilterModule:
     """What Ansible looks for in this file."""
 
     def filters(self) -> dict[str, Callable[..., Any]]:
         """The filters by name."""
-        return {"plan": pending_plan}
+        return {"plan": pending_plan, "boot_group": boot_group}

@@ -32,6 +32,15 @@ PLAYBOOK = """\
 """
 
 
+FULL = [
+    "isolcpus=managed_irq,domain,1",
+    "nohz_full=1",
+    "rcu_nocbs=1",
+    "irqaffinity=0",
+    "kvm-arm.wfi_trap_policy=notrap",
+]
+
+
 def play(folder: Path, matrix: str) -> subprocess.CompletedProcess[str]:
     (folder / "lab.yml").write_text(LAB)
     (folder / "ask.yml").write_text(PLAYBOOK)
@@ -45,10 +54,11 @@ def test_each_board_gets_its_pending_cells_only(tmp_path: Path) -> None:
     assert (done := play(tmp_path, "smoke")).returncode == 0, done.stdout + done.stderr
     boots = json.loads((tmp_path / "virtual-cb2.json").read_text())
     assert states(boots) == [
-        ("debian-rt", []),
-        ("debian-rt", ["isolcpus=1"]),
-        ("linux-6.12", []),
         ("linux-6.12-rt", []),
+        ("linux-6.12-rt", ["isolcpus=1"]),
+        ("linux-6.12-rt", FULL),
+        ("linux-6.12-rt", FULL[1:-1]),
+        ("linux-6.12", []),
     ]
     assert {boot["board"] for boot in boots} == {"virtual-cb2"}
 
@@ -57,7 +67,12 @@ def test_each_board_gets_its_pending_cells_only(tmp_path: Path) -> None:
             store(ResultsTree(tmp_path), Cell.from_dict(values))
     assert play(tmp_path, "smoke").returncode == 0
     boots = json.loads((tmp_path / "virtual-cb2.json").read_text())
-    assert states(boots) == [("debian-rt", ["isolcpus=1"]), ("linux-6.12", []), ("linux-6.12-rt", [])]
+    assert states(boots) == [
+        ("linux-6.12-rt", ["isolcpus=1"]),
+        ("linux-6.12-rt", FULL),
+        ("linux-6.12-rt", FULL[1:-1]),
+        ("linux-6.12", []),
+    ]
 
 
 def states(boots: list[dict[str, Any]]) -> list[tuple[str, list[str]]]:

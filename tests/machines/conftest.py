@@ -1,6 +1,7 @@
 """The results folder that ``rtvirt test --tier machines`` let the smoke matrix fill; set it to look at another."""
 
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,9 @@ from rtvirt_runner import checkout
 from rtvirt_runner.matrix import Catalogue, Lab, Matrix, load_matrix
 from rtvirt_runner.results import Record, ResultsTree
 from rtvirt_runner.runner import read_inventory
+
+# For `import playing`: pytest's importlib mode leaves a test's own folder out of the import path.
+sys.path.insert(0, str(Path(__file__).parent))
 
 
 @pytest.fixture(scope="session")

@@ -111,11 +111,16 @@ def boot(machine: Machine, made: Made, folder: Path) -> dict[str, str]:
     card = folder / "card.img"
     with card.open("wb") as file:
         file.truncate(64 << 20)  # QEMU takes powers of two alone
+    devices = ["-drive", f"if=sd,format=raw,file={card}", "-dtb", str(made.kernel / "dtbs" / machine.device_tree)]
+    return said_by(made, machine.console, "-M", machine.name, *machine.network, *devices)
+
+
+def said_by(made: Made, console: str, *machine: str) -> dict[str, str]:
+    """Boot the kernel on the machine that these words of QEMU describe, and listen."""
     command = [
-        *(str(made.qemu / "bin/qemu-system-aarch64"), "-M", machine.name, "-display", "none", "-monitor", "none"),
-        *("-serial", "stdio", "-no-reboot", *machine.network, "-drive", f"if=sd,format=raw,file={card}"),
-        *("-kernel", str(made.kernel / "vmlinuz"), "-dtb", str(made.kernel / "dtbs" / machine.device_tree)),
-        *("-initrd", str(made.initramfs), "-append", f"console={machine.console} panic=-1 rdinit=/init"),
+        *(str(made.qemu / "bin/qemu-system-aarch64"), *machine, "-display", "none", "-monitor", "none"),
+        *("-serial", "stdio", "-no-reboot", "-kernel", str(made.kernel / "vmlinuz"), "-initrd", str(made.initramfs)),
+        *("-append", f"console={console} panic=-1 rdinit=/init"),
     ]
     facts: dict[str, str] = {}
     with subprocess.Popen(
@@ -149,6 +154,14 @@ def test_it_boots_and_finds_its_board(machine: Machine, made: Made, tmp_path: Pa
     assert facts["ethernet"] == machine.ethernet
     assert facts["watchdog"] == machine.watchdog
     assert {"timerlat", "osnoise", "preemptirqsoff", "wakeup_rt"} <= set(facts["tracers"].split())
+
+
+def test_it_boots_as_a_guest_does(made: Made) -> None:
+    network = ("-netdev", "user,id=net,restrict=on", "-device", "virtio-net-device,netdev=net")
+    facts = said_by(made, "ttyAMA0", "-M", "virt", "-cpu", "cortex-a15", "-m", "256", *network)
+    assert facts["model"] == "linux,dummy-virt"
+    assert facts["realtime"] == "1"
+    assert facts["ethernet"] == "virtio_net"
 
 
 def test_it_has_a_device_tree_for_each_of_its_boards(made: Made) -> None:

@@ -4,55 +4,32 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from playing import PLAYBOOKS, on_board, play
 
 from rtvirt_runner import artifacts, checkout
 
-BOARD = "virtual-cb2"
-ANSIBLE_PLAYBOOK = Path(sys.executable).parent / "ansible-playbook"
+BOARD = "virtual-rpi2"
 HERE = Path(__file__).parent / "bad_kernels"
-LIMIT_S = 900
-# The board outlives the playbook that starts it, and ends with the tests, however they end.
-OWNED = {**os.environ, "RTVIRT_OWNER_PID": str(os.getpid())}
 CATALOGUE: dict[str, Any] = yaml.safe_load((checkout.VARS / "kernels.yml").read_text())["kernels"]
 GOOD = CATALOGUE["debian-rt"]
 
 
 def boot(kernel: str, *options: str, **given: Any) -> str:
     """One playbook, as a user would call it: set up, reboot, confirm. Returns what Ansible said."""
-    return play("boot.yml", "-e", json.dumps({"board": BOARD, "kernel": kernel, **given}), *options)
-
-
-def play(playbook: str, *options: str) -> str:
-    done = subprocess.run(
-        [ANSIBLE_PLAYBOOK, HERE / playbook, *options],
-        cwd=checkout.ROOT,
-        env=OWNED,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=LIMIT_S,
-        check=False,
-    )
-    return f"{done.stdout}\nstatus {done.returncode}\n"
-
-
-def on_board(command: str) -> str:
-    config = artifacts.cache_folder() / "boards" / BOARD / "ssh_config"
-    return subprocess.run(["ssh", "-F", config, BOARD, command], stdout=subprocess.PIPE, text=True, check=True).stdout
+    return play(HERE / "boot.yml", "-e", json.dumps({"board": BOARD, "kernel": kernel, **given}), *options)
 
 
 def state_of_board() -> str:
     """What boots, and what there is to boot."""
-    return on_board("cd /boot && ls kernels rtvirt && cat rtvirt/*.env && ls -A /lib/modules && cat /proc/cmdline")
+    return on_board(
+        BOARD, "cd /boot && ls kernels rtvirt && cat rtvirt/*.env && ls -A /lib/modules && cat /proc/cmdline"
+    )
 
 
 @pytest.fixture(scope="module")
@@ -62,15 +39,15 @@ def good_kernel() -> Iterator[str]:
     assert "status 0" in started, started
     made = (artifacts.cache_folder() / "artifacts").glob("kernel-debian-rt-" + 16 * "[0-9a-f]")
     yield str(max(made, key=os.path.getmtime))
-    play("../../../playbooks/reset.yml")
+    play(PLAYBOOKS / "reset.yml", "-l", BOARD)
 
 
 def given_up(kernel: str, folder: str, entry: dict[str, Any]) -> str:
     """Boot a bad kernel; the board must be on the good one afterwards. Returns what was said, from the sentence on."""
     said = boot(kernel, folder=folder, entry=GOOD | entry)
     assert "status 2" in said, said
-    assert "rtvirt.kernel=debian-rt" in on_board("cat /proc/cmdline")
-    assert "trial" not in on_board("ls /boot/rtvirt")
+    assert "rtvirt.kernel=debian-rt" in on_board(BOARD, "cat /proc/cmdline")
+    assert "trial" not in on_board(BOARD, "ls /boot/rtvirt")
     start = said.rindex(f"Kernel {kernel} was given up on {BOARD}: ")
     return said[start:]
 
@@ -103,11 +80,11 @@ def test_a_kernel_that_is_not_what_its_entry_says_is_given_up(good_kernel: str) 
 
 
 def test_a_kernel_for_which_there_is_no_room_is_refused_and_nothing_changes(good_kernel: str) -> None:
-    on_board("fallocate -l $(($(df -Pk / | awk 'NR == 2 { print $4 }') - 50000))K /filler")
+    on_board(BOARD, "fallocate -l $(($(df -Pk / | awk 'NR == 2 { print $4 }') - 50000))K /filler")
     before = state_of_board()
     said = boot("debian")
     assert state_of_board() == before
-    on_board("rm /filler")
+    on_board(BOARD, "rm /filler")
     assert "status 2" in said
     assert "There is no room for kernel debian on the file system of /lib/modules: it needs" in said
 
@@ -117,7 +94,7 @@ def test_check_mode_tells_and_changes_nothing(good_kernel: str) -> None:
     said = boot("debian", "--check")
     assert state_of_board() == before
     assert "status 0" in said
-    assert "changed: [virtual-cb2]" in said
+    assert "changed: [virtual-rpi2]" in said
 
 
 def test_the_next_good_kernel_installs_old_ones_go_and_a_second_run_changes_nothing(good_kernel: str) -> None:
@@ -133,7 +110,7 @@ def test_the_next_good_kernel_installs_old_ones_go_and_a_second_run_changes_noth
 
 
 def test_a_default_entry_that_was_cut_short_is_passed_over_for_the_last_good_one(good_kernel: str) -> None:
-    on_board("sed -i '$d' /boot/rtvirt/default.env && sync")
-    assert "status 0" in play("reboot.yml")
-    assert "rtvirt.kernel=debian-rt" in on_board("cat /proc/cmdline")
+    on_board(BOARD, "sed -i '$d' /boot/rtvirt/default.env && sync")
+    assert "status 0" in play(HERE / "reboot.yml", "-e", f"board={BOARD}")
+    assert "rtvirt.kernel=debian-rt" in on_board(BOARD, "cat /proc/cmdline")
     assert "changed=1" in boot("debian-rt"), "the last good entry is the default again, and nothing was rebooted"

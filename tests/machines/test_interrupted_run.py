@@ -32,7 +32,7 @@ matrix:
       title: Idle on the host, three times
       axes:
         board: [virtual-cb2]
-        kernel: [debian-rt]
+        kernel: [linux-6.12-rt]
         tuning: [paper]
         split: [1-1]
         place: [host]
@@ -137,8 +137,8 @@ def test_figures_do_not_depend_on_what_else_the_machine_does(
 ) -> None:
     """The smoke matrix measured it on a quiet machine, the killed run too, its end beside two busy loops.
 
-    Two starts of a guest place its memory differently, which moves its average by a few microseconds. Lent time, as
-    without virtual time, would move it by hundreds.
+    From one boot to the next the average moves by a few microseconds, as other wake-ups fall together with the
+    measured ones. Lent time, as without virtual time, would move it by hundreds.
     """
     tree, _, _ = repeated
     again = [histogram(record) for record in tree.load_records("repeat")]

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import random
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from rtvirt_runner.cpus import format_cpu_list, parse_cpu_list
 from rtvirt_runner.matrix import Catalogue, Cell, Lab
 from rtvirt_runner.results import ResultsTree, Status
 
@@ -16,7 +18,10 @@ VARS = Path(__file__).parents[2] / "playbooks" / "vars"
 def virtual_lab(clock: str = "virtual") -> Lab:
     """The two boards that inventory/virtual has."""
     cpus = {"virtual-rpi2": 4, "virtual-cb2": 2}
-    hostvars = {name: {"rtvirt_board_cpus": count, "rtvirt_board_clock": clock} for name, count in cpus.items()}
+    hostvars: dict[str, dict[str, Any]] = {
+        name: {"rtvirt_board_cpus": count, "rtvirt_board_clock": clock} for name, count in cpus.items()
+    }
+    hostvars["virtual-rpi2"]["guest_gic"] = "user_space"
     return Lab.from_inventory({"all": [*cpus], "boards": [*cpus], "ungrouped": []}, hostvars)
 
 
@@ -65,10 +70,18 @@ def latencies(cell: Cell, samples: int = 5000) -> dict[int, int]:
     """A histogram that looks like what such a cell measures: a narrow host, a wide guest with two humps and a tail."""
     chance = random.Random(cell.id)
     middle, width, tail = (56, 0.05, 140) if cell.place == "host" else (230, 0.16, 6000)
-    if cell.place == "guest" and cell.board.endswith("cb2"):
+    if cell.place == "guest" and cell.guest_state["gic"] == "in_kernel":
         middle, tail = 75, 900
     if cell.tuning == "none" and cell.place == "guest":
-        middle, tail = 260, 9000
+        middle, tail = middle * 1.15, 9000
+    if cell.tuning.startswith("full"):
+        tail *= 0.3
+    if cell.guest == "partitioned":
+        middle, tail = middle * 0.94, tail * 0.6
+    if cell.board_command:
+        middle, tail = middle * (6 if cell.tuning == "none" else 1.4), tail * 1.3
+    costs = {"full-minus-vcpu_threads": (2.2, 25), "full-minus-irqs": (1.12, 1.6), "full-minus-nohz_full": (1.06, 1.0)}
+    middle, tail = (us * cost for us, cost in zip((middle, tail), costs.get(cell.tuning, (1, 1)), strict=True))
     counts: dict[int, int] = {}
     for _ in range(samples):
         us = chance.lognormvariate(0, width) * middle * (1.35 if chance.random() < 0.15 else 1)
@@ -76,6 +89,20 @@ def latencies(cell: Cell, samples: int = 5000) -> dict[int, int]:
             us = middle + chance.random() ** 3 * tail
         counts[round(us)] = counts.get(round(us), 0) + 1
     return dict(sorted(counts.items()))
+
+
+def setting_items(settings: Iterable[str]) -> list[dict[str, str]]:
+    """Rows of a machine that has no frequencies to scale, and one interrupt that its kernel will not move."""
+    rows = []
+    for name in settings:
+        each = {"setting": name, "source": f"/proc/{name}", "wanted": "1", "found": "1", "state": "ok"}
+        if name in ("governor", "idle_states"):
+            rows.append(each | {"found": "", "state": "absent"})
+            continue
+        rows += [each] * (5 if name == "irqs" else 1)
+        if name == "irqs":
+            rows.append(each | {"source": "/proc/irq/9/smp_affinity_list", "found": "0-3", "state": "fixed"})
+    return rows
 
 
 def system(cell: Cell) -> dict[str, Any]:
@@ -90,17 +117,30 @@ def system(cell: Cell) -> dict[str, Any]:
         "rt_runtime_us": 950000,
         "governor": None,
         "kvm": {"mode": "nVHE", "gic": "vGICv2"},
+        "settings": setting_items(cell.settings),
+        "isolation_applied": " ".join(cell.settings),
     }
     if cell.place == "host":
         return {"board": board, "guest": None}
-    policy = cell.guest_process.get("policy", "other")
-    threads = [
-        {"tid": 411 + n, "name": name, "cpus": cell.guest_process.get("cpus", "0-3"), "policy": policy, "priority": 99}
-        for n, name in enumerate(["qemu-system-aar", *(f"CPU {n}/KVM" for n in range(cell.vcpus))])
+    placement = cell.guest_state["placement"]
+    cores = parse_cpu_list(placement.get("cpus", "0-3"))
+    priority = {"policy": placement.get("policy", "other"), "priority": placement.get("priority", 0)}
+    alone = placement["mode"] == "threads"
+    vcpus = [
+        {"tid": 412 + n, "name": f"CPU {n}/KVM", "cpus": format_cpu_list([cores[n]] if alone else cores)} | priority
+        for n in range(cell.vcpus)
     ]
+    others = {"policy": "other", "priority": 0} if alone else priority
+    main = {
+        "tid": 411,
+        "name": "qemu-system-aar",
+        "cpus": placement.get("others_cpus", format_cpu_list(cores)),
+    } | others
     argv = ["qemu-system-aarch64", "-M", "virt,gic-version=2,kernel-irqchip=off", "-cpu", "host", "-smp", "1"]
-    board |= {"qemu_version": "10.0.2", "qemu_argv": argv, "vcpu_threads": threads}
-    return {"board": board, "guest": {"uname_r": "6.12.90-arm64", "realtime": False, "cmdline": "console=ttyAMA0"}}
+    board |= {"qemu_version": "10.0.2", "qemu_argv": argv, "vcpu_threads": vcpus, "qemu_threads": [main]}
+    board |= {"guest_accelerator": "kvm"}
+    guest = {"uname_r": "6.12.90-arm64", "realtime": False, "cmdline": "console=ttyAMA0"}
+    return {"board": board, "guest": guest | {"settings": setting_items(cell.guest_state["settings"])}}
 
 
 def measure(tree: ResultsTree, matrix_name: str, cell: Cell) -> Path:

@@ -1,12 +1,13 @@
 """How ``rtvirt test`` finds, runs and counts checks."""
 
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
 
 from rtvirt_runner import checks
-from rtvirt_runner.checks import Check, Count, molecule_count, pytest_count, run_check, shell_files
+from rtvirt_runner.checks import Check, Count, molecule_count, pytest_count, run_check, run_side_by_side, shell_files
 
 REPORT = '<testsuites><testsuite tests="5" failures="{failures}" errors="0" skipped="1"/></testsuites>'
 RECAP = """
@@ -68,6 +69,22 @@ def test_output_is_passed_on_and_silence_broken(
     assert b"hello\n" in told
 
 
+def test_lanes_run_side_by_side_and_tell_one_after_the_other(capfdbinary: pytest.CaptureFixture[bytes]) -> None:
+    meet = "import pathlib, time\nhere, there = map(pathlib.Path, {paths})\nprint('{name} begins')\nhere.touch()\n"
+    meet += "while not there.exists(): time.sleep(0.01)\nprint('{name} ends')"
+    with tempfile.TemporaryDirectory() as folder:
+        paths = [f"{folder}/a", f"{folder}/b"]
+        pair = [
+            [Check(name, [sys.executable, "-c", meet.format(name=name, paths=order)])]
+            for name, order in (("a", paths), ("b", paths[::-1]))
+        ]
+        last = Check("c", [sys.executable, "-c", "exit(1)"])
+        assert run_side_by_side([[*pair[0], last], pair[1]]) == Count(2, 1)
+    told = capfdbinary.readouterr().out
+    for name in (b"a", b"b"):
+        assert name + b" begins\n" + name + b" ends\n== " + name + b": 1 passed" in told
+
+
 def test_a_missing_tool_fails_with_what_to_install(capsys: pytest.CaptureFixture[str]) -> None:
     assert run_check(Check("no such tool", ["rtvirt-no-such-tool"])) == Count(0, 1)
     assert "apt-get install -y rtvirt-no-such-tool" in capsys.readouterr().out
@@ -76,7 +93,7 @@ def test_a_missing_tool_fails_with_what_to_install(capsys: pytest.CaptureFixture
 def test_the_last_line_counts_all(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     good, bad = (Check(name, [sys.executable, "-c", f"exit({code})"]) for name, code in (("good", 0), ("bad", 1)))
     monkeypatch.setattr(
-        checks, "TIERS", {"one": lambda scratch: iter([good, bad]), "two": lambda scratch: iter([good])}
+        checks, "TIERS", {"one": lambda scratch: iter([[[good], [bad]]]), "two": lambda scratch: iter([[[good]]])}
     )
     assert checks.run_tiers() == 1
     assert capsys.readouterr().out.splitlines()[-1] == "2 passed, 1 failed"

@@ -19,7 +19,7 @@ def results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ResultsTree:
     """An empty results folder; the lab is known, and a page is written where the real one would be."""
     lab = virtual_lab()
     hostvars = {
-        board.name: {"rtvirt_board_cpus": board.cpus, "rtvirt_board_clock": board.clock}
+        board.name: {"rtvirt_board_cpus": board.cpus, "rtvirt_board_clock": board.clock, "guest_gic": board.gic}
         for board in lab.boards.values()
     }
     monkeypatch.setattr(cli, "read_inventory", lambda path: (lab.groups, hostvars))
@@ -108,12 +108,16 @@ def test_plan_shows_boots_guests_and_what_is_done(results: ResultsTree, capsys: 
     told = capsys.readouterr().out
     assert f"done     {CELLS[0].id}" in told
     assert f"pending  {CELLS[1].id}" in told
-    assert "virtual-cb2: boot debian-rt, isolcpus=1, repetition 1" in told
+    assert "virtual-cb2: boot linux-6.12-rt, isolcpus=1, repetition 1" in told
     assert "guest minimal, 2 vCPUs" in told
 
 
 def test_status_counts_done_failed_and_pending(results: ResultsTree, capsys: pytest.CaptureFixture[str]) -> None:
-    board_cells = [cell for cell in CELLS if cell.board == "virtual-rpi2" and cell.workload == "bitcount"]
+    board_cells = [
+        cell
+        for cell in CELLS
+        if cell.board == "virtual-rpi2" and cell.workload == "bitcount" and cell.tuning == "paper"
+    ]
     store(results, board_cells[0])
     store(results, board_cells[1], reason="too slow")
     assert run("status", results) == 0
@@ -133,7 +137,7 @@ def test_an_unknown_matrix_is_answered_with_the_known_ones(
 ) -> None:
     assert run("plan", results, "--matrix", "smokee") == 2
     assert capsys.readouterr().err == (
-        "rtvirt: there is no matrix 'smokee', expected one of paper, smoke or the path of a .yml file.\n"
+        "rtvirt: there is no matrix 'smokee', expected one of paper, smoke, this_machine or the path of a .yml file.\n"
     )
 
 

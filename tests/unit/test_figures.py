@@ -7,6 +7,7 @@ import xml.etree.ElementTree as ElementTree
 
 import pytest
 
+from rtvirt_runner.charts import SpanRow, span_figure
 from rtvirt_runner.figures import Lane, histogram_figure
 from rtvirt_runner.stats import Histogram
 
@@ -77,3 +78,36 @@ def test_unusual_histograms_can_be_drawn(histogram: Histogram) -> None:
 def test_nothing_to_draw_is_refused() -> None:
     with pytest.raises(ValueError, match="no histogram to draw"):
         figure([Lane("pi", "split 1-1", "1-1", None, None)])
+
+
+def spans(rows: list[SpanRow], mark_us: int | None = None) -> str:
+    return span_figure(rows, "µs (virtual time)", "load", "Latency under load", mark_us).replace("xlink:", "")
+
+
+def test_spans_show_average_p99_and_maximum_of_each_row_and_a_line_to_compare_with() -> None:
+    rows = [SpanRow("none, host", HOST, 0, True), SpanRow("none, guest", GUEST, 0, False, new_group=True)]
+    words = texts(spans(rows, 1000))
+    for word in (
+        "none, host",
+        "none, guest",
+        "56",
+        "60",
+        "140",
+        "285",
+        "400",
+        "25,123",
+        "latency in µs (virtual time)",
+    ):
+        assert word in words
+    assert "1,000" in words
+    assert spans(rows) == spans(rows)
+
+
+def test_a_row_whose_histogram_overflowed_has_a_bound() -> None:
+    overflowed = Histogram({0: 90}, 10, 0, 300.0, 25123, 20000)
+    assert "≥ 20,000" in texts(spans([SpanRow("guest", overflowed, 7, False)]))
+
+
+def test_no_rows_are_refused() -> None:
+    with pytest.raises(ValueError, match="no row to draw"):
+        spans([])

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from rtvirt_runner.remote import Reply, compose, parse
+from rtvirt_runner.remote import LOOK, Reply, compose, missing_room, parse
 
 
 def run(script: str, **environment: str) -> Reply:
@@ -65,3 +65,26 @@ def test_script_that_reads_its_standard_input_comes_as_an_argument() -> None:
     text = compose('fact read "$(cat)"', {}, reads_input=True)
     done = subprocess.run(["sh", "-c", text], input="what was sent", capture_output=True, text=True, check=False)
     assert parse(done.stdout).facts == {"read": "what was sent"}
+
+
+ROOM = {path: {"on": "/", "free_kib": "100"} for path in ("/var/lib/a", "/opt/b")}
+
+
+def test_files_that_fit_together_are_brought() -> None:
+    assert missing_room({"/var/lib/a": 40 * 1024, "/opt/b": 40 * 1024}, ROOM) == ""
+
+
+def test_files_that_do_not_fit_together_are_refused() -> None:
+    assert missing_room({"/var/lib/a": 60 * 1024, "/opt/b": 60 * 1024}, ROOM) == (
+        "There is no room for /opt/b: its file system, /, has 100 KiB left, expected 122 or more; make room there."
+    )
+
+
+def test_a_machine_tells_the_sums_of_files_and_the_room_for_those_that_are_not_there(tmp_path: Path) -> None:
+    here, missing = tmp_path / "here", tmp_path / "not" / "there"
+    here.write_text("something")
+    script = compose(LOOK, {"PATHS": f"{here} {missing}"})
+    reply = parse(subprocess.run(["sh"], input=script, stdout=subprocess.PIPE, text=True, check=True).stdout)
+    assert [line.partition("  ")[2] for line in reply.output] == [str(here)]
+    assert len(reply.rows["room"]) == 2
+    assert all(int(row["free_kib"]) > 0 and row["on"].startswith("/") for row in reply.rows["room"])

@@ -21,21 +21,32 @@ def cells() -> list[Cell]:
 
 @pytest.fixture
 def guest_cell(cells: list[Cell]) -> Cell:
-    return next(c for c in cells if c.split == "1-2" and c.place == "guest")
+    return next(c for c in cells if c.split == "1-2" and c.place == "guest" and c.tuning == "paper")
 
 
 def board(**changes: Any) -> dict[str, Any]:
     """What a board reads back for the split 1-2 with the tuning `paper`."""
-    threads = [{"tid": "1", "name": f"CPU {n}/KVM", "cpus": "1-2", "policy": "rr", "priority": 99} for n in (0, 1)]
     return {
         "uname_r": "6.12.0-rt-arm64",
         "realtime": True,
         "cmdline": "root=/dev/vda2 isolcpus=1-2",
+        "online_cpus": "0-3",
         "isolated_cpus": "1-2",
+        "settings": [row("isolcpus", "1-2", "1-2", "ok")],
+        "isolation_applied": "",
         "guest_running": "yes",
         "kvm_held_by_qemu": "yes",
-        "vcpu_threads": threads,
+        "vcpu_threads": [thread(f"CPU {n}/KVM") for n in (0, 1)],
+        "qemu_threads": [thread("qemu-system-aar")],
     } | changes
+
+
+def thread(name: str, cpus: str = "1-2", policy: str = "rr", priority: int = 99) -> dict[str, Any]:
+    return {"tid": 1, "name": name, "cpus": cpus, "policy": policy, "priority": priority}
+
+
+def row(setting: str, wanted: str, found: str, verdict: str) -> dict[str, str]:
+    return {"setting": setting, "source": f"/sys/{setting}", "wanted": wanted, "found": found, "state": verdict}
 
 
 def test_right_state_has_no_differences(guest_cell: Cell) -> None:
@@ -48,17 +59,22 @@ def test_right_state_has_no_differences(guest_cell: Cell) -> None:
         ({"uname_r": "6.12.0-arm64"}, "the board runs kernel 6.12.0-arm64"),
         ({"realtime": False}, "/sys/kernel/realtime is 0, expected 1"),
         ({"cmdline": "root=/dev/vda2"}, "isolcpus=1-2 is not on the kernel's command line"),
-        ({"isolated_cpus": "1"}, "the isolated cores are '1', expected '1-2'"),
+        (
+            {"settings": [row("isolcpus", "1-2", "1", "differs")]},
+            "isolcpus: /sys/isolcpus is '1', expected '1-2'",
+        ),
+        ({"settings": []}, "isolcpus was not read back"),
+        ({"isolation_applied": "irqs ksm"}, "irqs still holds, expected it taken back; ksm still holds"),
         ({"guest_running": "no"}, "no guest is running"),
         ({"kvm_held_by_qemu": "no"}, "the guest is not a KVM guest"),
         ({"vcpu_threads": []}, "QEMU has 0 vCPU threads, expected 2"),
         (
-            {"vcpu_threads": [dict(t, cpus="0-3") for t in board()["vcpu_threads"]]},
-            "thread CPU 0/KVM may run on cores 0-3, expected 1-2",
+            {"vcpu_threads": [thread("CPU 0/KVM", cpus="0-3"), thread("CPU 1/KVM")]},
+            "thread CPU 0/KVM (1) is 'rr 99 on 0-3', expected 'rr 99 on 1-2'",
         ),
         (
-            {"vcpu_threads": [dict(t, policy="other", priority=0) for t in board()["vcpu_threads"]]},
-            "thread CPU 0/KVM has policy other 0, expected rr 99",
+            {"qemu_threads": [thread("worker", policy="other", priority=0)]},
+            "thread worker (1) is 'other 0 on 1-2', expected 'rr 99 on 1-2'",
         ),
     ],
 )
@@ -66,16 +82,29 @@ def test_each_difference_is_named(guest_cell: Cell, change: dict[str, Any], phra
     assert phrase in "; ".join(board_differences(guest_cell, SHOWS, board(**change)))
 
 
+def test_what_a_machine_does_not_have_is_no_difference(guest_cell: Cell) -> None:
+    rows = [row("isolcpus", "1-2", "", "absent"), row("isolcpus", "0", "0-3", "fixed")]
+    assert board_differences(guest_cell, SHOWS, board(settings=rows)) == []
+
+
+def test_an_emulated_guest_need_not_hold_kvm(guest_cell: Cell) -> None:
+    emulated = board(kvm_held_by_qemu="no", guest_accelerator="tcg")
+    assert board_differences(guest_cell, SHOWS, emulated) == []
+
+
 def test_host_cell_is_not_measured_beside_a_guest(cells: list[Cell]) -> None:
-    host = next(c for c in cells if c.split == "1-2" and c.place == "host")
+    host = next(c for c in cells if c.split == "1-2" and c.place == "host" and c.tuning == "paper")
     assert board_differences(host, SHOWS, board(guest_running="no")) == []
     assert board_differences(host, SHOWS, board()) == ["a guest is running beside a host measurement"]
 
 
 def test_untuned_cell_refuses_leftovers_of_a_tuning(cells: list[Cell]) -> None:
     untuned = next(c for c in cells if c.tuning == "none" and c.place == "guest")
-    found = board_differences(untuned, SHOWS, board(vcpu_threads=board()["vcpu_threads"][:1]))
-    assert found == ["the isolated cores are '1-2', expected ''", "thread CPU 0/KVM has policy rr 99, expected other 0"]
+    found = board_differences(untuned, SHOWS, board(vcpu_threads=[thread("CPU 0/KVM")], qemu_threads=[]))
+    assert found == [
+        "the isolated cores are '1-2', expected none",
+        "qemu_threads: thread CPU 0/KVM (1) is 'rr 99 on 1-2', expected 'other 0 on 0-3'",
+    ]
 
 
 def test_guest_must_have_its_vcpus(guest_cell: Cell) -> None:

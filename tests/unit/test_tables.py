@@ -13,7 +13,7 @@ from rtvirt_runner.results import Record, ResultsTree
 from rtvirt_runner.tables import host_against_guest, maxima, preemption, read_measurement, tidy_frame
 
 MATRIX = load_matrix(VARS / "matrix_smoke.yml", virtual_lab(), catalogue())
-CELLS = [each for each in MATRIX.cells if each.kernel == "debian-rt"]
+CELLS = [each for each in MATRIX.cells if each.kernel == "linux-6.12-rt"]
 PREEMPTION = next(each for each in MATRIX.experiments if each.name == "preemption").cells
 CAPTURED = Path(__file__).parents[1] / "data" / "cyclictest"
 
@@ -138,6 +138,18 @@ def test_the_table_of_preemption_has_the_kernels_without_realtime_above_those_wi
     assert table.columns == [("virtual-rpi2", "idle"), ("virtual-rpi2", "bitcount")]
     assert table.rows == [("linux-6.12", False, [190, 190]), ("linux-6.12-rt", True, [60, 60])]
     assert table.paper == [(False, [185, None]), (True, [61, None])]
+
+
+def test_ablations_and_emulated_guests_do_not_muddle_the_table_of_maxima(tree: ResultsTree) -> None:
+    guest = cell("virtual-cb2", "1-1", "guest")
+    ablated = dataclasses.replace(guest, tuning="full-minus-irqs")
+    measurements = [read_measurement(record(tree, each, {us: 1})) for each, us in ((guest, 700), (ablated, 800))]
+    table = maxima(host_against_guest(measurements))
+    assert (table.rows, table.emulated) == ([("guest", [700])], frozenset())
+    measurements[0].record.system["board"]["guest_accelerator"] = "tcg"
+    table = maxima(host_against_guest(measurements))
+    assert table.emulated == {("guest", ("virtual-cb2", "1-1"))}
+    assert tidy_frame([measurements[0].record]).iloc[0].guest_is_emulated == "yes"
 
 
 def test_tunings_have_rows_of_their_own_in_the_table_of_maxima(tree: ResultsTree) -> None:

@@ -1,9 +1,9 @@
 #!/bin/sh
-# Put a board's base image together in $OUT, as root: card.img (GPT: boot partition left empty, root partition filled) and
-# boot/ (what the boot partition of each card made from it holds of the kernel).
+# Put a board's base image together in $OUT, as root: card.img (GPT: boot partition left empty, root partition filled, and the same once
+# more for guests) and boot/ (what the boot partition of each card made from it holds of the kernel).
 # Nothing in the base belongs to one board: names, keys and the boot entry go into the card's boot partition.
 # Needs: ROOTFS (folder with rootfs.tar), KERNEL (folder with kernel.tar.gz, of kernel_boot), FOLDER (its name on a board), PROFILE,
-# BOOT_MIB, ROOT_MIB.
+# BOOT_MIB, ROOT_MIB, GUEST_MIB.
 set -eu
 FILES=$(dirname "$0")
 work=$(mktemp -d)
@@ -41,13 +41,19 @@ touch "$root/etc/.updated" "$root/var/.updated"  # nothing to update at the firs
 
 echo ":: making the card image"
 card=$OUT/card.img
-truncate --size "$((1 + BOOT_MIB + ROOT_MIB + 1))M" "$card"
+truncate --size "$((1 + BOOT_MIB + ROOT_MIB + GUEST_MIB + 1))M" "$card"
 sfdisk --quiet "$card" <<TABLE
 label: gpt
 start=1MiB, size=${BOOT_MIB}MiB, type=linux, name=boot, attrs=LegacyBIOSBootable
 size=${ROOT_MIB}MiB, type=linux, name=root
+size=${GUEST_MIB}MiB, type=linux, name=guest
 TABLE
-mke2fs -q -t ext4 -L root -E "offset=$(((1 + BOOT_MIB) * 1048576)),lazy_itable_init=1,lazy_journal_init=1" \
-  -d "$root" "$card" "${ROOT_MIB}M"
+# usage: fill LABEL START_MIB SIZE_MIB
+fill() {
+  mke2fs -q -t ext4 -L "$1" -E "offset=$(($2 * 1048576)),lazy_itable_init=1,lazy_journal_init=1" -d "$root" "$card" "${3}M"
+}
+fill root "$((1 + BOOT_MIB))" "$ROOT_MIB"
+# A running root changes underneath a copy-on-write disk: guests of flavour debian start from a twin that nobody mounts.
+fill guest "$((1 + BOOT_MIB + ROOT_MIB))" "$GUEST_MIB"
 tar --create --file - --directory "$root" --exclude './usr/lib/modules' . | sha256sum | cut -d ' ' -f 1 >"$OUT/rootfs.sha256"
 cp "$root/var/lib/dpkg/status" "$OUT/dpkg-status"

@@ -1,6 +1,6 @@
 # shellcheck shell=sh
 # Make the guest's host key and what an SSH client must know of it; runs on the controller.
-# NAME, BOARD, FOLDER, PORT, BOARD_SSH_CONFIG.
+# NAME, BOARD (nothing when it is the controller itself), FOLDER, PORT, BOARD_SSH_CONFIG.
 umask 077
 mkdir -p "$FOLDER/tree/identity"
 cd "$FOLDER" || fail "The folder $FOLDER cannot be used."
@@ -13,7 +13,7 @@ $([ ! -e "$BOARD_SSH_CONFIG" ] || printf 'Include "%s"\n' "$BOARD_SSH_CONFIG")
 Host $NAME
   HostName 127.0.0.1
   Port $PORT
-  ProxyJump $BOARD
+$([ -z "$BOARD" ] || echo "  ProxyJump $BOARD")
   User root
   HostKeyAlias $NAME
   IdentityFile "$FOLDER/client_key"
@@ -22,9 +22,10 @@ Host $NAME
   StrictHostKeyChecking yes
   ConnectTimeout 60
 CONFIG
-if [ ! -s identity.img ] || ! cmp -s ssh_config.new ssh_config; then
+if [ ! -s identity.img ] || [ ! -s tree/identity/ssh_host_ed25519_key ] || ! cmp -s ssh_config.new ssh_config; then
   changed "identity of $NAME"
   cp client_key.pub tree/identity/authorized_keys
+  cp host_key tree/identity/ssh_host_ed25519_key  # the form that OpenSSH reads, of the flavour debian
   dropbearconvert openssh dropbear host_key tree/identity/dropbear_ed25519_host_key >/dev/null 2>&1 ||
     fail "dropbearconvert could not convert $FOLDER/host_key."
   find tree -exec touch -d @0 {} +

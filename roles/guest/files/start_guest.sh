@@ -1,52 +1,172 @@
-# shellcheck shell=sh
-# Start the guest as a unit, wait until it says that it is ready, then place QEMU's threads; nothing if just this guest already runs.
-mkdir -p /run/rtvirt /var/lib/rtvirt
-case $GIC in
-in_kernel) machine=virt,gic-version=host,kernel-irqchip=on ;;
-user_space) machine=virt,gic-version=2,kernel-irqchip=off ;;
-*) fail "guest_gic is '$GIC', expected in_kernel or user_space." ;;
-esac
-# The board has it already, where kernel_boot puts kernels: the same build, whatever else has its name.
-vmlinuz=
-for folder in "/boot/kernels/$KERNEL"-*; do
-  [ "$(cat "$folder/release" 2>/dev/null)" != "$RELEASE" ] || vmlinuz=$folder/vmlinuz
-done
-[ -n "$vmlinuz" ] || fail "The guest's kernel $KERNEL ($RELEASE) is not in /boot/kernels on this board; bring it with the role kernel_boot."
+# shellcheck shell=sh disable=SC2153,SC2154
+# Start the guest and wait until it says that it is ready, unless just this guest runs; then put QEMU's threads in their places.
+# Reads: unit.sh, stop_guest.sh, qmp.sh, place_guest.sh. The role's tasks name the variables.
+lib=/var/lib/rtvirt
+mkdir -p "$run" "$lib"
+# What the guest said last: why it panicked, which a call trace follows, or its last lines.
+console() {
+  { grep -m 1 -E 'Kernel panic|^guest: ' "$run/guest.console" || tail -n 5 "$run/guest.console"; } 2>/dev/null | tr -s '\r\n' ' ' | sed 's/ $//'
+}
+# A guest that did not come up must not keep a core busy beside the cells that follow.
+give_up() {
+  stop_guest
+  fail "$*"
+}
 
-# shellcheck disable=SC2153  # the task sets it
-definition="$NAME $VCPUS $MEMORY_MIB $machine $vmlinuz $PORT $CPUS $POLICY $PRIORITY $(cat /var/lib/rtvirt/*.img | sha256sum)"
-if systemctl --quiet is-active rtvirt-guest && [ "$(cat /run/rtvirt/definition 2>/dev/null)" = "$definition" ]; then
-  exit 0
+# The board has it already, where kernel_boot puts kernels (the same build, whatever else has its name), or it was brought.
+find_kernel() {
+  vmlinuz=
+  for folder in "/boot/kernels/$KERNEL"-*; do
+    [ "$(cat "$folder/release" 2>/dev/null)" != "$RELEASE" ] || vmlinuz=$folder/vmlinuz
+  done
+  [ "$BROUGHT" = no ] || vmlinuz=$lib/guest.vmlinuz
+  [ -n "$vmlinuz" ] ||
+    fail "The guest's kernel $KERNEL ($RELEASE) is not on this board; bring it with the role kernel_boot, or set guest_bring_kernel."
+}
+
+# What QEMU is told of the machine: program and arguments, one per line of nothing but words. Emulated (tcg) it is the same machine, with a
+# processor of QEMU's own.
+find_machine() {
+  serial=ttyAMA0 net=virtio-net-device disk=virtio-blk-device irqchip=on gic=host cpu=host
+  case $GIC in
+  in_kernel) ;;
+  user_space) irqchip=off gic=2 ;;
+  *) fail "guest_gic is '$GIC', expected in_kernel or user_space." ;;
+  esac
+  case $ACCELERATOR in
+  kvm) irqchip=,kernel-irqchip=$irqchip accel=kvm ;;
+  tcg)
+    irqchip='' cpu=max accel=tcg,thread=multi
+    [ "$gic" = 2 ] || gic=3
+    ;;
+  *) fail "guest_accelerator is '$ACCELERATOR', expected kvm or tcg." ;;
+  esac
+  # shellcheck disable=SC2153  # the task sets it
+  case $(uname -m)/$ARCHITECTURE in
+  aarch64/arm64) program=qemu-system-aarch64 machine=virt,gic-version=$gic$irqchip ;;
+  aarch64/armhf)
+    program=qemu-system-aarch64 machine=virt,gic-version=$gic$irqchip
+    if [ "$ACCELERATOR" = kvm ]; then cpu=host,aarch64=off; else program=qemu-system-arm; fi
+    ;;
+  armv7l/armhf) program=qemu-system-arm machine=virt,gic-version=$gic$irqchip ;;
+  # Without the code that would let the guest's firmware start from the network.
+  x86_64/amd64) program=qemu-system-x86_64 machine=q35$irqchip serial=ttyS0 net=virtio-net-pci,romfile= disk=virtio-blk-pci ;;
+  *) fail "The guest's kernel $KERNEL is for $ARCHITECTURE, which this board ($(uname -m)) cannot run; give the guest one of the board's architecture." ;;
+  esac
+  machine=${MACHINE:-$machine}
+  set -- "$program" -machine "$machine" -accel "$accel" -cpu "$cpu"
+  machine="$*"
+}
+
+# The disk of the flavour debian: the board's own root file system as its card has it beside the root, under a copy-on-write layer.
+# With snapshot=on QEMU makes the layer itself, in a file without a name in TMPDIR: each start finds the disk as it was made, nothing is
+# left however QEMU ends, and no other program is needed. A full board is an error to the guest's write; QEMU's own way is to stand still.
+find_root_disk() {
+  root_disk=
+  [ "$FLAVOUR" = debian ] || return 0
+  case $(uname -m)/$ARCHITECTURE in
+  aarch64/arm64 | armv7l/armhf | x86_64/amd64) ;;
+  *) fail "The guest's kernel $KERNEL is for $ARCHITECTURE and the board's own Debian is not; give a guest of flavour debian a kernel of the board's architecture." ;;
+  esac
+  base=/dev/disk/by-partlabel/guest
+  [ -b "$base" ] ||
+    fail "This board's card has no partition named guest, which a guest of flavour debian starts from; make the card anew with the role board_image, or take the flavour minimal."
+  root_disk="-drive if=none,id=root,file=$base,format=raw,snapshot=on,werror=report -device $disk,drive=root,serial=root"
+}
+
+# A placement that QEMU would stand still in, or that has no core for a vCPU, is refused before anything is touched.
+check_placement() {
+  # shellcheck disable=SC2046  # the cores are words
+  case $MODE in
+  process)
+    [ "$POLICY" != fifo ] ||
+      fail "guest_placement puts all of QEMU on cores $CPUS with policy fifo, where a vCPU would never let QEMU's main thread have the core; take rr, or mode threads."
+    ;;
+  threads)
+    set -- $(cores_of "$CPUS")
+    [ $# -ge "$VCPUS" ] || fail "guest_placement has $# cores in cpus ('$CPUS') for $VCPUS vCPUs, expected one for each; give it more, or the guest fewer vCPUs."
+    for core in $(cores_of "$OTHERS_CPUS"); do
+      case " $* $POLICY" in
+      *" $core "*fifo | *" $core "*rr)
+        fail "guest_placement has core $core in cpus and in others_cpus, where a vCPU of policy $POLICY would starve QEMU's own threads; take it out of one." ;;
+      esac
+    done
+    [ -n "$OTHERS_CPUS" ] || fail "guest_placement has no others_cpus, expected cores for QEMU's own threads; give them."
+    ;;
+  esac
+}
+
+# Large pages for the guest's memory, as far as the board has them to give; how many there were is kept for stop_guest.
+set_huge_pages_aside() {
+  [ "$HUGE_PAGES" = yes ] && [ -e /proc/sys/vm/nr_hugepages ] || return 0
+  while read -r key value _; do [ "$key" != Hugepagesize: ] || size=$value; done </proc/meminfo
+  had=$(cat /proc/sys/vm/nr_hugepages)  # not by read, which asks for a letter at a time: a number there is given whole or not at all
+  wanted=$((had + MEMORY_MIB * 1024 / size))
+  [ -e "$run/guest.huge_pages" ] || echo "$had" >"$run/guest.huge_pages"
+  [ ! -e /proc/sys/vm/compact_memory ] || echo 1 >/proc/sys/vm/compact_memory
+  echo "$wanted" >/proc/sys/vm/nr_hugepages
+  has=$(cat /proc/sys/vm/nr_hugepages)
+  [ "$has" -ge "$wanted" ] ||
+    give_up "The board has no $((wanted - had)) huge pages of $size KiB to give to the guest, only $((has - had)); give the guest less memory, or do without huge_pages."
+  mkdir -p "$run/huge_pages"
+  grep -q " $run/huge_pages " /proc/mounts || mount -t hugetlbfs none "$run/huge_pages" || fail "hugetlbfs could not be mounted."
+  huge_pages="-mem-path $run/huge_pages -mem-prealloc"
+}
+
+start_guest() {
+  changed "started $NAME"
+  [ "$RTVIRT_CHECK_MODE" = no ] || exit 0
+  [ ! -e "$run/guest.console" ] || mv "$run/guest.console" "$run/guest.console.previous"
+  rm -f "$run"/guest.qmp.*
+  mkfifo -m 600 "$run/guest.qmp.in" "$run/guest.qmp.out"
+  cat "$lib/guest.img" "$lib/guest-identity.img" >"$run/guest.initrd" || give_up "There is no room for the guest's initramfs in $run."
+  huge_pages=
+  set_huge_pages_aside
+  scratch=
+  if [ "$SCRATCH_MIB" -gt 0 ]; then
+    # All of it now: a write must not find the board full in the middle of a cell.
+    fallocate -l "${SCRATCH_MIB}M" "$lib/guest.scratch" ||
+      give_up "There is no room for the guest's scratch disk of $SCRATCH_MIB MiB in $lib; make room on the board, or give the guest a smaller one."
+    scratch="-drive if=none,id=scratch,file=$lib/guest.scratch,format=raw,cache=none,werror=report -device $disk,drive=scratch,serial=scratch"
+  fi
+  # Threads inherit their creator's cores: QEMU's own, and those it starts later, are where they belong from the beginning.
+  # panic=-1 and no reboot: a kernel that panics ends QEMU, and nobody waits for it. TERM: systemd asks any other terminal what it can do.
+  # shellcheck disable=SC2086  # words
+  unit_start "$OTHERS_CPUS" env "TMPDIR=$lib" $machine -name "guest=$NAME,debug-threads=on" -nodefaults -display none -no-reboot \
+    -smp "$VCPUS" -m "$MEMORY_MIB" $huge_pages -overcommit "mem-lock=$([ "$MEMORY_LOCK" = yes ] && echo on || echo off)" \
+    -kernel "$vmlinuz" -initrd "$run/guest.initrd" -append "console=$serial quiet panic=-1 TERM=dumb rtvirt.hostname=$NAME${WORDS:+ $WORDS}" \
+    -netdev "user,id=net,restrict=on,hostfwd=tcp:127.0.0.1:$PORT-:22" -device "$net,netdev=net" $root_disk $scratch \
+    -chardev "file,id=console,path=$run/guest.console" -serial chardev:console \
+    -chardev "pipe,id=qmp,path=$run/guest.qmp" -mon chardev=qmp,mode=control || fail "QEMU could not be started: $(unit_said)"
+  qmp_find_vcpus
+}
+
+wait_for_guest() {
+  deadline=$(($(cut -d . -f 1 /proc/uptime) + TIMEOUT_S))
+  until grep -q '^guest: ready' "$run/guest.console" 2>/dev/null; do
+    [ -n "$(unit_pid)" ] || give_up "The guest ended before it was ready: $(console)"
+    [ "$(cut -d . -f 1 /proc/uptime)" -lt "$deadline" ] || give_up "The guest was not ready after $TIMEOUT_S s of the board's time: $(console)"
+    sleep 0.3
+  done
+}
+
+# A vCPU's thread can die and leave the rest of QEMU standing, and the guest still.
+runs_whole() {
+  pid=$(unit_pid)
+  [ -n "$pid" ] && [ -s "$run/guest.vcpus" ] || return 1
+  while read -r _ thread; do [ -d "/proc/$pid/task/$thread" ] || return 1; done <"$run/guest.vcpus"
+}
+
+check_placement
+find_kernel
+find_machine
+find_root_disk
+definition="$NAME $FLAVOUR $VCPUS $MEMORY_MIB $machine $vmlinuz $RELEASE $PORT $SCRATCH_MIB $MEMORY_LOCK $HUGE_PAGES $WORDS $(cat "$lib"/guest*.img | sha256sum)"
+if ! runs_whole || [ "$(cat "$run/definition" 2>/dev/null)" != "$definition" ]; then
+  stop_guest
+  start_guest
+  wait_for_guest
+  echo "$definition" >"$run/definition"
 fi
-stop_guest
-changed "started $NAME"
-[ "$RTVIRT_CHECK_MODE" = no ] || exit 0
-systemctl reset-failed rtvirt-guest 2>/dev/null
-rm -f /run/rtvirt/guest.console /run/rtvirt/definition
-cat /var/lib/rtvirt/guest.img /var/lib/rtvirt/guest-identity.img >/run/rtvirt/guest.initrd
-
-systemd-run --quiet --unit=rtvirt-guest --property=LimitMEMLOCK=infinity \
-  qemu-system-aarch64 -name "guest=$NAME,debug-threads=on" -nodefaults -display none \
-  -machine "$machine" -accel kvm -cpu host -smp "$VCPUS" -m "$MEMORY_MIB" \
-  -kernel "$vmlinuz" -initrd /run/rtvirt/guest.initrd -append "console=ttyAMA0 quiet rtvirt.hostname=$NAME" \
-  -netdev "user,id=net,restrict=on,hostfwd=tcp:127.0.0.1:$PORT-:22" -device virtio-net-device,netdev=net \
-  -chardev file,id=console,path=/run/rtvirt/guest.console -serial chardev:console \
-  -qmp unix:/run/rtvirt/qmp.sock,server=on,wait=off || fail "systemd did not start QEMU."
-
-console() { tail -n 8 /run/rtvirt/guest.console 2>/dev/null | tr '\r\n' '  '; }
-deadline=$(($(cut -d . -f 1 /proc/uptime) + TIMEOUT_S))
-until grep -q '^guest: ready' /run/rtvirt/guest.console 2>/dev/null; do
-  systemctl --quiet is-active rtvirt-guest || fail "QEMU ended: $(journalctl --unit=rtvirt-guest --lines=3 --output=cat | tr '\n' ' ') $(console)"
-  [ "$(cut -d . -f 1 /proc/uptime)" -lt "$deadline" ] || fail "The guest was not ready after $TIMEOUT_S s of the board's time: $(console)"
-  sleep 0.3
-done
-
-# Placed only now: a vCPU that spins at the highest priority while it waits for QEMU's main thread on the same core would wait for ever.
-pid=$(systemctl show --property=MainPID --value rtvirt-guest)
-if [ -n "$CPUS" ]; then
-  taskset --all-tasks --cpu-list --pid "$CPUS" "$pid" >/dev/null || fail "taskset could not put QEMU on cores $CPUS."
-fi
-if [ -n "$POLICY" ]; then
-  chrt "--$POLICY" --all-tasks --pid "$PRIORITY" "$pid" || fail "chrt could not give QEMU $POLICY priority $PRIORITY."
-fi
-echo "$definition" >/run/rtvirt/definition
+# Only now: a vCPU that spins at a high priority while it waits for QEMU's main thread on the same core would wait for ever.
+place_guest

@@ -1,10 +1,16 @@
-# shellcheck shell=sh
-# End the guest's unit. Run alone it reports; start_guest.sh, read after it, uses it when the definition has changed.
+# shellcheck shell=sh disable=SC2154
+# End the guest's unit and give back what it held. Reads: unit.sh.
 stop_guest() {
-  systemctl --quiet is-active rtvirt-guest 2>/dev/null || return 0
-  changed "stopped the guest"
-  [ "$RTVIRT_CHECK_MODE" = no ] || return 0
-  systemctl stop rtvirt-guest
-  rm -f /run/rtvirt/definition
+  give_back() {
+    ! grep -q " $run/huge_pages " /proc/mounts || { umount "$run/huge_pages" && rmdir "$run/huge_pages"; }
+    [ ! -s "$run/guest.huge_pages" ] || cat "$run/guest.huge_pages" >/proc/sys/vm/nr_hugepages
+    rm -f "$run/definition" "$run/guest.wanted" "$run/guest.huge_pages" "$run/guest.vcpus" "$run/guest.initrd" "$run"/guest.qmp.* "${lib:-/var/lib/rtvirt}/guest.scratch"
+  }
+  if [ -n "$(unit_pid)" ]; then
+    changed "stopped the guest"
+    [ "$RTVIRT_CHECK_MODE" = no ] || return 0
+    unit_stop
+  fi
+  # Also after a QEMU that ended by itself, or never came up.
+  [ "$RTVIRT_CHECK_MODE" = yes ] || give_back
 }
-[ -n "${NAME:-}" ] || stop_guest

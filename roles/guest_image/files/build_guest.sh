@@ -12,6 +12,7 @@ debian_tree extract "$SUITE" "$ARCHITECTURE" "$tree" busybox-static,dropbear-bin
 
 mkdir -p "$root/usr/bin" "$root/usr/sbin" "$root/usr/lib" "$root/etc" "$root/root" "$root/run" "$root/identity"
 ln -s usr/lib "$root/lib"
+ln -s usr/lib "$root/lib64"  # where programs of a PC look for the loader
 ln -s usr/sbin "$root/sbin"
 cp "$tree/usr/bin/cyclictest" "$root/usr/bin/"
 cp "$tree/usr/sbin/dropbear" "$root/usr/sbin/"
@@ -40,4 +41,5 @@ echo ":: packing the initramfs"
 # shellcheck disable=SC2086  # a list of words
 make_initramfs "$OUT/initrd.img" "$KERNEL" "$tree/usr/bin/busybox" "$FILES/guest_init.sh" "$root" $MODULES
 cp "$KERNEL/release" "$OUT/release"
+echo "$ARCHITECTURE" >"$OUT/architecture"
 cp "$KERNEL/vmlinuz" "$OUT/vmlinuz"

@@ -52,6 +52,7 @@ if [ ! -e "$kernels/$FOLDER/vmlinuz" ] || [ ! -d "/lib/modules/$RELEASE" ]; then
   exit 0
 fi
 
+[ -e "$state/original.env" ] || put "$state/original.env" 'what was started before the first change' <"$default"
 "${loader}_set_up"
 [ "$RTVIRT_CHECK_MODE" = yes ] || rm -f "$state/last_words"  # of an earlier trial
 printf '%s\n' "$GUARD" | put /usr/local/lib/rtvirt/trial_guard 'who gives a trial up'

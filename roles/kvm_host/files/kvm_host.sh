@@ -1,12 +1,22 @@
 # shellcheck shell=sh
-# QEMU is there and new enough, /dev/kvm opens. PACKAGES: machine=package ...; MINIMUM: version.
+# QEMU is there and new enough, and KVM can really run a guest; otherwise guests are emulated, if that is allowed.
+# PACKAGES: machine=package ...; MINIMUM: version; FALLBACK: fail or emulate; GIC: in_kernel or user_space; PROBE_RELEASE: of the kernel
+# that has to come up in a guest, or nothing; TIMEOUT_S: limit for each try.
+run=/run/rtvirt lib=/var/lib/rtvirt
 machine=$(uname -m)
 package=
 for entry in $PACKAGES; do
   [ "${entry%%=*}" != "$machine" ] || package=${entry#*=}
 done
 [ -n "$package" ] || fail "kvm_host knows no QEMU package for $machine; add it to kvm_host_packages."
-case $machine in x86_64) program=qemu-system-x86_64 ;; aarch64) program=qemu-system-aarch64 ;; *) program=qemu-system-arm ;; esac
+irqchip=on
+[ "$GIC" = in_kernel ] || irqchip=off
+case $machine in
+x86_64) program=qemu-system-x86_64 architecture=amd64 console=ttyS0 board="q35,kernel-irqchip=$irqchip" ;;
+aarch64) program=qemu-system-aarch64 architecture=arm64 console=ttyAMA0 ;;
+*) program=qemu-system-arm architecture=armhf console=ttyAMA0 ;;
+esac
+[ "$machine" = x86_64 ] || board=virt,kernel-irqchip=$irqchip,gic-version=$([ "$GIC" = in_kernel ] && echo host || echo 2)
 
 if ! command -v "$program" >/dev/null; then
   changed "installed $package"
@@ -20,6 +30,76 @@ version=$("$program" --version | sed -n 's/^QEMU emulator version \([0-9.]*\).*/
   fail "The board's QEMU is $version, expected $MINIMUM or newer."
 fact qemu_program "$program"
 fact qemu_version "$version"
+fact architecture "$architecture"
 
-[ -c /dev/kvm ] || fail "The board has no /dev/kvm: its kernel was built without KVM, or did not start in hypervisor mode."
-(exec 3<>/dev/kvm) 2>/dev/null || fail "/dev/kvm is there but cannot be opened."
+# under_kvm WHAT SUCCESS ARGUMENTS...: QEMU runs WHAT under KVM and ends with the status SUCCESS; if not, that is the reason.
+under_kvm() {
+  what=$1 success=$2
+  shift 2
+  said=$(timeout "$TIMEOUT_S" "$program" -machine "$board" -accel kvm -cpu host -m 256 -nodefaults -display none -no-reboot "$@" 2>&1 </dev/null)
+  status=$?
+  [ "$status" -ne "$success" ] || return 0
+  said=$(printf '%s' "$said" | tail -n 1)
+  [ "$status" -ne 124 ] || said="it did not end within $TIMEOUT_S s"
+  reason="/dev/kvm opens, but $what does not run under it: ${said:-QEMU ended with status $status}"
+  return 1
+}
+
+# A KVM that cannot run a guest may still open, and make a machine and a vCPU. The few instructions here only end QEMU, which takes no time.
+instructions_run() {
+  code=$run/probe.code
+  case $architecture in
+  # PSCI's SYSTEM_OFF: mov w0, #8; movk w0, #0x8400, lsl 16; hvc #0; b .
+  arm64) printf '\000\001\200\122\000\200\260\162\002\000\000\324\000\000\000\024' >"$code" ;;
+  # The same: mov r0, #0x84000000; orr r0, #8; hvc #0; b .
+  armhf) printf '\041\003\240\343\010\000\200\343\160\000\100\341\376\377\377\352' >"$code" ;;
+  # At the end of a PC's firmware, where it starts: mov al, 42; out 0xf4, al; hlt. The device there ends QEMU with twice that and one.
+  amd64) { head -c 65520 /dev/zero; printf '\260\052\346\364\364'; head -c 11 /dev/zero; } >"$code" ;;
+  esac
+  case $architecture in
+  amd64) under_kvm "a program of three instructions" 85 -bios "$code" -device isa-debug-exit,iobase=0xf4,iosize=4 ;;
+  *) under_kvm "a program of four instructions" 0 -kernel "$code" ;;
+  esac
+}
+
+kernel_runs() {
+  [ -n "$PROBE_RELEASE" ] || return 0
+  rm -f "$run/probe.console"
+  under_kvm "the kernel $PROBE_RELEASE" 0 -kernel "$lib/probe.vmlinuz" -initrd "$lib/probe.img" \
+    -append "console=$console panic=-1 rtvirt.probe" -serial "file:$run/probe.console" || {
+    reason="$reason (its console ends with: $(tail -n 3 "$run/probe.console" 2>/dev/null | tr '\r\n' '  '))"
+    return 1
+  }
+  grep -q '^guest: up' "$run/probe.console" && return 0
+  reason="/dev/kvm opens, but the kernel $PROBE_RELEASE ended before it was up: $(tail -n 3 "$run/probe.console" | tr '\r\n' '  ')"
+  return 1
+}
+
+find_accelerator() {
+  accelerator=tcg reason=
+  if [ ! -c /dev/kvm ]; then
+    reason="there is no /dev/kvm: the kernel was built without KVM, or the machine did not start in hypervisor mode"
+  elif ! (exec 3<>/dev/kvm) 2>/dev/null; then
+    reason="/dev/kvm is there but cannot be opened"
+  elif instructions_run && kernel_runs; then
+    accelerator=kvm reason="${PROBE_RELEASE:-a program of a few instructions} ran under it"
+  fi
+}
+
+# Once per boot: on an emulated board each try takes seconds.
+boot=$(cat /proc/sys/kernel/random/boot_id)
+tried="$boot $version $GIC $PROBE_RELEASE"
+if [ "$(sed -n 1p "$run/accelerator" 2>/dev/null)" = "$tried" ]; then
+  accelerator=$(sed -n 2p "$run/accelerator") reason=$(sed -n 3p "$run/accelerator")
+elif [ "$RTVIRT_CHECK_MODE" = yes ]; then
+  exit 0  # trying it would leave a file
+else
+  mkdir -p "$run"
+  find_accelerator
+  printf '%s\n' "$tried" "$accelerator" "$reason" >"$run/accelerator"
+  rm -f "$run"/probe.*
+fi
+fact kvm_host_accelerator "$accelerator"
+fact kvm_host_reason "$reason"
+[ "$accelerator" = kvm ] || [ "$FALLBACK" = emulate ] ||
+  fail "KVM cannot run guests on this board: $reason. Set kvm_host_fallback to emulate to run them without it, which says nothing of KVM's latencies."

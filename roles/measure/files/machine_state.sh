@@ -1,7 +1,14 @@
 # shellcheck shell=sh
 # The effective state of a machine, read back: the facts that decide a latency. Board and guest alike; builtins where they do,
 # since each program that is started costs an emulated board tens of milliseconds.
-read_fact() { [ -r "$2" ] && IFS= read -r value <"$2" 2>/dev/null && fact "$1" "$value"; :; }
+read_fact() {
+  [ -r "$2" ] || return 0
+  case $2 in
+  /proc/sys/*) value=$(cat "$2" 2>/dev/null) ;;  # a number there is given whole or not at all, and read asks for a letter at a time
+  *) IFS= read -r value <"$2" 2>/dev/null || return 0 ;;
+  esac
+  fact "$1" "$value"
+}
 
 fact uname_r "$(uname -r)"
 fact uname_v "$(uname -v)"

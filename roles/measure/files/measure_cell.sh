@@ -1,5 +1,5 @@
 # shellcheck shell=sh
-# Run one cell: the workload in the foreground, cyclictest beside it, both on the measured core.
+# Run one cell: the workload in the foreground, cyclictest beside it, both on the measured core. Reads: enter_cpuset.sh of cpu_isolation.
 # CPU, LOOPS, INTERVAL_US, PRIORITY, HISTOGRAM_US, COMMAND (of the workload, or nothing), LIMIT_S (of this machine's clock).
 folder=$(mktemp -d /tmp/rtvirt.XXXXXX) || fail "There is no room in /tmp."
 workload=
@@ -15,13 +15,13 @@ case $(cyclictest --help 2>&1) in *--json*) json=--json=$folder/cyclictest.json 
 
 if [ -n "$COMMAND" ]; then
   # shellcheck disable=SC2086  # a command line
-  taskset -c "$CPU" $COMMAND >"$folder/workload.txt" 2>&1 </dev/null &
+  exec_on_guest_cpus taskset -c "$CPU" $COMMAND >"$folder/workload.txt" 2>&1 </dev/null &
   workload=$!
 fi
 read -r began _ </proc/uptime
 # shellcheck disable=SC2086  # nothing, or one option
-timeout "$LIMIT_S" cyclictest --quiet --mlockall --threads=1 --affinity="$CPU" --policy=fifo --priority="$PRIORITY" \
-  --interval="$INTERVAL_US" --loops="$LOOPS" --histogram="$HISTOGRAM_US" $json >"$folder/cyclictest.txt" 2>"$folder/cyclictest.err"
+(exec_on_guest_cpus timeout "$LIMIT_S" cyclictest --quiet --mlockall --threads=1 --affinity="$CPU" --policy=fifo --priority="$PRIORITY" \
+  --interval="$INTERVAL_US" --loops="$LOOPS" --histogram="$HISTOGRAM_US" $json >"$folder/cyclictest.txt" 2>"$folder/cyclictest.err")
 status=$?
 read -r ended _ </proc/uptime
 

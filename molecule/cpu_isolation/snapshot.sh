@@ -1,0 +1,19 @@
+# shellcheck shell=sh
+# All values that the settings can touch, in a file named by the variable SNAPSHOT.
+mkdir -p /run/rtvirt
+{
+  for file in /proc/irq/default_smp_affinity /proc/irq/*/smp_affinity_list /sys/devices/virtual/workqueue/cpumask \
+    /sys/devices/virtual/workqueue/*/cpumask /proc/sys/kernel/sched_rt_runtime_us /sys/kernel/debug/sched/fair_server/*/runtime \
+    /proc/sys/kernel/timer_migration /proc/sys/kernel/watchdog /sys/kernel/mm/transparent_hugepage/enabled /sys/kernel/mm/ksm/run \
+    /sys/module/kvm/parameters/halt_poll_ns /proc/swaps; do
+    [ ! -r "$file" ] || printf '%s %s\n' "$file" "$(cat "$file" 2>/dev/null)"
+  done
+  # Cores and priorities of kernel threads but those of workqueues, which come and go.
+  for thread in $(pgrep -P 2); do
+    name=$(cat "/proc/$thread/comm" 2>/dev/null) || continue
+    case $name in
+    kworker* | '' | khugepaged) ;;
+    *) printf '%s %s %s\n' "$name" "$(taskset -c -p "$thread")" "$(chrt -p "$thread" | tr '\n' ' ')" ;;
+    esac
+  done | sed "s/pid [0-9]*'s//g" | sort
+} >"/run/rtvirt/$SNAPSHOT"

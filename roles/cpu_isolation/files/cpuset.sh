@@ -1,0 +1,184 @@
+# shellcheck shell=sh disable=SC2154,SC2034
+# Cores kept at run time, on a machine that is not to be rebooted: what isolcpus does, as far as the kernel's cgroups go. Reads: settings.sh.
+# cgroup v2: an isolated partition below the root; a threaded one, so that single threads of QEMU can be in it. The kernel itself keeps others out.
+# cgroup v1: a cpuset for either side, no balancing at the top, and every program in that of the host. Kernel threads stay where they are:
+# moving them would widen what they are allowed, and the setting kernel_threads is about them.
+cpuset_before=$state_folder/cpuset.before  # what the top was like, then the programs that had a choice of cores of their own
+cpuset_enter=$state_folder/cpuset.enter  # what place_guest.sh and measure_cell.sh enter a side with
+cpuset_rtvirt=rtvirt
+
+find_cpusets() {
+  cpuset_kind=none top=
+  while read -r _ folder type options _; do
+    case $type in
+    cgroup) case ,$options, in *,cpuset,*) cpuset_kind=v1 top=$folder ;; esac ;;
+    cgroup2) ! grep -qw cpuset "$folder/cgroup.controllers" 2>/dev/null || { cpuset_kind=v2 top=$folder; } ;;
+    esac
+  done </proc/mounts
+  guest_set=$top/$cpuset_rtvirt
+  host_set=$top/$cpuset_rtvirt-host
+}
+
+# The row of what was found, which is a failure where all was done to change it.
+settle() {
+  if as_wanted; then
+    item_row "$source" "$wanted" "$found" ok
+  elif [ "${1:-}" = fixed ] && [ -d "$guest_set" ]; then
+    item_row "$source" "$wanted" "$found" fixed
+  else
+    item_row "$source" "$wanted" "$found" differs
+    [ "$ACT" = show ] || [ "$RTVIRT_CHECK_MODE" = yes ] ||
+      failures="${failures:+$failures; }$setting: $source is '$found', expected '$wanted', and cannot be changed"
+  fi
+}
+
+# set_value FILE WANTED [fixed]: made so, if that is the task; fixed: the kernel may refuse
+set_value() {
+  kind=exact source=$1 wanted=$2 found=none
+  [ ! -e "$source" ] || read_found
+  if ! as_wanted && [ "$ACT" = apply ] && [ "$RTVIRT_CHECK_MODE" = no ]; then
+    { printf '%s\n' "$wanted" >"$source"; } 2>/dev/null
+    [ ! -e "$source" ] || read_found
+  fi
+  settle "${3:-}"
+}
+
+# programs_in SET COMMAND: COMMAND for each of its threads that is none of the kernel's own
+programs_in() {
+  while read -r tid; do
+    read_thread "$tid" && [ $((flags & 0x00200000)) -eq 0 ] && "$2"
+  done <"$1/tasks"
+}
+count_program() { programs=$((programs + 1)) programs_named="$programs_named $name"; }
+# A choice of cores of its own ends when a program comes into a cpuset, so it is kept.
+take_program() {
+  pid=$tid
+  read_cores
+  [ "$found" = "$everywhere" ] || printf '%s %s %s\n' "$tid" "$found" "$name" >>"$cpuset_before"
+  { echo "$tid" >"$host_set/tasks"; } 2>/dev/null
+}
+give_back_program() { { echo "$tid" >"$top/tasks"; } 2>/dev/null; }
+all_programs_elsewhere() {
+  tries=0
+  while :; do
+    [ "$ACT" = show ] || [ "$RTVIRT_CHECK_MODE" = yes ] || programs_in "$top" take_program
+    programs=0 programs_named=
+    programs_in "$top" count_program
+    # More may have been started meanwhile; and what the kernel starts itself, which is there, ends soon.
+    [ "$programs" -gt 0 ] && [ -d "$host_set" ] && [ "$tries" -lt 5 ] || break
+    tries=$((tries + 1))
+    sleep 0.1
+  done
+  kind=exact source=$top/tasks wanted='no program' found='no program'
+  [ "$programs" -eq 0 ] || found="$programs programs:$(printf '%.60s' "$programs_named")"
+  settle
+}
+
+cpusets_v1() {
+  if [ "$ACT" = apply ] && [ "$RTVIRT_CHECK_MODE" = no ]; then
+    mkdir -p "$guest_set" "$host_set"
+    for set in "$guest_set" "$host_set"; do cat "$top/cpuset.mems" >"$set/cpuset.mems"; done
+  fi
+  set_value "$guest_set/cpuset.cpus" "$GUEST_CPUS"
+  set_value "$host_set/cpuset.cpus" "$HOST_CPUS"
+  set_value "$guest_set/cpuset.cpu_exclusive" 1 fixed  # refused where a cpuset of someone else has these cores too
+  set_value "$guest_set/cpuset.sched_load_balance" 0
+  all_programs_elsewhere
+  set_value "$top/cpuset.sched_load_balance" 0
+}
+
+cpusets_v2() {
+  if [ "$ACT" = apply ] && [ "$RTVIRT_CHECK_MODE" = no ]; then
+    grep -qw cpuset "$top/cgroup.subtree_control" || echo +cpuset >"$top/cgroup.subtree_control"
+    mkdir -p "$guest_set"
+    grep -qx threaded "$guest_set/cgroup.type" || echo threaded >"$guest_set/cgroup.type"
+  fi
+  set_value "$guest_set/cpuset.cpus" "$GUEST_CPUS"
+  partition=$guest_set/cpuset.cpus.partition
+  if [ "$ACT" = apply ] && [ "$RTVIRT_CHECK_MODE" = no ]; then
+    for kind_of in isolated root; do  # the first from Linux 6.1 on, the second from 5.0
+      grep -qx isolated "$partition" 2>/dev/null || { echo "$kind_of" >"$partition"; } 2>/dev/null
+    done
+  fi
+  set_value "$partition" isolated fixed
+  [ ! -e "$partition" ] || cpuset_kind="v2 $found"
+}
+
+cpusets() {
+  find_cpusets
+  case $cpuset_kind in
+  none) item_row 'cgroup controller cpuset' "$GUEST_CPUS" none absent ;;
+  *) "cpusets_$cpuset_kind" ;;
+  esac
+  fact cpuset_kind "$cpuset_kind"
+}
+
+setting_cpuset_show() { cpusets; }
+
+setting_cpuset_apply() {
+  find_cpusets
+  read -r everywhere </sys/devices/system/cpu/online
+  # Cores may be in one cpuset at a time: for another split all begins anew.
+  if [ -d "$guest_set" ] && [ "$cpuset_kind" != none ]; then
+    kind=exact wanted=$GUEST_CPUS source=$guest_set/cpuset.cpus
+    read_found
+    as_wanted && [ -s "$cpuset_enter" ] || [ "$RTVIRT_CHECK_MODE" = yes ] || setting_cpuset_undo
+  fi
+  if [ ! -d "$guest_set" ] && [ "$cpuset_kind" != none ]; then
+    changed "$setting: cores $GUEST_CPUS kept in cgroup $cpuset_kind"
+    if [ "$RTVIRT_CHECK_MODE" = no ]; then
+      case $cpuset_kind in
+      v1)
+        cat "$top/cpuset.sched_load_balance" >"$cpuset_before"
+        # shellcheck disable=SC2016  # the arguments of the script that this makes: thread, process, side
+        printf 'case $3 in guest) echo "$1" >%s/tasks ;; *) echo "$1" >%s/tasks ;; esac\n' "$guest_set" "$host_set" >"$cpuset_enter"
+        ;;
+      v2)
+        grep -ow cpuset "$top/cgroup.subtree_control" >"$cpuset_before"
+        # A thread may be apart from its process only below the cgroup that this is in, so the process comes to the root first.
+        # shellcheck disable=SC2016
+        printf '%s\n' "top=$top set=$guest_set" 'grep -qx -e 0::/ -e "0::${set#$top}" "/proc/$2/task/$1/cgroup" || echo "$2" >"$top/cgroup.procs"' \
+          'case $3 in guest) echo "$1" >"$set/cgroup.threads" ;; *) echo "$1" >"$top/cgroup.threads" ;; esac' >"$cpuset_enter"
+        ;;
+      esac
+      case $journaled in *"$newline$setting${tab}cpuset$tab"*) ;; *) printf '%s\tcpuset\t%s\n' "$setting" none >>"$journal" ;; esac
+    fi
+  fi
+  cpusets
+}
+
+# Programs go back to the top with the choice of cores that they had, then the cpusets go, then the top is as it was.
+setting_cpuset_undo() {
+  find_cpusets
+  case $cpuset_kind in
+  v1)
+    for set in "$guest_set" "$host_set"; do
+      [ -d "$set" ] || continue
+      tries=0
+      until rmdir "$set" 2>/dev/null || [ "$tries" -ge 10 ]; do
+        programs_in "$set" give_back_program
+        tries=$((tries + 1))
+      done
+    done
+    {
+      read -r balance && [ "$balance" = "$(cat "$top/cpuset.sched_load_balance")" ] || echo "$balance" >"$top/cpuset.sched_load_balance"
+      while read -r tid cpus name; do
+        IFS= read -r now 2>/dev/null <"/proc/$tid/comm" && [ "$now" = "$name" ] || continue
+        taskset -c -p "$cpus" "$tid" >/dev/null 2>&1
+      done
+    } <"$cpuset_before"
+    ;;
+  v2)
+    if [ -d "$guest_set" ]; then
+      tries=0
+      until rmdir "$guest_set" 2>/dev/null || [ "$tries" -ge 10 ]; do
+        while read -r tid; do { echo "$tid" >"$top/cgroup.threads"; } 2>/dev/null; done <"$guest_set/cgroup.threads"
+        tries=$((tries + 1))
+      done
+    fi
+    [ -s "$cpuset_before" ] || echo -cpuset >"$top/cgroup.subtree_control"
+    ;;
+  esac
+  rm -f "$cpuset_before" "$cpuset_enter"
+  [ ! -d "$guest_set" ] && [ ! -d "$host_set" ]
+}

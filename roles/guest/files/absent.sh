@@ -1,0 +1,3 @@
+# shellcheck shell=sh
+# No guest runs. Reads: unit.sh, stop_guest.sh. NAME.
+stop_guest

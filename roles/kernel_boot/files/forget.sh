@@ -1,0 +1,23 @@
+# shellcheck shell=sh disable=SC2154
+# The board starts what it started at first: remove all that kernel_boot has put beside it. LOADERS and what these need.
+find_loader
+default=$state/default.env
+[ -s "$state/original.env" ] || exit 0
+if [ "$(cat "$default")" != "$(cat "$state/original.env")" ]; then
+  fact difference "it starts $(field "$default" rtvirt_kernel) with '$(field "$default" bootargs)'"
+  exit 0
+fi
+[ ! -e "$state/trial.env" ] || fail "A trial of kernel $(field "$state/trial.env" rtvirt_kernel) is not confirmed; let it end first."
+folder=$(field "$default" rtvirt_folder) folder=${folder##*/}
+if [ -n "$folder" ]; then
+  for other in "$kernels"/*; do
+    [ "${other##*/}" != "$folder" ] || continue
+    release=$(cat "$other/release")
+    forget "$other"
+    [ "$release" = "$(uname -r)" ] || [ ! -e "/lib/modules/$release/.rtvirt" ] || forget "/lib/modules/$release"
+  done
+fi
+forget "$state/last_good.env" "$state/original.env" "$state/kernels" "$state/board.env" /usr/local/lib/rtvirt \
+  /etc/systemd/system/sysinit.target.wants/rtvirt-trial-guard.service /etc/systemd/system/rtvirt-trial-guard.service
+"${loader}_entries_changed"
+sync

@@ -1,0 +1,8 @@
+# shellcheck shell=sh
+# End what start_load.sh began, with all of its session, and say so if it had ended by itself.
+read -r pid </run/rtvirt/load.pid || fail "No load was begun on this board."
+alive=yes
+kill -0 "$pid" 2>/dev/null || alive=no
+kill -s KILL -- "-$pid" 2>/dev/null
+rm -f /run/rtvirt/load.pid /dev/shm/rtvirt-load*
+[ "$alive" = yes ] || fail "The load on the board ended before the cell did: $(tail -n 2 /run/rtvirt/load.log | tr '\n' ' ')"

@@ -1,0 +1,55 @@
+"""Lists of cores, written the way the kernel writes them, and splits of a machine's cores."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+
+def parse_cpu_list(text: str) -> tuple[int, ...]:
+    """Read a kernel-style CPU list: ``'0,2-3'`` gives ``(0, 2, 3)``; ``''`` gives ``()``.
+
+    Raises ValueError when the text is no such list, names a core twice, or counts a range backwards.
+    """
+    cpus: list[int] = []
+    for part in text.split(",") if text.strip() else []:
+        match = re.fullmatch(r"\s*(\d{1,4})(?:-(\d{1,4}))?\s*", part)
+        if match is None:
+            raise ValueError(f"'{text}' is not a list of cores such as '0,2-3'")
+        first, last = int(match[1]), int(match[2] or match[1])
+        if last < first:
+            raise ValueError(f"'{text}' counts the range {first}-{last} backwards")
+        cpus.extend(range(first, last + 1))
+    if len(set(cpus)) != len(cpus):
+        raise ValueError(f"'{text}' names a core twice")
+    return tuple(sorted(cpus))
+
+
+def format_cpu_list(cpus: Iterable[int]) -> str:
+    """Write cores the way the kernel does: ``(0, 2, 3)`` gives ``'0,2-3'``."""
+    runs: list[list[int]] = []
+    for cpu in sorted(set(cpus)):
+        if runs and runs[-1][-1] == cpu - 1:
+            runs[-1].append(cpu)
+        else:
+            runs.append([cpu])
+    return ",".join(str(run[0]) if len(run) == 1 else f"{run[0]}-{run[-1]}" for run in runs)
+
+
+@dataclass(frozen=True)
+class Split:
+    """Which cores of a machine are its housekeeping's, and which are kept for real-time work."""
+
+    host_cpus: tuple[int, ...]
+    guest_cpus: tuple[int, ...]
+
+    @property
+    def host_list(self) -> str:
+        """The housekeeping cores as the kernel writes them."""
+        return format_cpu_list(self.host_cpus)
+
+    @property
+    def guest_list(self) -> str:
+        """The isolated cores as the kernel writes them."""
+        return format_cpu_list(self.guest_cpus)

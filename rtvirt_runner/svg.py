@@ -1,0 +1,65 @@
+"""What all figures share: drawn by matplotlib, they stand inline in a page and take colours and font from it."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import matplotlib as mpl
+from matplotlib.figure import Figure
+
+# Drawn with these, then replaced by CSS variables: matplotlib knows no variables.
+INK, FAINT, PAPER = "#010101", "#020202", "#030303"
+# Blue, vermillion, green, purple, orange, sky (Okabe and Ito, "Color Universal Design", 2008)
+HUES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
+WIDTH_INCHES = 9.6
+
+
+@contextmanager
+def drawn_as(name: str) -> Iterator[None]:
+    """The style of every figure; the same figure of the same name gives the same text."""
+    style: dict[Any, Any] = {
+        "svg.hashsalt": name,
+        "svg.fonttype": "none",  # the page's font, text that can be found and read aloud
+        "font.size": 9.5,
+        "legend.fontsize": 9,
+        "axes.edgecolor": FAINT,
+        "axes.labelcolor": INK,
+        "xtick.color": INK,
+        "ytick.color": INK,
+        "text.color": INK,
+        "axes.linewidth": 0.8,
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "axes.spines.left": False,
+    }
+    with mpl.rc_context(style):
+        yield
+
+
+def inline(figure: Figure, name: str, label: str) -> str:
+    """A figure as an ``<svg>`` element fit to stand in a page beside others; ``name`` makes its ids unique there."""
+    stream = io.StringIO()
+    nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))  # they change from run to run
+    figure.savefig(stream, format="svg", metadata=nothing, transparent=True)
+    svg = stream.getvalue()
+    svg = svg[svg.index("<svg") :]
+    svg = re.sub(r"<defs>\s*<style.*?</style>\s*</defs>", "", svg, count=1, flags=re.DOTALL)
+    svg = re.sub(r'\bid="', f'id="{name}-', svg)
+    svg = re.sub(r'(href="#|url\(#)', rf"\g<1>{name}-", svg)
+    colours = {INK: "var(--fig-ink)", FAINT: "var(--fig-faint)", PAPER: "var(--fig-paper)"}
+    colours |= {hue: f"var(--fig-hue-{number})" for number, hue in enumerate(HUES, 1)}
+    for colour, variable in colours.items():
+        svg = svg.replace(colour, variable)
+    # the page's own font family; sizes and weights stay
+    svg = re.sub(r"font-family: [^;\"]*;?", "", svg)
+    svg = re.sub(r"(font: [^;\"]*?px) [^;\"]*", r"\1 var(--fig-font)", svg)
+    return re.sub(
+        r'<svg [^>]*?viewBox="([^"]*)"[^>]*>',
+        rf'<svg role="img" aria-label="{label}" viewBox="\1">',
+        svg,
+        count=1,
+    ).strip()

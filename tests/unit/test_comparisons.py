@@ -1,0 +1,341 @@
+"""What experiments say: ablations, GICs, load, guests side by side."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fakes import catalogue, cyclictest_json, done, setting_items, system, virtual_lab
+
+from rtvirt_runner.comparisons import (
+    HOST,
+    KVMS_GIC,
+    QEMUS_GIC,
+    Spread,
+    ablations,
+    gic_orders,
+    guests_side_by_side,
+    loads,
+    points,
+    spread,
+)
+from rtvirt_runner.experiment_views import Block, blocks, cautions
+from rtvirt_runner.matrix import Cell, load_matrix
+from rtvirt_runner.results import Record
+from rtvirt_runner.tables import Measurement, read_measurement
+
+Measure = Callable[..., Measurement]
+MATRIX = """
+matrix:
+  name: made-up
+  cyclictest: {loops: 1000, interval_us: 1000, priority: 95, histogram_us: 20000}
+  splits: {1-1: {host_cpus: '0', guest_cpus: '1'}, 1-2: {host_cpus: '0', guest_cpus: 1-2}}
+  experiments:
+    all:
+      axes:
+        board: boards
+        kernel: debian-rt
+        tuning: [none, paper, full, full-minus-each]
+        split: [1-1, 1-2]
+        place: [host, guest]
+        guest: [minimal, minimal-kernel-gic, minimal-user-gic, partitioned]
+        workload: [idle, host-load]
+      exclude:
+        - {board: virtual-cb2, split: 1-2}
+        - {guest: partitioned, split: 1-1}
+"""
+
+
+@pytest.fixture(scope="module")
+def cells(tmp_path_factory: pytest.TempPathFactory) -> list[Cell]:
+    path = tmp_path_factory.mktemp("matrix") / "matrix.yml"
+    path.write_text(MATRIX, encoding="utf-8")
+    return list(load_matrix(path, virtual_lab(), catalogue()).experiments[0].cells)
+
+
+@pytest.fixture
+def measure(cells: list[Cell], tmp_path: Path) -> Measure:
+    """``measure(200, place="guest")``: 99 wake-ups at 40 us and one at 200 where the axes given are such.
+
+    An axis not given is the first that fits; ``us`` may be a whole histogram; more facts of the board can be given.
+    """
+
+    def made(
+        us: int | dict[int, int],
+        *,
+        repetition: int = 1,
+        board_facts: Mapping[str, Any] | None = None,
+        emulator: Mapping[str, str] | None = None,
+        **axes: str,
+    ) -> Measurement:
+        wanted = {"board": "virtual-cb2", "tuning": "full", "split": "1-1", "workload": "idle", "place": "host"} | axes
+        cell = next(each for each in cells if all(getattr(each, axis) == value for axis, value in wanted.items()))
+        cell = dataclasses.replace(cell, repetition=repetition)
+        state = system(cell)
+        state["board"] |= board_facts or {}
+        state["emulator"] = emulator
+        folder = tmp_path / cell.id
+        folder.mkdir(exist_ok=True)
+        histogram = us if isinstance(us, dict) else {40: 97, us: 3}
+        (folder / "cyclictest.json").write_text(cyclictest_json(histogram), encoding="utf-8")
+        return read_measurement(Record(folder, cell, done(), state))
+
+    return made
+
+
+def show(view: str, measurements: list[Measurement], axes: tuple[str, ...] = ()) -> list[Block]:
+    return blocks(view, measurements, axes, "made_up")
+
+
+def rows(block: Block) -> dict[str, tuple[str, ...]]:
+    return {row.head: row.values for row in block.rows}
+
+
+# -------------------------------------------------------------------------------------------------------- repetitions
+
+
+def test_repetitions_are_put_together_and_their_range_is_what_a_difference_must_exceed(measure: Measure) -> None:
+    (point,) = points([measure(us, repetition=number) for number, us in enumerate((100, 130, 110), 1)])
+    assert (point.histogram.samples, point.histogram.max_us) == (300, 130)
+    assert spread([point]) == Spread(p99_us=30, max_us=30)
+
+
+def test_one_repetition_tells_no_range(measure: Measure) -> None:
+    assert spread(points([measure(100), measure(200, place="guest")])) is None
+
+
+# ----------------------------------------------------------------------------------------------------------- ablation
+
+
+def test_an_ablation_has_the_whole_tuning_as_base_and_the_costliest_setting_first(measure: Measure) -> None:
+    (found,) = ablations(
+        points(
+            [
+                measure(100),
+                measure(105, tuning="full-minus-ksm"),
+                measure(300, tuning="full-minus-irqs"),
+                measure(900, tuning="none"),
+            ]
+        )
+    )
+    assert found.base.cell.tuning == "full"
+    assert [setting for setting, _ in found.without] == ["irqs", "ksm"]
+    assert [point.cell.tuning for point in found.references] == ["none"]
+
+
+def test_each_board_and_place_has_an_ablation_of_its_own(measure: Measure) -> None:
+    made = [
+        measure(100, board=board, place=place, tuning=tuning)
+        for board in ("virtual-rpi2", "virtual-cb2")
+        for place in ("host", "guest")
+        for tuning in ("full", "full-minus-irqs")
+    ]
+    titles = [block.title for block in show("ablation", made)]
+    assert titles == [
+        f"{board}, split 1-1, {place}" for board in ("virtual-rpi2", "virtual-cb2") for place in ("host", "guest")
+    ]
+
+
+def test_ablations_without_the_whole_tuning_say_nothing(measure: Measure) -> None:
+    assert ablations(points([measure(100, tuning="full-minus-irqs"), measure(100, tuning="none")])) == []
+
+
+def test_a_setting_that_the_machine_does_not_have_is_not_applicable_rather_than_useless(measure: Measure) -> None:
+    (block,) = show("ablation", [measure(100), measure(100, tuning="full-minus-governor")])
+    assert "Not applicable here: governor (the machine does not have it)." in block.says
+    assert rows(block)["without governor"][1:] == ("–", "–", "–", "–")
+    assert "– governor" not in block.figure
+
+
+def test_a_setting_that_the_kernel_will_not_have_changed_is_not_applicable(measure: Measure) -> None:
+    fixed = [each | {"state": "fixed"} if each["setting"] == "ksm" else each for each in setting_items(["irqs", "ksm"])]
+    made = [
+        measure(100, board_facts={"settings": fixed}),
+        *(measure(100, tuning=f"full-minus-{x}") for x in ("ksm", "irqs")),
+    ]
+    (found,) = ablations(points(made))
+    assert found.not_applicable == (("ksm", "the kernel will not have it changed"),)
+    assert [setting for setting, _ in found.without] == ["irqs"]
+
+
+def test_a_guests_setting_is_not_judged_on_the_host(measure: Measure) -> None:
+    made = [
+        measure(us, tuning=t, place=p)
+        for p, us in (("host", 90), ("guest", 200))
+        for t in ("full", "full-minus-memory_lock")
+    ]
+    host, guest = ablations(points(made))
+    assert host.not_applicable == (("memory_lock", "only a guest has it"),)
+    assert [setting for setting, _ in guest.without] == ["memory_lock"]
+
+
+def test_what_repetitions_differ_by_decides_what_counts(measure: Measure) -> None:
+    values = {
+        "full": (100, 120),
+        "full-minus-irqs": (300, 310),
+        "full-minus-ksm": (130, 125),
+        "full-minus-swap": (60, 55),
+    }
+    made = [measure(us, tuning=tuning, repetition=n) for tuning, both in values.items() for n, us in enumerate(both, 1)]
+    (block,) = show("ablation", made)
+    assert block.says[0].startswith(
+        "Repetitions of full differ by up to 20 µs (virtual time) in p99 and 20 µs (virtual time) in the latest wake-up"
+    )
+    assert block.says[1] == (
+        "Without irqs p99 is later; without swap p99 is earlier. "
+        "Without irqs the latest wake-up is later; without swap the latest wake-up is earlier."
+    )
+    assert rows(block)["without irqs"][1:] == ("310", "+190", "310", "+190")
+
+
+def test_a_setting_whose_own_repetitions_differ_more_is_not_judged(measure: Measure) -> None:
+    values = {"full": (100, 101), "full-minus-ksm": (100, 900)}
+    made = [measure(us, tuning=tuning, repetition=n) for tuning, both in values.items() for n, us in enumerate(both, 1)]
+    (block,) = show("ablation", made)
+    assert "No single setting makes a difference to p99." in block.says[1]
+
+
+def test_one_repetition_is_said_to_prove_nothing(measure: Measure) -> None:
+    (block,) = show("ablation", [measure(100), measure(300, tuning="full-minus-irqs")])
+    assert block.says[0].startswith("Each was measured once, so nothing here says by how much")
+    assert not any("Without" in sentence for sentence in block.says)
+
+
+def test_a_p99_in_the_overflow_is_a_bound(measure: Measure) -> None:
+    overflowed = measure(100, tuning="full-minus-irqs")
+    assert overflowed.histogram
+    histogram = dataclasses.replace(overflowed.histogram, overflows=400, max_us=25000)
+    (block,) = show("ablation", [measure(100), dataclasses.replace(overflowed, histogram=histogram)])
+    assert rows(block)["without irqs"][1] == "≥ 20,000"
+    assert "≥ 20,000" in block.figure
+
+
+# ---------------------------------------------------------------------------------------------------------------- GIC
+
+
+def gics(measure: Measure, host: int, kvm: int, qemu: int) -> list[Measurement]:
+    return [
+        measure({host: 100}),
+        measure({qemu: 100}, place="guest", guest="minimal-user-gic"),
+        measure({kvm: 100}, place="guest", guest="minimal-kernel-gic"),
+    ]
+
+
+def test_host_kvms_gic_and_qemus_gic_stand_in_that_order(measure: Measure) -> None:
+    (order,) = gic_orders(points(gics(measure, 60, 80, 250)))
+    assert [what for what, _ in order.rows] == [HOST, KVMS_GIC, QEMUS_GIC]
+    assert order.holds(lambda point: point.histogram.avg_us) is True
+
+
+@pytest.mark.parametrize(
+    ("values", "says"),
+    [
+        ((60, 80, 250), "holds in average and in p99."),
+        ((60, 260, 250), "holds neither in average nor in p99."),
+        ((80, 80, 250), "holds neither in average nor in p99."),  # equal is not less
+    ],
+)
+def test_whether_the_order_holds_is_said(values: tuple[int, int, int], says: str, measure: Measure) -> None:
+    (block,) = show("gic", gics(measure, *values))
+    assert block.says == (f"The order host < guest with KVM's GIC < guest with QEMU's GIC {says}",)
+    assert [row.values[0] for row in block.rows] == [f"{us}.0" for us in values]
+
+
+def test_average_and_p99_may_disagree(measure: Measure) -> None:
+    host, user, kernel = gics(measure, 60, 80, 250)
+    late = measure({70: 90, 400: 10}, place="guest", guest="minimal-kernel-gic")
+    assert "holds in average, but not in p99" in show("gic", [host, user, late])[0].says[0]
+    assert kernel.cell == late.cell
+
+
+def test_an_order_that_was_not_measured_is_not_judged(measure: Measure) -> None:
+    (block,) = show("gic", gics(measure, 60, 80, 250)[:2])
+    assert block.says[0].endswith("cannot be judged: not measured here: guest with KVM's GIC.")
+
+
+# --------------------------------------------------------------------------------------------------------------- load
+
+
+def loaded(measure: Measure) -> list[Measurement]:
+    values = {("none", "host"): 573, ("none", "guest"): 7739, ("full", "host"): 287, ("full", "guest"): 617}
+    return [measure(us, tuning=tuning, place=place, workload="host-load") for (tuning, place), us in values.items()] + [
+        measure(90)
+    ]
+
+
+def test_under_load_a_guest_is_held_against_the_host_with_its_tuning(measure: Measure) -> None:
+    (load,) = loads(points(loaded(measure)))
+    assert [(p.cell.tuning, p.cell.place, h is not None) for p, h in load.rows] == [
+        ("none", "host", False),
+        ("none", "guest", True),
+        ("full", "host", False),
+        ("full", "guest", True),
+    ]
+
+
+def test_the_load_view_says_who_stays_below_the_papers_limit(measure: Measure) -> None:
+    (block,) = show("load", loaded(measure))
+    assert block.says[0] == (
+        "The latest wake-up in the guest, in µs (virtual time): 7,739 with none and 617 with full."
+    )
+    assert "latest wake-up 617 against 287 (2.1 ×)" in block.says[1]
+    table = rows(block)
+    assert (table["none, guest"][3], table["full, guest"][3]) == ("no", "yes")
+    assert table["full, guest"][5] == "2.1 ×"
+    assert "in real time" in block.caption
+    assert ">1,000 <" in block.figure.replace("&gt;", "")
+
+
+def test_cells_without_load_are_no_part_of_it(measure: Measure) -> None:
+    assert loads(points([measure(90)])) == []
+
+
+# -------------------------------------------------------------------------------------------------------------- guests
+
+
+def test_guests_stand_side_by_side_the_first_as_base(measure: Measure) -> None:
+    made = [
+        measure(us, board="virtual-rpi2", split="1-2", place="guest", guest=guest)
+        for guest, us in (("minimal", 400), ("partitioned", 100))
+    ]
+    (found,) = guests_side_by_side(points(made))
+    assert (found.base.cell.guest, [each.cell.guest for each in found.others]) == ("minimal", ["partitioned"])
+    (block,) = show("partitioning", made)
+    assert rows(block)["partitioned"][3:] == ("0.82 ×", "0.25 ×", "0.25 ×")
+    assert block.says[0].startswith("In partitioned, a wake-up takes 0.82 × as long as in minimal on average")
+    assert show("flavours", made)[0].rows == block.rows
+
+
+def test_a_guest_alone_is_compared_with_nothing(measure: Measure) -> None:
+    assert show("flavours", [measure(90, place="guest"), measure(60)]) == []
+
+
+# ------------------------------------------------------------------------------------------------------------ cautions
+
+
+def test_load_on_a_board_in_virtual_time_is_told_to_cost_the_measured_core(measure: Measure) -> None:
+    (said,) = cautions([measure(90, workload="host-load"), measure(90)])
+    assert said.startswith("virtual-cb2: the emulator runs all cores of this board in turn")
+
+
+def test_load_on_a_real_board_needs_no_caution(measure: Measure) -> None:
+    made = measure(90, workload="host-load")
+    real = dataclasses.replace(made.cell, clock="real")
+    assert cautions([dataclasses.replace(made, record=dataclasses.replace(made.record, cell=real))]) == []
+
+
+def test_an_emulators_warning_stands_beside_the_comparison_once(measure: Measure) -> None:
+    made = [measure(90, place=place, emulator={"warning": "QEMU 7.2 spoils this."}) for place in ("host", "guest")]
+    assert cautions(made) == ["virtual-cb2: QEMU 7.2 spoils this."]
+
+
+def test_an_emulated_guest_is_labelled_wherever_its_numbers_stand(measure: Measure) -> None:
+    tcg = {"guest_accelerator": "tcg"}
+    made = [measure(60), measure(90, place="guest", guest="minimal-kernel-gic", board_facts=tcg)]
+    (block,) = show("gic", made)
+    assert [row.emulated for row in block.rows] == [False, True]
+    assert "guest with KVM's GIC, emulated" in block.figure
+    assert "nothing about virtualization with KVM" in cautions(made)[0]
