@@ -258,12 +258,13 @@ each_setting() {
   done
 }
 
-# Take back, out of the journal, all items of settings that are not among SETTINGS; what is gone needs nothing.
+# Take back, out of the journal, all items of settings that are not among SETTINGS; what is gone needs nothing. The last change first: the
+# kernel refuses to throttle real-time tasks again while a fair server has nothing.
 undo_settings() {
   [ -s "$journal" ] || return 0
   kept=
   while IFS=$tab read -r setting source before; do
-    case " $SETTINGS " in *" $setting "*) kept="$kept$setting$tab$source$tab$before$newline"; continue ;; esac
+    case " $SETTINGS " in *" $setting "*) kept="$setting$tab$source$tab$before$newline$kept"; continue ;; esac
     changed "$setting: $source back to $before"
     [ "$RTVIRT_CHECK_MODE" = no ] || continue
     pid=${source##* }
@@ -275,6 +276,8 @@ undo_settings() {
     'priority of '*) [ ! -d "/proc/$pid" ] || chrt "--${before% *}" -p "${before#* }" "$pid" ;;
     cpuset) setting_cpuset_undo ;;
     esac || failures="${failures:+$failures; }$setting: $source could not be set back to $before"
-  done <"$journal"
+  done <<JOURNAL
+$(sed '1!G;h;$!d' "$journal")
+JOURNAL
   [ "$RTVIRT_CHECK_MODE" = yes ] || printf '%s' "$kept" >"$journal"
 }
