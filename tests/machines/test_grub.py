@@ -185,5 +185,5 @@ def test_a_kernel_that_panics_is_given_up_also_when_the_distribution_made_its_me
     assert "The board runs older-cloud (6.1." in told and "again, which needed nobody." in told
     assert "Kernel panic - not syncing: VFS" in told.split("The last lines of its console:")[1]
     assert "rdinit" not in machine.shell("cat /proc/cmdline")
-    assert machine.shell("ls /boot/rtvirt") == "default.env\nkernels\nlast_good.env"
+    assert machine.shell("ls /boot/rtvirt") == "default.env\nkernels\nlast_good.env\noriginal.env"
     assert "next_entry=rtvirt" not in machine.shell("grub-editenv - list")
