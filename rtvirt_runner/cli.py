@@ -187,7 +187,8 @@ def _load(args: argparse.Namespace) -> Request:
             "a .yml file."
         )
     groups, hostvars = read_inventory(args.inventory)
-    matrix = load_matrix(path, Lab.from_inventory(groups, hostvars), Catalogue.load(checkout.VARS))
+    lab = Lab.from_inventory(groups, hostvars)
+    matrix = load_matrix(path, lab, Catalogue.load(checkout.VARS, lab))
     return Request(matrix, args.inventory.absolute(), ResultsTree(args.results.absolute()))
 
 

@@ -20,6 +20,7 @@ from rtvirt_runner.cpus import Split, format_cpu_list, parse_cpu_list
 from rtvirt_runner.declarations import InputError
 from rtvirt_runner.guests import GICS, NO_GUEST, Guest, load_guests
 from rtvirt_runner.tunings import Tuning, Tunings
+from rtvirt_runner.workloads import Workload, load_workloads
 
 Clock = Literal["virtual", "real"]
 Point = dict[str, str]  # axis -> value
@@ -27,11 +28,24 @@ Point = dict[str, str]  # axis -> value
 AXES = ("board", "kernel", "tuning", "split", "place", "guest", "workload")  # as written in a matrix file
 PLACES = ("host", "guest")
 HISTOGRAMS = "histograms"
-VIEWS = (HISTOGRAMS, "ablation", "gic", "load", "partitioning", "flavours")  # how the page shows an experiment
+COMPARISONS = ("ablation", "gic", "load", "partitioning", "flavours", "slowdown", "ecu", "sysbench")
+VIEWS = (HISTOGRAMS, *COMPARISONS)  # how the page shows an experiment
+    HISTOGRAMS,
+    "ablation",
+    "gic",
+    "load",
+    "partitioning",
+    "flavours",
+    "slowdown",
+    "ecu",
+    "sysbench",
+)  # how the page shows an experiment
+LAB_WORKLOADS = "rtvirt_lab_workloads"
 RUNNING = "running"  # kernel of a board that is not to be rebooted: whatever runs there
 
 _TAKEN_FOLDERS = ("log", "report")  # beside the boards' folders in the results tree
 _TUPLES = ("kernel_words", "settings")  # lists in JSON
+_MAPPINGS = ("guest_state", "program")
 _LIMITS = {"loops": (1, 10**9), "interval_us": (10, 10**6), "priority": (1, 99), "histogram_us": (10, 10**6)}
 
 
@@ -56,6 +70,7 @@ class Lab:
 
     boards: dict[str, Board]
     groups: dict[str, list[str]]
+    workloads: Mapping[str, Any] = field(default_factory=dict)  # of its own, as in a workloads file
 
     @classmethod
     def from_inventory(cls, groups: Mapping[str, Sequence[str]], hostvars: Mapping[str, Mapping[str, Any]]) -> Lab:
@@ -74,7 +89,20 @@ class Lab:
             for group, hosts in groups.items()
             if any(host in boards for host in hosts)
         }
-        return cls(boards, members)
+        return cls(boards, members, _lab_workloads(names, hostvars))
+
+
+def _lab_workloads(boards: Iterable[str], hostvars: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """The lab's own workloads: one set for all of its boards, since a cell is the same on each."""
+    found: dict[str, Any] = {}
+    for board in boards:
+        where = f"Inventory: {LAB_WORKLOADS} of board '{board}'"
+        for name, entry in declared.mapping(hostvars.get(board, {}).get(LAB_WORKLOADS, {}), where).items():
+            if found.setdefault(name, entry) != entry:
+                raise InputError(
+                    f"{where}: '{name}' differs from another board's, expected the same on all; set it for group all."
+                )
+    return found
 
 
 def _board(name: str, variables: Mapping[str, Any]) -> Board:
@@ -114,22 +142,26 @@ class Catalogue:
 
     kernels: dict[str, dict[str, Any]]
     tunings: Tunings
-    workloads: dict[str, dict[str, Any]]
+    workloads: dict[str, Workload]
     guests: dict[str, Guest]
 
     @classmethod
-    def load(cls, vars_dir: Path) -> Catalogue:
-        """Read kernels, tunings, guests and workloads of a folder; raises InputError when a file is unusable."""
-        kernels, workloads = (_catalogue_file(vars_dir / f"{what}.yml", what) for what in ("kernels", "workloads"))
-        guests = load_guests(vars_dir / "guests.yml", kernels)
-        return cls(kernels, Tunings.load(vars_dir / "tunings.yml"), workloads, guests)
+    def load(cls, vars_dir: Path, lab: Lab | None = None) -> Catalogue:
+        """Read kernels, tunings, guests and workloads of a folder, and the lab's own workloads.
+
+        Raises InputError when something in them is unusable.
+        """
+        kernels = _kernels(vars_dir / "kernels.yml")
+        tunings = Tunings.load(vars_dir / "tunings.yml")
+        workloads = load_workloads(vars_dir / "workloads.yml", lab.workloads if lab else {})
+        return cls(kernels, tunings, workloads, load_guests(vars_dir / "guests.yml", kernels))
 
 
-def _catalogue_file(path: Path, what: str) -> dict[str, dict[str, Any]]:
-    entries = declared.section(declared.load_yaml(path), what, f"{path}")
+def _kernels(path: Path) -> dict[str, dict[str, Any]]:
+    entries = declared.section(declared.load_yaml(path), "kernels", f"{path}")
     for name, entry in entries.items():
-        declared.name(name, f"{path}: {what}")
-        declared.mapping(entry, f"{path}: {what}.{name}")
+        declared.name(name, f"{path}: kernels")
+        declared.mapping(entry, f"{path}: kernels.{name}")
     return entries
 
 
@@ -158,7 +190,7 @@ class Cell:
     kernel_words: tuple[str, ...]  # what the tuning adds to the board's kernel command line
     settings: tuple[str, ...]  # of the tuning, those of the board itself
     guest_state: Mapping[str, Any] = field(hash=False)  # all that defines the guest (Guest.state); empty on the host
-    workload_command: str  # on the measured core
+    program: Mapping[str, Any] = field(hash=False)  # how the workload runs (Workload.program); empty: nothing runs
     board_command: str  # on the board meanwhile, on any of its cores
     loops: int
     interval_us: int
@@ -202,7 +234,8 @@ class Cell:
 
     def _values(self) -> dict[str, Any]:
         values = asdict(self)
-        return values | {name: list(values[name]) for name in _TUPLES} | {"guest_state": dict(self.guest_state)}
+        lists = {name: list(values[name]) for name in _TUPLES}
+        return values | lists | {name: dict(values[name]) for name in _MAPPINGS}
 
 
 @dataclass(frozen=True)
@@ -500,8 +533,8 @@ class _Expansion:
             kernel_words=words,
             settings=tuning.machine_settings(board.boots),
             guest_state=guest,
-            workload_command=str(workload.get("command") or ""),
-            board_command=str(workload.get("board_command") or ""),
+            program=workload.program(point["place"], split, guest.get("scratch_mib", 0), where),
+            board_command=workload.board_command,
             **self.cyclictest,
         )
 

@@ -9,11 +9,18 @@ from typing import Any
 from rtvirt_runner import checkout
 from rtvirt_runner import declarations as declared
 from rtvirt_runner.guests import NO_GUEST
-from rtvirt_runner.matrix import Catalogue, Cell, Lab, Matrix
+from rtvirt_runner.matrix import LAB_WORKLOADS, Catalogue, Cell, Lab, Matrix
 from rtvirt_runner.matrix import load_matrix as load
 from rtvirt_runner.matrix import read_matrix as read
 
-BOARD_VARIABLES = ("rtvirt_board_cpus", "rtvirt_board_clock", "rtvirt_board_boots", "guest_gic", "guest_kernel")
+BOARD_VARIABLES = (
+    "rtvirt_board_cpus",
+    "rtvirt_board_clock",
+    "rtvirt_board_boots",
+    "guest_gic",
+    "guest_kernel",
+    LAB_WORKLOADS,
+)
 
 
 def load_matrix(
@@ -21,7 +28,7 @@ def load_matrix(
 ) -> Matrix:
     """Read and validate; raises InputError."""
     lab = Lab.from_inventory(*_plain_inventory(groups, hostvars))
-    return load(checkout.matrix_path(str(matrix)), lab, Catalogue.load(Path(str(vars_dir))))
+    return load(checkout.matrix_path(str(matrix)), lab, Catalogue.load(Path(str(vars_dir)), lab))
 
 
 def read_state(
@@ -49,7 +56,7 @@ def read_state(
         "splits": {"wanted": {key: wanted.get(key) for key in ("host_cpus", "guest_cpus")}},
         "experiments": {"converge": {"axes": axes}},
     }
-    return read({"matrix": document}, where, lab, Catalogue.load(Path(str(vars_dir)))).cells[0]
+    return read({"matrix": document}, where, lab, Catalogue.load(Path(str(vars_dir)), lab)).cells[0]
 
 
 def _plain_inventory(
@@ -67,4 +74,8 @@ def _plain_inventory(
 def _plain(value: Any) -> Any:
     if isinstance(value, str):
         return str(value)
+    if isinstance(value, Mapping):
+        return {str(key): _plain(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_plain(each) for each in value]
     return int(value) if isinstance(value, int) and not isinstance(value, bool) else value

@@ -221,6 +221,7 @@ def test_a_cell_id_is_readable_stable_and_a_folder_name(tmp_path: Path) -> None:
 def test_everything_that_changes_what_is_measured_changes_the_id(tmp_path: Path) -> None:
     cell = load(SMALL, tmp_path).experiments[0].cells[1]
     other = {"kernel_words": ("nohz_full=1",), "settings": ("irqs",), "guest_state": {"vcpus": 2}, "clock": "real"}
+    other |= {"program": {"command": "true"}}
     ids = {cell.id}
     for item in dataclasses.fields(cell):
         value = getattr(cell, item.name)

@@ -1,0 +1,176 @@
+"""Workloads: what runs in the foreground while cyclictest measures, and how its own output is read."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from rtvirt_runner import declarations as declared
+from rtvirt_runner.cpus import Split, format_cpu_list
+from rtvirt_runner.declarations import InputError
+
+CORES = ("measured", "others")
+FOLDERS = ("memory", "disk")
+TEXT, PATTERN = "text", "pattern"
+PRINTS = ("json", "sysbench", PATTERN, TEXT)  # what understands a workload's output: parsers/workload.py
+ORIGINS = ("sources", "archive", "git", "debian_source", "package")  # where its program comes from
+
+_RUN_KEYS = ("title", "command", "board_command", "prepare", "cleanup", "core", "repeat", "folder", "prints", "pattern")
+_KEYS = (*_RUN_KEYS, "digest", "build", *ORIGINS)
+_DIGEST = re.compile(r"[0-9a-f]{8,64}")
+_COMMIT = re.compile(r"[0-9a-f]{40}")
+_ORIGIN_KEYS = {"archive": ("url", "sha256"), "git": ("url", "commit")}
+
+
+@dataclass(frozen=True)
+class Workload:
+    """One entry of the workloads file, or of a lab's own."""
+
+    name: str
+    title: str
+    command: str = ""  # on the measured core; empty: nothing runs
+    board_command: str = ""  # on the board meanwhile, wherever the cell is measured
+    prepare: str = ""  # before cyclictest begins
+    cleanup: str = ""  # after it has ended
+    core: str = CORES[0]
+    repeat: bool = False  # a program that ends by itself is run again and again
+    folder: str = FOLDERS[0]  # what its working folder is on
+    prints: str = TEXT
+    pattern: str = ""
+    digest: str = ""  # of the right answer
+    origin: Mapping[str, Any] = field(default_factory=dict, hash=False)  # sources, one other of ORIGINS, ``build``
+
+    def program(self, place: str, split: Split, scratch_mib: int, where: str) -> dict[str, Any]:
+        """All that decides how it runs in a place, for the role measure; empty when nothing runs.
+
+        Raises InputError when the place has no core or no disk for it.
+        """
+        if not self.command:
+            return {}
+        if self.folder == "disk" and place == "guest" and not scratch_mib:
+            raise InputError(
+                f"{where}: workload '{self.name}' writes to a disk and the guest has none, expected a guest with "
+                "scratch_mib; use one such as 'minimal-scratch'."
+            )
+        return {
+            "command": self.command,
+            "prepare": self.prepare,
+            "cleanup": self.cleanup,
+            "cpus": self._cpus(place, split, where),
+            "repeat": self.repeat,
+            "folder": self.folder,
+            "prints": self.prints,
+            "pattern": self.pattern,
+            "digest": self.digest,
+        }
+
+    def _cpus(self, place: str, split: Split, where: str) -> str:
+        inside = range(len(split.guest_cpus))
+        measured = split.guest_cpus[-1] if place == "host" else inside[-1]
+        if self.core == "measured":
+            return str(measured)
+        others = split.host_cpus if place == "host" else inside[:-1]
+        if not others:
+            raise InputError(
+                f"{where}: workload '{self.name}' runs on other cores than the measured one, and split gives the "
+                "guest a single vCPU, expected two or more; use another split."
+            )
+        return format_cpu_list(others)
+
+
+def load_workloads(path: Path, of_lab: Mapping[str, Any] | None = None) -> dict[str, Workload]:
+    """Read a workloads file and the lab's own entries; raises InputError for anything that is wrong in them."""
+    shipped = declared.section(declared.load_yaml(path), "workloads", str(path))
+    workloads = {name: _workload(name, body, f"{path}: workloads.{name}") for name, body in shipped.items()}
+    for name, body in (of_lab or {}).items():
+        where = f"Inventory: rtvirt_lab_workloads.{name}"
+        if name in workloads:
+            raise InputError(f"{where}: there is a workload '{name}' already, expected another name; rename it.")
+        workloads[name] = _workload(name, body, where)
+    return workloads
+
+
+def _workload(name: str, body: Any, where: str) -> Workload:
+    declared.name(name, where)
+    body = declared.filled(body, where)
+    declared.known_keys(body, _KEYS, where)
+    texts = ("title", "command", "board_command", "prepare", "cleanup", "pattern", "digest", "build")
+    said = {key: declared.text(body.get(key, ""), f"{where}.{key}").strip() for key in texts}
+    chosen = {"core": CORES, "folder": FOLDERS, "prints": PRINTS}
+    for key, allowed in chosen.items():
+        declared.known(body.get(key, _default(key)), allowed, key, f"{where}.{key}")
+    repeat = body.get("repeat", False)
+    if not isinstance(repeat, bool):
+        raise InputError(f"{where}.repeat is {declared.shown(repeat)}, expected true or false.")
+    build = said.pop("build")
+    workload = Workload(
+        name=name,
+        **{**said, "title": said["title"] or name},
+        repeat=repeat,
+        **{key: body.get(key, _default(key)) for key in chosen},
+        origin={key: body[key] for key in ORIGINS if key in body} | ({"build": build} if build else {}),
+    )
+    _check(workload, where)
+    return workload
+
+
+def _default(key: str) -> str:
+    return {"core": CORES[0], "folder": FOLDERS[0], "prints": TEXT}[key]
+
+
+def _check(workload: Workload, where: str) -> None:
+    """What single keys cannot tell."""
+    _check_origin(workload.origin, where)
+    if workload.digest and not _DIGEST.fullmatch(workload.digest):
+        raise InputError(
+            f"{where}.digest is {declared.shown(workload.digest)}, expected 8 to 64 hexadecimal digits (in quotes)."
+        )
+    if (workload.prints == PATTERN) != bool(workload.pattern):
+        raise InputError(
+            f"{where}: 'prints: pattern' and the key 'pattern' go together, expected both or none; add the other."
+        )
+    try:
+        groups = re.compile(workload.pattern).groupindex
+    except re.error as error:
+        raise InputError(f"{where}.pattern is no regular expression ({error}); correct it.") from error
+    if workload.pattern and "seconds_per_iteration" not in groups:
+        raise InputError(
+            f"{where}.pattern has no group 'seconds_per_iteration', expected (?P<seconds_per_iteration>...); name one."
+        )
+
+
+def _check_origin(origin: Mapping[str, Any], where: str) -> None:
+    if "sources" in origin and not (
+        isinstance(origin["sources"], list)
+        and origin["sources"]
+        and all(isinstance(each, str) for each in origin["sources"])
+    ):
+        raise InputError(f"{where}.sources is {declared.shown(origin['sources'])}, expected a list of C files.")
+    kinds = [kind for kind in ORIGINS[1:] if kind in origin]
+    if len(kinds) > 1:
+        raise InputError(f"{where} has both '{kinds[0]}' and '{kinds[1]}', expected one of {', '.join(ORIGINS[1:])}.")
+    kind = kinds[0] if kinds else ""
+    built = kind in ("archive", "git", "debian_source")
+    if built != ("build" in origin):
+        raise InputError(
+            f"{where}: 'build' goes with one of archive, git and debian_source, expected both or none; add the other."
+        )
+    if kind in ("package", "debian_source"):
+        declared.text(origin[kind], f"{where}.{kind}")
+    if kind in _ORIGIN_KEYS:
+        given = declared.filled(origin[kind], f"{where}.{kind}")
+        declared.known_keys(given, _ORIGIN_KEYS[kind], f"{where}.{kind}")
+        declared.text(given.get("url"), f"{where}.{kind}.url")
+    if kind == "archive" and not re.fullmatch(r"[0-9a-f]{64}", str(origin[kind].get("sha256", ""))):
+        raise InputError(
+            f"{where}.archive.sha256 is {declared.shown(origin[kind].get('sha256'))}, expected 64 hexadecimal digits: "
+            "what sha256sum says of the file."
+        )
+    if kind == "git" and not _COMMIT.fullmatch(str(origin[kind].get("commit", ""))):
+        raise InputError(
+            f"{where}.git.commit is {declared.shown(origin[kind].get('commit'))}, expected a full commit id of 40 "
+            "hexadecimal digits, since a branch or tag can move."
+        )
