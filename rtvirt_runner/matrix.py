@@ -30,16 +30,6 @@ PLACES = ("host", "guest")
 HISTOGRAMS = "histograms"
 COMPARISONS = ("ablation", "gic", "load", "partitioning", "flavours", "slowdown", "ecu", "sysbench")
 VIEWS = (HISTOGRAMS, *COMPARISONS)  # how the page shows an experiment
-    HISTOGRAMS,
-    "ablation",
-    "gic",
-    "load",
-    "partitioning",
-    "flavours",
-    "slowdown",
-    "ecu",
-    "sysbench",
-)  # how the page shows an experiment
 LAB_WORKLOADS = "rtvirt_lab_workloads"
 RUNNING = "running"  # kernel of a board that is not to be rebooted: whatever runs there
 
