@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -75,10 +75,62 @@ class Workload:
         others = split.host_cpus if place == "host" else inside[:-1]
         if not others:
             raise InputError(
-                f"{where}: workload '{self.name}' runs on other cores than the measured one, and split gives the "
+                f"{where}: workload '{self.name}' runs on other cores than the measured one, and the split gives the "
                 "guest a single vCPU, expected two or more; use another split."
             )
         return format_cpu_list(others)
+
+
+@dataclass(frozen=True)
+class Package:
+    """A program of a Debian package."""
+
+    name: str
+    program: str
+
+
+@dataclass(frozen=True)
+class Origins:
+    """Where the programs of workloads come from, for the role workloads."""
+
+    programs: dict[str, list[str]]  # C files of each workload that has some, as its entry names them
+    files: list[Path]  # the same files, found
+    built: list[dict[str, Any]]  # of what is built from others' source: name, build, debian_source, download
+    packages: list[Package]
+
+
+def origins(entries: Mapping[str, Any], folders: Sequence[Path]) -> Origins:
+    """Where the programs of a catalogue's entries come from; C files are looked for in ``folders``, in that order.
+
+    Raises InputError when an entry is wrong, or a file is not there.
+    """
+    workloads = [_workload(name, body, f"workloads.{name}") for name, body in entries.items()]
+    programs = {each.name: list(each.origin["sources"]) for each in workloads if "sources" in each.origin}
+    files = [_found(file, folders, name) for name, those in programs.items() for file in those]
+    built = [
+        {
+            "name": each.name,
+            "build": each.origin["build"],
+            "debian_source": each.origin.get("debian_source", ""),
+            "download": each.origin.get("archive", each.origin.get("git")),
+        }
+        for each in workloads
+        if "build" in each.origin
+    ]
+    packages = [_package(each.origin["package"]) for each in workloads if "package" in each.origin]
+    return Origins(programs, list(dict.fromkeys(files)), built, list(dict.fromkeys(packages)))
+
+
+def _found(file: str, folders: Sequence[Path], name: str) -> Path:
+    for folder in folders:
+        if (folder / file).is_file():
+            return folder / file
+    places = " or ".join(str(folder) for folder in folders)
+    raise InputError(f"workloads.{name}.sources: there is no file '{file}' in {places}; put it there, or correct it.")
+
+
+def _package(value: Any) -> Package:
+    return Package(value, value) if isinstance(value, str) else Package(value["name"], value["program"])
 
 
 def load_workloads(path: Path, of_lab: Mapping[str, Any] | None = None) -> dict[str, Workload]:
@@ -158,8 +210,13 @@ def _check_origin(origin: Mapping[str, Any], where: str) -> None:
         raise InputError(
             f"{where}: 'build' goes with one of archive, git and debian_source, expected both or none; add the other."
         )
-    if kind in ("package", "debian_source"):
+    if kind == "debian_source":
         declared.text(origin[kind], f"{where}.{kind}")
+    if kind == "package" and not isinstance(origin[kind], str):
+        given = declared.filled(origin[kind], f"{where}.{kind}")
+        declared.known_keys(given, ("name", "program"), f"{where}.{kind}")
+        for key in ("name", "program"):
+            declared.text(given.get(key), f"{where}.{kind}.{key}")
     if kind in _ORIGIN_KEYS:
         given = declared.filled(origin[kind], f"{where}.{kind}")
         declared.known_keys(given, _ORIGIN_KEYS[kind], f"{where}.{kind}")

@@ -40,6 +40,10 @@ options:
     type: list
     elements: path
     default: []
+  settings:
+    description: Environment variables that do not change the result, such as where its sources are.
+    type: dict
+    default: {}
   as_root:
     description: Run the script as root (sudo -n) when the user is not.
     type: bool
@@ -67,6 +71,7 @@ class ActionModule(ActionBase):
             inputs={str(name): str(value) for name, value in args["inputs"].items()},
             needs={str(name): str(value) for name, value in args["needs"].items()},
             sources=[Path(source) for source in args["sources"]],
+            settings={str(name): str(value) for name, value in args["settings"].items()},
             as_root=args["as_root"],
             timeout_s=args["timeout_s"],
         )

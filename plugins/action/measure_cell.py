@@ -14,7 +14,7 @@ from ansible_collections.rtvirt.testbed.plugins.plugin_utils.options import argu
 
 from rtvirt_runner import state
 from rtvirt_runner.matrix import Cell
-from rtvirt_runner.parsers import ParseError, cyclictest
+from rtvirt_runner.parsers import ParseError, cyclictest, workload
 from rtvirt_runner.results import ResultsTree, Status
 
 DOCUMENTATION = r"""
@@ -56,7 +56,11 @@ STATE_SCRIPTS = [
     ROLES / "measure" / "files" / "machine_state.sh",
     *(ROLES / "cpu_isolation" / "files" / name for name in ("settings.sh", "cpuset.sh", "show.sh")),
 ]
-CELL_SCRIPTS = [ROLES / "cpu_isolation" / "files" / "enter_cpuset.sh", ROLES / "measure" / "files" / "measure_cell.sh"]
+CELL_SCRIPTS = [
+    ROLES / "cpu_isolation" / "files" / "enter_cpuset.sh",
+    *(ROLES / "measure" / "files" / name for name in ("run_workload.sh", "measure_cell.sh")),
+]
+END_LIMIT_S = 30  # for a workload to end when it is told to
 SLACK_S = 120  # of the machine's clock, beyond the loops' own time
 
 
@@ -108,10 +112,11 @@ class ActionModule(ActionBase):
             return answer.failure if answer.reply.whole or answer.reply.failure else _cut_off(cell, answer.failure)
         if cell.place == "guest" and (differences := state.guest_differences(cell, outcome.guest)):
             return f"The guest is not in the state that the cell asks for: {'; '.join(differences)}."
-        return _unreadable(outcome.files)
+        return _unreadable(cell, outcome.files)
 
     def _run_cell(self, cell: Cell) -> Answer:
         scripts = [*(STATE_SCRIPTS if cell.place == "guest" else []), *CELL_SCRIPTS]
+        program = cell.program
         inside = cell.guest_state or {"settings": [], "host_cpus": "", "guest_cpus": ""}
         return run_script(
             self,
@@ -125,7 +130,13 @@ class ActionModule(ActionBase):
                 "INTERVAL_US": str(cell.interval_us),
                 "PRIORITY": str(cell.priority),
                 "HISTOGRAM_US": str(cell.histogram_us),
-                "COMMAND": cell.workload_command,
+                "COMMAND": str(program.get("command", "")),
+                "PREPARE": str(program.get("prepare", "")),
+                "CLEANUP": str(program.get("cleanup", "")),
+                "CPUS": str(program.get("cpus", "")),
+                "REPEAT": "yes" if program.get("repeat") else "no",
+                "FOLDER": str(program.get("folder", "memory")),
+                "END_LIMIT_S": str(END_LIMIT_S),
                 "LIMIT_S": str(cell.loops * cell.interval_us // 1_000_000 * 3 + SLACK_S),
             },
         )
@@ -177,13 +188,15 @@ def _cut_off(cell: Cell, failure: str) -> str:
     return f"The {cell.place} was gone in the middle of the cell: {failure}."
 
 
-def _unreadable(files: Mapping[str, str]) -> str:
+def _unreadable(cell: Cell, files: Mapping[str, str]) -> str:
     """A record that cannot be read again is no record: parse before it is called done."""
     try:
         if "cyclictest.json" in files:
             cyclictest.parse_json(files["cyclictest.json"])
         else:
             cyclictest.parse_text(files.get("cyclictest.txt", ""))
+        if cell.program:
+            return workload.parse(files.get("workload.txt", ""), cell.program).wrong
     except ParseError as error:
         return str(error)
     return ""

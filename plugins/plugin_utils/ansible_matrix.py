@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ansible_collections.rtvirt.testbed.plugins.plugin_utils.plain import plain
+
 from rtvirt_runner import checkout
 from rtvirt_runner import declarations as declared
 from rtvirt_runner.guests import NO_GUEST
@@ -40,7 +42,7 @@ def read_state(
 ) -> Cell:
     """The cell that would be measured on a board in a state (kernel, tuning, core lists, guest); raises InputError."""
     lab = Lab.from_inventory(*_plain_inventory(groups, hostvars))
-    wanted = {str(key): _plain(value) for key, value in state.items()}
+    wanted = {str(key): plain(value) for key, value in state.items()}
     where = Path("rtvirt_state")
     declared.known_keys(wanted, ("kernel", "tuning", "host_cpus", "guest_cpus", "guest"), str(where))
     guest = wanted.get("guest", NO_GUEST)
@@ -65,17 +67,7 @@ def _plain_inventory(
     """Ansible's view as plain values: its own are tagged, and would be refused by YAML later."""
     members = {str(group): [str(host) for host in hosts] for group, hosts in groups.items()}
     boards = {
-        board: {name: _plain(hostvars[board][name]) for name in BOARD_VARIABLES if name in hostvars[board]}
+        board: {name: plain(hostvars[board][name]) for name in BOARD_VARIABLES if name in hostvars[board]}
         for board in members.get("boards", [])
     }
     return members, boards
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, str):
-        return str(value)
-    if isinstance(value, Mapping):
-        return {str(key): _plain(each) for key, each in value.items()}
-    if isinstance(value, list):
-        return [_plain(each) for each in value]
-    return int(value) if isinstance(value, int) and not isinstance(value, bool) else value

@@ -16,6 +16,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 TOOLS = {"curl": "curl", "gpgv": "gpgv", "git": "git", "gpg": "gpg", "gpgconf": "gpgconf"}
 TOOLS |= {"mmdebstrap": "mmdebstrap", "xz": "xz-utils", "patch": "patch", "make": "make", "gcc": "gcc"}
 TOOLS |= {"arm-linux-gnueabihf-gcc": "gcc-arm-linux-gnueabihf", "kmod": "kmod"}
+TOOLS |= {"cyclictest": "rt-tests", "busybox": "busybox-static"}
 PLAYBOOK = """\
 - name: Tools
   hosts: localhost

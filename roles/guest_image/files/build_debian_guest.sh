@@ -1,6 +1,6 @@
 #!/bin/sh
 # Make the initramfs of a guest of flavour debian in $OUT: drivers, and what makes the board's Debian on the disk this guest.
-# Needs: KERNEL (folder of kernel_build), WORKLOADS (folder of programs), MODULES, MASKED_UNITS, SUITE, ARCHITECTURE.
+# Needs: KERNEL (folder of kernel_build), WORKLOADS (folder of the role workloads), MODULES, MASKED_UNITS, SUITE, ARCHITECTURE.
 set -eu
 FILES=$(dirname "$0")
 work=$(mktemp -d)
@@ -10,9 +10,9 @@ overlay=$work/root/overlay
 echo ":: fetching busybox ($ARCHITECTURE, $SUITE)"
 debian_tree extract "$SUITE" "$ARCHITECTURE" "$work/tree" busybox-static
 
-mkdir -p "$work/root/identity" "$overlay/usr/local/bin"
+mkdir -p "$work/root/identity" "$overlay/usr"
 cp -a --no-preserve=ownership "$FILES/debian_overlay/." "$overlay/"
-cp "$WORKLOADS"/bin/* "$overlay/usr/local/bin/"
+cp -a --no-preserve=ownership "$WORKLOADS/tree" "$overlay/usr/local"
 units=$overlay/etc/systemd/system
 for unit in $MASKED_UNITS; do
   ln -s /dev/null "$units/$unit"

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Make the minimal guest's initramfs in $OUT: busybox, dropbear, cyclictest and the workloads, from packages that are only unpacked.
-# Needs: KERNEL (folder of kernel_build), WORKLOADS (folder of programs), MODULES, SUITE, ARCHITECTURE.
+# Needs: KERNEL (folder of kernel_build), WORKLOADS (folder of the role workloads), MODULES, SUITE, ARCHITECTURE.
 set -eu
 FILES=$(dirname "$0")
 work=$(mktemp -d)
@@ -16,22 +16,9 @@ ln -s usr/lib "$root/lib64"  # where programs of a PC look for the loader
 ln -s usr/sbin "$root/sbin"
 cp "$tree/usr/bin/cyclictest" "$root/usr/bin/"
 cp "$tree/usr/sbin/dropbear" "$root/usr/sbin/"
-cp "$WORKLOADS"/bin/* "$root/usr/bin/"
+cp -a "$WORKLOADS/tree" "$root/usr/local"
 
-# Every library that these programs name, and that those name.
-queue="$root/usr/bin/cyclictest $root/usr/sbin/dropbear"
-while [ -n "$queue" ]; do
-  found=
-  # shellcheck disable=SC2086  # a list of paths
-  for library in $(readelf --dynamic $queue | sed -n 's/.*(NEEDED).*\[\(.*\)\]/\1/p' | sort -u); do
-    [ ! -e "$root/usr/lib/$library" ] || continue
-    source=$(find "$tree/usr/lib" -name "$library" | head -n 1)
-    [ -n "$source" ] || { echo "the library $library came with no package" >&2; exit 1; }
-    cp -L "$source" "$root/usr/lib/$library"
-    found="$found $root/usr/lib/$library"
-  done
-  queue=$found
-done
+copy_libraries "$tree" "$root/usr/lib" "$root/usr/bin/cyclictest" "$root/usr/sbin/dropbear"
 printf 'root:x:0:0:root:/root:/bin/sh\n' >"$root/etc/passwd"
 printf 'root:*:19000:0:99999:7:::\n' >"$root/etc/shadow"
 printf 'root:x:0:\n' >"$root/etc/group"

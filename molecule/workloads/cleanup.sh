@@ -1,4 +1,0 @@
-# shellcheck shell=sh
-# All that the role brought.
-rm -f /usr/local/bin/rtvirt-*
-changed "removed the programs"

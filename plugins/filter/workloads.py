@@ -1,0 +1,79 @@
+"""Thin door to rtvirt_runner.workloads: where the programs of workloads come from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from ansible.errors import AnsibleFilterError
+
+try:
+    from ansible_collections.rtvirt.testbed.plugins.plugin_utils.plain import plain
+
+    from rtvirt_runner import declarations, workloads
+except ImportError as error:
+    MISSING: ImportError | None = error
+else:
+    MISSING = None
+
+DOCUMENTATION = r"""
+name: workload_origins
+short_description: Where the programs of workloads come from
+version_added: 0.1.0
+author: rtvirt maintainers (@rtvirt)
+description:
+  - Validates entries of a workloads file and sorts out how their programs are made.
+  - Needs the Python package C(rtvirt-runner), which C(./rtvirt) installs into C(.venv).
+positional: _input
+options:
+  _input:
+    description: The entries, by name.
+    type: dict
+    required: true
+  folders:
+    description: Where C files are looked for.
+    type: list
+    elements: path
+    required: true
+"""
+
+EXAMPLES = r"""
+- name: Show what has to be fetched
+  ansible.builtin.debug:
+    msg: "{{ (workloads_catalogue | rtvirt.testbed.workload_origins([role_path ~ '/files'])).built | map(attribute='download') }}"
+"""
+
+RETURN = r"""
+_value:
+  description:
+    - C(programs) (name=file,file of each workload that is C files), C(files) (their paths), C(built) (C(name), C(build),
+      C(debian_source), C(download) of each that is built from others' source) and C(packages) (C(name), C(program)).
+  type: dict
+"""
+
+
+def workload_origins(entries: Mapping[str, Any], folders: Sequence[str]) -> dict[str, Any]:
+    """Sort out the origins of workloads; raises AnsibleFilterError with the one sentence of what is wrong."""
+    if MISSING is not None:
+        needed = "the Python package rtvirt-runner beside Ansible; run ./rtvirt once and use .venv/bin/ansible-playbook."
+        raise AnsibleFilterError(f"The filter rtvirt.testbed.workload_origins needs {needed}") from MISSING
+    try:
+        found = workloads.origins(plain(entries), [Path(str(folder)) for folder in folders if folder])
+    except declarations.InputError as error:
+        raise AnsibleFilterError(str(error)) from error
+    return {
+        "programs": [f"{name}={','.join(files)}" for name, files in found.programs.items()],
+        "files": [str(path) for path in found.files],
+        "built": found.built,
+        "packages": [asdict(package) for package in found.packages],
+    }
+
+
+class FilterModule:
+    """What Ansible looks for in this file."""
+
+    def filters(self) -> dict[str, Callable[..., Any]]:
+        """The filters by name."""
+        return {"workload_origins": workload_origins}
