@@ -129,8 +129,10 @@ static void setup(enum workload_size size, uint32_t seed)
         cubics[i].c = random_coefficient(&seed);
         cubics[i].d = random_coefficient(&seed);
     }
-    for (int i = 0; i < square_count; i++)
-        squares[i] = random_next(&seed) >> random_below(&seed, 32);
+    for (int i = 0; i < square_count; i++) {
+        squares[i] = random_next(&seed);
+        squares[i] >>= random_below(&seed, 32);
+    }
     for (int i = 0; i < angle_count; i++)
         degrees[i] = random_next(&seed) * (360 / 4294967296.0);
 }
@@ -155,7 +157,7 @@ static uint64_t iterate(void)
     return digest;
 }
 
-/* A root is one if the polynomial's value there is nothing beside its terms; errors of the terms are relative to the largest. */
+/* Of a root, the polynomial's value is nothing beside its terms. */
 static bool is_root(const struct cubic *cubic, double x)
 {
     double size = fabs(x) > 1 ? fabs(x) : 1;
@@ -178,9 +180,17 @@ static void check_cubic(const struct cubic *cubic)
 {
     for (int k = 0; k < cubic->roots; k++)
         if (!is_root(cubic, cubic->root[k]))
-            workload_wrong("%.17g is no root of %g x^3 + %g x^2 + %g x + %g.", cubic->root[k], cubic->a, cubic->b, cubic->c, cubic->d);
+            workload_wrong("%.17g is no root of %g x^3 + %g x^2 + %g x + %g.",
+                           cubic->root[k], cubic->a, cubic->b, cubic->c, cubic->d);
     if (!is_complete(cubic))
-        workload_wrong("%g x^3 + %g x^2 + %g x + %g has not %d real root(s).", cubic->a, cubic->b, cubic->c, cubic->d, cubic->roots);
+        workload_wrong("%g x^3 + %g x^2 + %g x + %g has other roots than the %d that were found.",
+                       cubic->a, cubic->b, cubic->c, cubic->d, cubic->roots);
+}
+
+static bool is_angle(double in_degrees, double in_radians, double back)
+{
+    const double degrees_per_radian = 57.29577951308232;
+    return fabs(in_radians * degrees_per_radian - in_degrees) <= 1e-12 * 360 && fabs(back - in_degrees) <= 1e-12 * 360;
 }
 
 static void check(void)
@@ -193,8 +203,9 @@ static void check(void)
             workload_wrong("%lu is not the integer square root of %lu.", (unsigned long)root, (unsigned long)squares[i]);
     }
     for (int i = 0; i < angle_count; i++)
-        if (fabs(degrees_back[i] - degrees[i]) > 1e-12 * 360 || fabs(radians[i] - degrees[i] / 57.295779513082321) > 1e-12 * 2 * PI)
-            workload_wrong("%.17g degrees are not %.17g radians, nor these %.17g degrees.", degrees[i], radians[i], degrees_back[i]);
+        if (!is_angle(degrees[i], radians[i], degrees_back[i]))
+            workload_wrong("%.17g degrees became %.17g radians and these %.17g degrees.",
+                           degrees[i], radians[i], degrees_back[i]);
 }
 
 int main(int argc, char **argv)
@@ -208,7 +219,7 @@ int main(int argc, char **argv)
         .setup = setup,
         .iterate = iterate,
         .check = check,
-        .known = {UINT64_C(0), UINT64_C(0)},
+        .known = {UINT64_C(0xed5cc3f70aca115e), UINT64_C(0x7f57609995bfbbcf)},
     };
     return workload_main(&workload, argc, argv);
 }

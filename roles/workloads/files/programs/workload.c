@@ -155,7 +155,11 @@ static const char *read_digest(const char *text)
 
 static bool takes_value(const char *option)
 {
-    return !strcmp(option, "--iterations") || !strcmp(option, "--size") || !strcmp(option, "--seed") || !strcmp(option, "--expect");
+    static const char *const options[] = {"--iterations", "--size", "--seed", "--expect"};
+    for (size_t i = 0; i < sizeof options / sizeof options[0]; i++)
+        if (!strcmp(option, options[i]))
+            return true;
+    return false;
 }
 
 static void read_option(struct options *options, const char *option, const char *value)
