@@ -11,13 +11,15 @@ import pandas as pd
 
 from rtvirt_runner.guests import NO_GUEST
 from rtvirt_runner.matrix import Cell
-from rtvirt_runner.parsers import ParseError, cyclictest
+from rtvirt_runner.parsers import ParseError, cyclictest, workload
+from rtvirt_runner.parsers.workload import WorkloadRun
 from rtvirt_runner.results import Record
 from rtvirt_runner.stats import Histogram, Summary, merge, summarize
 from rtvirt_runner.tunings import MINUS
 
 AXIS_COLUMNS = ["board", "kernel", "tuning", "split", "place", "guest", "workload", "repetition"]
 NUMBER_COLUMNS = ["samples", "min_us", "avg_us", "max_us", "p50_us", "p99_us", "p999_us", "overflows"]
+WORKLOAD_COLUMNS = ["workload_iterations", "workload_s_per_iteration", "workload_digest", "slowdown"]
 STATUS_COLUMNS = [
     "clock",
     "status",
@@ -28,7 +30,7 @@ STATUS_COLUMNS = [
     "reason",
     "guest_is_emulated",
 ]
-COLUMNS = [*AXIS_COLUMNS, *NUMBER_COLUMNS, *STATUS_COLUMNS]
+COLUMNS = [*AXIS_COLUMNS, *NUMBER_COLUMNS, *STATUS_COLUMNS, *WORKLOAD_COLUMNS]
 
 # Table I of the paper: maxima in us on the host of a Raspberry Pi 2, without and with PREEMPT_RT
 PAPER_PREEMPTION_US = {"rpi2": {False: 185, True: 61}}
@@ -43,6 +45,7 @@ class Measurement:
     record: Record
     histogram: Histogram | None
     reason: str
+    workload: WorkloadRun | None = None  # what ran beside cyclictest; None where nothing did
 
     @property
     def cell(self) -> Cell:
@@ -107,26 +110,31 @@ class Preemption:
 
 
 def read_measurement(record: Record) -> Measurement:
-    """Parse a record's raw output, ``cyclictest.json`` or else ``cyclictest.txt``."""
+    """Parse a record's raw output, cyclictest's and the workload's.
+
+    One that is said to be done but has no output that can be understood, or a workload with a wrong answer, is failed:
+    what it measured is not what it was to measure.
+    """
     if record.status.status != "done":
         return Measurement(record, None, record.status.reason or "failed without a reason")
     try:
-        if (text := record.raw("cyclictest.json")) is not None:
-            run = cyclictest.parse_json(text)
-        elif (text := record.raw("cyclictest.txt")) is not None:
-            run = cyclictest.parse_text(text)
-        else:
-            return Measurement(record, None, "The record has neither cyclictest.json nor cyclictest.txt.")
+        histogram, run = _histogram(record), _workload(record)
     except ParseError as error:
         return Measurement(record, None, str(error))
-    return Measurement(record, Histogram.of_run(run, record.cell.histogram_us), "")
+    if run and run.wrong:
+        return Measurement(record, None, run.wrong)
+    return Measurement(record, histogram, "", run)
 
 
 def tidy_frame(records: Iterable[Record]) -> pd.DataFrame:
     """One row per record, columns COLUMNS, in the order given; numbers are empty where nothing was measured."""
-    frame = pd.DataFrame([_row(read_measurement(record)) for record in records], columns=COLUMNS)
-    whole = [name for name in NUMBER_COLUMNS if name != "avg_us"]
-    return frame.astype({**dict.fromkeys(whole, "Int64"), "avg_us": "Float64"})
+    measurements = [read_measurement(record) for record in records]
+    hosts = _host_seconds(measurements)
+    rows = [_row(each) | _workload_columns(each, hosts.get(_foreground(each.cell))) for each in measurements]
+    frame = pd.DataFrame(rows, columns=COLUMNS)
+    whole = [*(name for name in NUMBER_COLUMNS if name != "avg_us"), "workload_iterations"]
+    exact = ["avg_us", "workload_s_per_iteration", "slowdown"]
+    return frame.astype({**dict.fromkeys(whole, "Int64"), **dict.fromkeys(exact, "Float64")})
 
 
 def host_against_guest(measurements: Iterable[Measurement]) -> list[HostGuest]:
@@ -187,6 +195,50 @@ def preemption(measurements: Iterable[Measurement]) -> Preemption:
         rows=[(*kernel, [maxima.get(kernel) for maxima in points.values()]) for kernel in kernels],
         paper=[(realtime, [_paper_preemption(point, realtime) for point in points]) for realtime in (False, True)],
     )
+
+
+def _histogram(record: Record) -> Histogram:
+    """Of ``cyclictest.json`` or else ``cyclictest.txt``."""
+    if (text := record.raw("cyclictest.json")) is not None:
+        run = cyclictest.parse_json(text)
+    elif (text := record.raw("cyclictest.txt")) is not None:
+        run = cyclictest.parse_text(text)
+    else:
+        raise ParseError("The record has neither cyclictest.json nor cyclictest.txt.")
+    return Histogram.of_run(run, record.cell.histogram_us)
+
+
+def _workload(record: Record) -> WorkloadRun | None:
+    program = record.cell.program
+    return workload.parse(record.raw("workload.txt") or "", program) if program else None
+
+
+def _foreground(cell: Cell) -> tuple[str, ...]:
+    """What host and guest have in common when the same workload runs on the same core."""
+    return (cell.board, cell.clock, cell.kernel, cell.tuning, cell.split, cell.workload)
+
+
+def _host_seconds(measurements: Iterable[Measurement]) -> dict[tuple[str, ...], float]:
+    """How long an iteration takes on the host, repetitions together."""
+    found: dict[tuple[str, ...], list[WorkloadRun]] = {}
+    for each in measurements:
+        if each.workload and each.cell.place == "host":
+            found.setdefault(_foreground(each.cell), []).append(each.workload)
+    told = {point: workload.seconds_per_iteration(runs) for point, runs in found.items()}
+    return {point: seconds for point, seconds in told.items() if seconds is not None}
+
+
+def _workload_columns(measurement: Measurement, host_s: float | None) -> dict[str, Any]:
+    run = measurement.workload
+    if run is None or run.seconds_per_iteration is None:
+        return {}
+    inside = measurement.cell.place == "guest"
+    return {
+        "workload_iterations": run.iterations,
+        "workload_s_per_iteration": run.seconds_per_iteration,
+        "workload_digest": run.digest,
+        "slowdown": round(run.seconds_per_iteration / host_s, 4) if inside and host_s else None,
+    }
 
 
 def _row(measurement: Measurement) -> dict[str, Any]:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from pathlib import Path
 
 import pytest
-from fakes import VARS, catalogue, cyclictest_json, done, failed, system, virtual_lab
+from fakes import VARS, catalogue, cyclictest_json, done, failed, system, virtual_lab, workload_output
 
 from rtvirt_runner.matrix import Cell, load_matrix
 from rtvirt_runner.results import Record, ResultsTree
@@ -35,7 +36,8 @@ def tree(tmp_path: Path) -> ResultsTree:
 def record(tree: ResultsTree, of: Cell, histogram: dict[int, int], realtime: bool = True) -> Record:
     state = system(of)
     state["board"]["realtime"] = realtime
-    tree.write_record("smoke", of, done(), state, {"cyclictest.json": cyclictest_json(histogram)})
+    raw = {"cyclictest.json": cyclictest_json(histogram), "workload.txt": workload_output(of)}
+    tree.write_record("smoke", of, done(), state, raw)
     (found,) = [each for each in tree.load_records("smoke") if each.cell == of]
     return found
 
@@ -114,7 +116,7 @@ def test_the_table_of_maxima_has_a_column_per_board_and_split_beside_the_papers(
         HOST: 90,
         GUEST: 3000,
         cell("virtual-rpi2", "3-1", "guest"): 1500,
-        cell("virtual-rpi2", "1-1", "guest", workload="bitcount"): 9999,  # not idle: not in the table
+        cell("virtual-cb2", "1-1", "guest", workload="bitcount"): 9999,  # not idle: not in the table
     }
     measurements = [read_measurement(record(tree, each, {40: 99, us: 1})) for each, us in values.items()]
     table = maxima(host_against_guest(measurements))
@@ -157,3 +159,67 @@ def test_tunings_have_rows_of_their_own_in_the_table_of_maxima(tree: ResultsTree
     measurements = [read_measurement(record(tree, each, {us: 1})) for each, us in ((untuned, 7000), (tuned, 700))]
     table = maxima(host_against_guest(measurements))
     assert table.rows == [("guest, tuning none", [7000]), ("guest, tuning paper", [700])]
+
+
+# ----------------------------------------------------------------------------------------------------------- workloads
+
+
+def bitcount(place: str, repetition: int = 1) -> Cell:
+    return dataclasses.replace(cell("virtual-cb2", "1-1", place, workload="bitcount"), repetition=repetition)
+
+
+def counted(tree: ResultsTree, of: Cell, output: str | None) -> Record:
+    """A record of bitcount; ``output`` as in workload.txt, None where there is no such file."""
+    raw = {"cyclictest.json": cyclictest_json({50: 9})} | ({} if output is None else {"workload.txt": output})
+    tree.write_record("smoke", of, done(), {}, raw)
+    (found,) = [each for each in tree.load_records("smoke") if each.cell == of]
+    return found
+
+
+def line(seconds: float, iterations: int = 10, **more: object) -> str:
+    said = {"iterations": iterations, "seconds_per_iteration": seconds, "digest": "cafecafe", "correct": True}
+    return json.dumps(said | more)
+
+
+def test_a_guests_slowdown_is_against_the_hosts_repetitions_together(tree: ResultsTree) -> None:
+    cells = {
+        bitcount("host"): line(0.2),
+        bitcount("host", 2): line(0.3, iterations=30),
+        bitcount("guest"): line(0.33),
+        bitcount("guest", 2): line(0.55),
+    }
+    frame = tidy_frame([*(counted(tree, each, output) for each, output in cells.items()), record(tree, HOST, {50: 9})])
+    assert list(frame.columns[-4:]) == [
+        "workload_iterations",
+        "workload_s_per_iteration",
+        "workload_digest",
+        "slowdown",
+    ]
+    assert frame.slowdown[2:4].tolist() == [1.2, 2.0]  # of 0.275 s, the mean by iteration
+    assert frame.slowdown[[0, 1, 4]].isna().all()
+    assert frame.workload_iterations[:4].tolist() == [10, 30, 10, 10]
+    assert (frame.workload_s_per_iteration[1], frame.workload_digest[1]) == (0.3, "cafecafe")
+    assert frame.iloc[4][["workload_iterations", "workload_s_per_iteration", "workload_digest"]].isna().all()  # idle
+
+
+def test_a_guest_alone_has_no_slowdown(tree: ResultsTree) -> None:
+    assert tidy_frame([counted(tree, bitcount("guest"), line(0.2))]).slowdown.isna().all()
+
+
+@pytest.mark.parametrize(
+    ("output", "says"),
+    [
+        (None, "no line with a JSON object"),
+        (line(0.2)[:30], "cut off"),
+        (line(0.2, iterations=0), "ended no iteration; did it hang"),
+        (line(0.2, correct=False), "says that its answer is wrong"),
+    ],
+)
+def test_a_done_cell_whose_workload_went_wrong_counts_as_failed(
+    output: str | None, says: str, tree: ResultsTree
+) -> None:
+    frame = tidy_frame([counted(tree, bitcount("host"), output), counted(tree, bitcount("guest"), line(0.2))])
+    assert frame.status.tolist() == ["failed", "done"]
+    assert says in frame.reason[0]
+    assert frame.iloc[0][["samples", "max_us", "workload_s_per_iteration"]].isna().all()
+    assert frame.slowdown.isna().all()  # no good host to compare with
