@@ -1,18 +1,16 @@
 #!/bin/sh
 # Build a workload's program from a source tree, as its entry says, into $OUT/bin/rtvirt-*.
-# Needs: TOOLCHAIN (folder of build_compiler.sh), SOURCE (archive or folder; or empty), DEBIAN_SOURCE and SUITE (a source package, if SOURCE is
-# empty), BUILD (shell commands; they find CC, HOST, ARCHITECTURE and OUT, and the tree as their working folder), ARCHITECTURE.
+# Needs: TOOLCHAIN (folder of build_compiler.sh), SOURCE (an archive, a folder, or one with a source package), ARCHITECTURE,
+# BUILD (shell commands; they find CC, HOST, ARCHITECTURE and OUT, and the tree as their working folder).
 set -eu
 work=$(mktemp -d)
 trap 'rm -rf -- "$work"' EXIT
 tree=$work/tree
 mkdir "$tree"
 
-if [ -n "$DEBIAN_SOURCE" ]; then
-  echo ":: fetching the source of $DEBIAN_SOURCE ($SUITE)"
-  debian_source_package "$SUITE" "$DEBIAN_SOURCE" "$work/package"
-  SOURCE=$(find "$work/package" -name '*.orig.tar.*' ! -name '*.asc' | head -n 1)
-fi
+for archive in "$SOURCE"/*.orig.tar.*; do
+  case $archive in *.asc) ;; *) [ ! -f "$archive" ] || SOURCE=$archive ;; esac
+done
 if [ -d "$SOURCE" ]; then
   cp -a "$SOURCE/." "$tree/"
 else
