@@ -12,5 +12,6 @@ for part in $PARTS; do
     cp "$path" "$tree/$name"
   done
 done
-(cd "$tree" && find bin lib -type f | LC_ALL=C sort | xargs sha256sum >lib/rtvirt/workloads.sums)
+(cd "$tree" && find bin lib -type f | LC_ALL=C sort | xargs sha256sum) >"$OUT/sums"
+mv "$OUT/sums" "$tree/lib/rtvirt/workloads.sums"
 tar -C "$tree" --sort=name --owner=0 --group=0 --numeric-owner --mtime=@0 -cf - bin lib | gzip -6n >"$OUT/workloads.tar.gz"
