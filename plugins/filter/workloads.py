@@ -57,7 +57,9 @@ _value:
 def workload_origins(entries: Mapping[str, Any], folders: Sequence[str]) -> dict[str, Any]:
     """Sort out the origins of workloads; raises AnsibleFilterError with the one sentence of what is wrong."""
     if MISSING is not None:
-        needed = "the Python package rtvirt-runner beside Ansible; run ./rtvirt once and use .venv/bin/ansible-playbook."
+        needed = (
+            "the Python package rtvirt-runner beside Ansible; run ./rtvirt once and use .venv/bin/ansible-playbook."
+        )
         raise AnsibleFilterError(f"The filter rtvirt.testbed.workload_origins needs {needed}") from MISSING
     try:
         found = workloads.origins(plain(entries), [Path(str(folder)) for folder in folders if folder])

@@ -111,11 +111,29 @@ def test_a_wrong_lab_is_refused(groups: dict[str, list[str]], variables: dict[st
         Lab.from_inventory(groups, {"pi": variables})
 
 
+def test_a_labs_own_workloads_are_known_to_its_matrices(tmp_path: Path) -> None:
+    own = {"mine": {"command": "mine --forever", "prints": "json"}}
+    board: dict[str, Any] = {"rtvirt_board_cpus": 4, "rtvirt_board_clock": "real", "rtvirt_lab_workloads": own}
+    lab = Lab.from_inventory({"boards": ["virtual-rpi2", "pi"]}, {"virtual-rpi2": board, "pi": board})
+    path = tmp_path / "own.yml"
+    path.write_text(yaml.safe_dump(axis("workload", ["mine"])))
+    cells = load_matrix(path, lab, Catalogue.load(VARS, lab)).cells
+    assert {cell.program["command"] for cell in cells} == {"mine --forever"}
+
+
+def test_a_lab_has_one_set_of_workloads() -> None:
+    board: dict[str, Any] = {"rtvirt_board_cpus": 4, "rtvirt_board_clock": "real"}
+    hostvars = {name: {**board, "rtvirt_lab_workloads": {"mine": {"command": name}}} for name in ("a", "b")}
+    with pytest.raises(InputError, match="rtvirt_lab_workloads of board 'b': 'mine' differs from another board's"):
+        Lab.from_inventory({"boards": ["a", "b"]}, hostvars)
+
+
 # -------------------------------------------------------------------------------------------------------- expansion
 
 
 def test_the_collections_own_matrices_expand_over_the_virtual_lab() -> None:
-    asked = ["core_splits", "preemption", "bitcount", "host_load", "gic", "ablation", "partitioning", "flavours"]
+    asked = ["core_splits", "preemption", "mibench", "ecu", "sysbench_cpu", "sysbench_fileio", "host_load", "gic"]
+    asked += ["ablation", "partitioning", "flavours"]
     for name in ("smoke", "paper"):
         matrix = load_matrix(VARS / f"matrix_{name}.yml", virtual_lab(), catalogue())
         assert [experiment.name for experiment in matrix.experiments] == asked
@@ -123,6 +141,8 @@ def test_the_collections_own_matrices_expand_over_the_virtual_lab() -> None:
         assert len(cells["core_splits"]) == 16  # two tunings, host and guest, four points
         assert {cell.guest_state["gic"] for cell in cells["gic"] if cell.vcpus} == {"in_kernel", "user_space"}
         assert "full-minus-irqs" in {cell.tuning for cell in cells["ablation"]}
+        assert len(cells["mibench"]) == 14  # seven programs, host and guest
+        assert {cell.guest for cell in cells["sysbench_fileio"]} == {"none", "minimal-scratch"}
 
 
 def test_the_product_of_the_axes_keeps_their_order(tmp_path: Path) -> None:
