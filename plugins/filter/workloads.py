@@ -42,14 +42,15 @@ options:
 EXAMPLES = r"""
 - name: Show what has to be fetched
   ansible.builtin.debug:
-    msg: "{{ (workloads_catalogue | rtvirt.testbed.workload_origins([role_path ~ '/files'])).built | map(attribute='download') }}"
+    msg: "{{ (workloads_catalogue | rtvirt.testbed.workload_origins([inventory_dir])).built | map(attribute='name') }}"
 """
 
 RETURN = r"""
 _value:
   description:
-    - C(programs) (name=file,file of each workload that is C files), C(files) (their paths), C(built) (C(name), C(build),
-      C(debian_source), C(download) of each that is built from others' source) and C(packages) (C(name), C(program)).
+    - C(programs) (name=file,file of each workload that is C files) and C(files) (their paths),
+      C(built) (C(name), C(build), C(debian_source), C(download) of each that is built from others' source),
+      and C(packages) (C(name), C(program)).
   type: dict
 """
 
