@@ -187,7 +187,8 @@ static int spawn(pid_t *child, char **arguments)
     return error;
 }
 
-static void run(char **arguments)
+/* Whether it went well. */
+static bool run(char **arguments)
 {
     pid_t child;
     int status = 0, error = spawn(&child, arguments);
@@ -199,6 +200,7 @@ static void run(char **arguments)
         workload_wrong("%s was ended by signal %d.", arguments[0], WTERMSIG(status));
     else if (WEXITSTATUS(status) != 0)
         workload_wrong("%s ended with status %d.", arguments[0], WEXITSTATUS(status));
+    return WIFEXITED(status) && WEXITSTATUS(status) == 0;
 }
 
 static uint64_t iterate(void)
@@ -207,8 +209,8 @@ static uint64_t iterate(void)
     char *decompress[] = {djpeg, "-dct", "int", "-pnm", "-outfile", decompressed.path, compressed.path, NULL};
     unlink(compressed.path); /* what the last iteration left is no answer of this one */
     unlink(decompressed.path);
-    run(compress);
-    run(decompress);
+    if (!run(compress) || !run(decompress))
+        return DIGEST_START;
     read_file(&compressed);
     read_file(&decompressed);
     uint64_t digest = digest_bytes(DIGEST_START, compressed.content, compressed.bytes);
@@ -241,9 +243,9 @@ int main(int argc, char **argv)
 {
     static const struct workload workload = {
         .name = "jpeg",
-        .summary = "Has an image compressed by rtvirt-cjpeg and decompressed by rtvirt-djpeg (libjpeg-turbo). They are looked for\n"
-                   "beside this program and in PATH, unless the variables RTVIRT_CJPEG and RTVIRT_DJPEG name them; files lie in\n"
-                   "TMPDIR or /tmp. Checks the image given back against the original, and the size of the file between.",
+        .summary = "Has an image compressed by rtvirt-cjpeg and decompressed by rtvirt-djpeg (libjpeg-turbo). They are looked\n"
+                   "for beside this program and in PATH, unless the variables RTVIRT_CJPEG and RTVIRT_DJPEG name them; files\n"
+                   "lie in TMPDIR or /tmp. Checks the image given back against the original, and the file between for size.",
         .inputs = {"192 x 144 pixels", "1024 x 768 pixels"},
         .setup = setup,
         .iterate = iterate,

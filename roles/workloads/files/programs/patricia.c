@@ -13,7 +13,7 @@
 
 enum { SMALL_PREFIXES = 1500, LARGE_PREFIXES = 20000 };
 enum { SMALL_ADDRESSES = 15000, LARGE_ADDRESSES = 300000 };
-enum { SAMPLES = 500 };
+enum { SAMPLES = 2000 };
 enum { NO_ROUTE = 0, ADDRESS_BITS = 32 };
 
 struct prefix {
