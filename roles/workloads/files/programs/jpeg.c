@@ -105,6 +105,11 @@ static void make_folder(void)
     atexit(remove_folder);
 }
 
+static bool is_inside(int x, int y)
+{
+    return x >= 0 && x < width && y >= 0 && y < height;
+}
+
 /* A disk in one colour, which gets darker towards its edge. */
 static void draw_disk(uint8_t *pixels, uint32_t *state)
 {
@@ -113,10 +118,10 @@ static void draw_disk(uint8_t *pixels, uint32_t *state)
     int grey = 48 + (int)random_below(state, 160), colour[COLOURS]; /* near to grey, as JPEG blurs colours */
     for (int c = 0; c < COLOURS; c++)
         colour[c] = grey - 24 + (int)random_below(state, 49);
-    for (int y = 0; y < height; y++)
-        for (int x = 0; x < width; x++) {
+    for (int y = middle_y - radius; y <= middle_y + radius; y++)
+        for (int x = middle_x - radius; x <= middle_x + radius; x++) {
             int square = (x - middle_x) * (x - middle_x) + (y - middle_y) * (y - middle_y);
-            for (int c = 0; c < COLOURS && square < radius * radius; c++)
+            for (int c = 0; c < COLOURS && is_inside(x, y) && square < radius * radius; c++)
                 pixels[(y * width + x) * COLOURS + c] = (uint8_t)(colour[c] - colour[c] / 2 * square / (radius * radius));
         }
 }
