@@ -105,6 +105,11 @@ static void make_folder(void)
     atexit(remove_folder);
 }
 
+static bool is_inside(int x, int y)
+{
+    return x >= 0 && x < width && y >= 0 && y < height;
+}
+
 /* A disk in one colour, which gets darker towards its edge. */
 static void draw_disk(uint8_t *pixels, uint32_t *state)
 {
@@ -113,10 +118,10 @@ static void draw_disk(uint8_t *pixels, uint32_t *state)
     int grey = 48 + (int)random_below(state, 160), colour[COLOURS]; /* near to grey, as JPEG blurs colours */
     for (int c = 0; c < COLOURS; c++)
         colour[c] = grey - 24 + (int)random_below(state, 49);
-    for (int y = 0; y < height; y++)
-        for (int x = 0; x < width; x++) {
+    for (int y = middle_y - radius; y <= middle_y + radius; y++)
+        for (int x = middle_x - radius; x <= middle_x + radius; x++) {
             int square = (x - middle_x) * (x - middle_x) + (y - middle_y) * (y - middle_y);
-            for (int c = 0; c < COLOURS && square < radius * radius; c++)
+            for (int c = 0; c < COLOURS && is_inside(x, y) && square < radius * radius; c++)
                 pixels[(y * width + x) * COLOURS + c] = (uint8_t)(colour[c] - colour[c] / 2 * square / (radius * radius));
         }
 }
@@ -187,7 +192,8 @@ static int spawn(pid_t *child, char **arguments)
     return error;
 }
 
-static void run(char **arguments)
+/* Whether it went well. */
+static bool run(char **arguments)
 {
     pid_t child;
     int status = 0, error = spawn(&child, arguments);
@@ -199,6 +205,7 @@ static void run(char **arguments)
         workload_wrong("%s was ended by signal %d.", arguments[0], WTERMSIG(status));
     else if (WEXITSTATUS(status) != 0)
         workload_wrong("%s ended with status %d.", arguments[0], WEXITSTATUS(status));
+    return WIFEXITED(status) && WEXITSTATUS(status) == 0;
 }
 
 static uint64_t iterate(void)
@@ -207,8 +214,8 @@ static uint64_t iterate(void)
     char *decompress[] = {djpeg, "-dct", "int", "-pnm", "-outfile", decompressed.path, compressed.path, NULL};
     unlink(compressed.path); /* what the last iteration left is no answer of this one */
     unlink(decompressed.path);
-    run(compress);
-    run(decompress);
+    if (!run(compress) || !run(decompress))
+        return DIGEST_START;
     read_file(&compressed);
     read_file(&decompressed);
     uint64_t digest = digest_bytes(DIGEST_START, compressed.content, compressed.bytes);
@@ -241,9 +248,9 @@ int main(int argc, char **argv)
 {
     static const struct workload workload = {
         .name = "jpeg",
-        .summary = "Has an image compressed by rtvirt-cjpeg and decompressed by rtvirt-djpeg (libjpeg-turbo). They are looked for\n"
-                   "beside this program and in PATH, unless the variables RTVIRT_CJPEG and RTVIRT_DJPEG name them; files lie in\n"
-                   "TMPDIR or /tmp. Checks the image given back against the original, and the size of the file between.",
+        .summary = "Has an image compressed by rtvirt-cjpeg and decompressed by rtvirt-djpeg (libjpeg-turbo). They are looked\n"
+                   "for beside this program and in PATH, unless the variables RTVIRT_CJPEG and RTVIRT_DJPEG name them; files\n"
+                   "lie in TMPDIR or /tmp. Checks the image given back against the original, and the file between for size.",
         .inputs = {"192 x 144 pixels", "1024 x 768 pixels"},
         .setup = setup,
         .iterate = iterate,

@@ -4,7 +4,7 @@
  * A workload of image processing in the manner of the automotive suite of MiBench (Guthaus et al., WWC-4, 2001), written for
  * rtvirt from the SUSAN principle (Smith and Brady, IJCV 23(1), 1997): around each pixel, the nucleus, a circular mask tells
  * the area that is about as bright as the nucleus; a small area means an edge, a very small one a corner. Checked with images
- * whose answer is known: a flat one, one with a rectangle, and the mirror image.
+ * whose answer is known: a flat one, a lone pixel, a rectangle, and the mirror image.
  *
  *   rtvirt-susan [--forever | --iterations N] [--size small|large] [--seed N] [--expect DIGEST]
  */
@@ -38,6 +38,7 @@ static uint8_t similarities[511]; /* of differences from -255 to 255 */
 static int weights[DIAMETER][DIAMETER];
 
 static int width, height;
+static size_t pixel_count;
 static int inner[LARGE_PIXELS], inner_count; /* the pixels around which the whole mask lies in the image */
 static uint8_t image[LARGE_PIXELS], test_image[LARGE_PIXELS];
 static struct features answer, test_answer;
@@ -187,7 +188,7 @@ static bool is_pointed(const uint8_t *nucleus)
 
 static void smooth(const uint8_t *given, uint8_t *smoothed)
 {
-    memcpy(smoothed, given, (size_t)(width * height));
+    memcpy(smoothed, given, pixel_count);
     for (int i = 0; i < inner_count; i++)
         smoothed[inner[i]] = smooth_pixel(&given[inner[i]]);
 }
@@ -224,6 +225,11 @@ static void find_features(const uint8_t *given, struct features *found)
     find_corners(given, found->corners);
 }
 
+static bool is_inside(int x, int y)
+{
+    return x >= 0 && x < width && y >= 0 && y < height;
+}
+
 /* A rectangle or the ellipse within it. */
 static void draw_shape(uint32_t *state)
 {
@@ -233,25 +239,34 @@ static void draw_shape(uint32_t *state)
     int middle_y = (int)random_below(state, (uint32_t)height);
     uint8_t brightness = (uint8_t)(16 + random_below(state, 224));
     bool is_ellipse = random_below(state, 2);
-    for (int y = 0; y < height; y++)
-        for (int x = 0; x < width; x++) {
-            int64_t across = (x - middle_x) * half_height, down = (y - middle_y) * half_width, reach = half_width * half_height;
+    for (int y = -half_height; y <= half_height; y++)
+        for (int x = -half_width; x <= half_width; x++) {
+            int across = x * half_height, down = y * half_width, reach = half_width * half_height;
             bool in_ellipse = across * across + down * down <= reach * reach;
-            bool in_rectangle = llabs(across) <= reach && llabs(down) <= reach;
-            if (is_ellipse ? in_ellipse : in_rectangle)
-                image[y * width + x] = brightness;
+            if (is_inside(middle_x + x, middle_y + y) && (in_ellipse || !is_ellipse))
+                image[(middle_y + y) * width + middle_x + x] = brightness;
         }
+}
+
+static void set_dimensions(int new_width, int new_height)
+{
+    width = new_width;
+    height = new_height;
+    pixel_count = (size_t)width * (size_t)height;
+    make_mask();
+    inner_count = 0;
+    for (int y = RADIUS; y < height - RADIUS; y++)
+        for (int x = RADIUS; x < width - RADIUS; x++)
+            inner[inner_count++] = y * width + x;
 }
 
 static void setup(enum workload_size size, uint32_t seed)
 {
-    width = size == SMALL ? SMALL_WIDTH : LARGE_WIDTH;
-    height = size == SMALL ? SMALL_HEIGHT : LARGE_HEIGHT;
-    make_mask();
+    if (size == SMALL)
+        set_dimensions(SMALL_WIDTH, SMALL_HEIGHT);
+    else
+        set_dimensions(LARGE_WIDTH, LARGE_HEIGHT);
     make_tables();
-    for (int y = RADIUS; y < height - RADIUS; y++)
-        for (int x = RADIUS; x < width - RADIUS; x++)
-            inner[inner_count++] = y * width + x;
     for (int y = 0; y < height; y++)
         for (int x = 0; x < width; x++)
             image[y * width + x] = (uint8_t)(64 + 64 * x / width + 64 * y / height);
@@ -264,7 +279,7 @@ static void setup(enum workload_size size, uint32_t seed)
 static uint64_t iterate(void)
 {
     find_features(image, &answer);
-    uint64_t digest = digest_bytes(DIGEST_START, answer.smooth, (size_t)(width * height));
+    uint64_t digest = digest_bytes(DIGEST_START, answer.smooth, pixel_count);
     for (int i = 0; i < inner_count; i++)
         digest = digest_u32(digest, (uint32_t)answer.edges[inner[i]] << 16 | answer.corners[inner[i]]);
     return digest;
@@ -272,11 +287,23 @@ static uint64_t iterate(void)
 
 static void check_flat_image(void)
 {
-    memset(test_image, 128, (size_t)(width * height));
+    memset(test_image, 128, pixel_count);
     find_features(test_image, &test_answer);
     for (int i = 0; i < width * height; i++)
         if (test_answer.smooth[i] != 128 || test_answer.edges[i] || test_answer.corners[i])
-            workload_wrong("a flat image has an edge or a corner at %d, %d, or is not flat when smoothed.", i % width, i / width);
+            workload_wrong("a flat image has an edge or a corner at %d, %d, or is not flat when smoothed.",
+                           i % width, i / width);
+}
+
+/* Nothing around a lone pixel is like it: it is taken for noise and replaced. */
+static void check_lone_pixel(void)
+{
+    memset(test_image, 128, pixel_count);
+    test_image[height / 2 * width + width / 2] = 255;
+    smooth(test_image, test_answer.smooth);
+    for (int i = 0; i < width * height; i++)
+        if (test_answer.smooth[i] != 128)
+            workload_wrong("smoothing has left a trace of a lone pixel at %d, %d.", i % width, i / width);
 }
 
 /* A bright rectangle has its four corners only, and edges on all of its outline and at most one pixel outside of it. */
@@ -313,19 +340,32 @@ static void check_mirror_image(void)
     }
 }
 
+/* Images whose answer is known need not be large. */
+static void check_known_images(void)
+{
+    int own_width = width, own_height = height;
+    memset(&test_answer, 0, sizeof test_answer); /* nothing is ever found at the border, which is elsewhere now */
+    memset(response, 0, sizeof response);
+    set_dimensions(SMALL_WIDTH, SMALL_HEIGHT);
+    check_flat_image();
+    check_lone_pixel();
+    check_rectangle();
+    memset(response, 0, sizeof response);
+    set_dimensions(own_width, own_height);
+}
+
 static void check(void)
 {
-    check_flat_image();
-    check_rectangle();
     check_mirror_image();
+    check_known_images();
 }
 
 int main(int argc, char **argv)
 {
     static const struct workload workload = {
         .name = "susan",
-        .summary = "Smooths a greyscale image and finds its edges and corners by the SUSAN principle. Checks itself with a\n"
-                   "flat image, with that of a rectangle and with the mirror image.",
+        .summary = "Smooths a greyscale image and finds its edges and corners by the SUSAN principle. Checks itself with\n"
+                   "a flat image, a lone pixel, a rectangle and the mirror image.",
         .inputs = {"64 x 48 pixels", "320 x 240 pixels"},
         .setup = setup,
         .iterate = iterate,
