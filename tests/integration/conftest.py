@@ -16,7 +16,10 @@ sys.path.insert(0, str(Path(__file__).parent))
 TOOLS = {"curl": "curl", "gpgv": "gpgv", "git": "git", "gpg": "gpg", "gpgconf": "gpgconf"}
 TOOLS |= {"mmdebstrap": "mmdebstrap", "xz": "xz-utils", "patch": "patch", "make": "make", "gcc": "gcc"}
 TOOLS |= {"arm-linux-gnueabihf-gcc": "gcc-arm-linux-gnueabihf", "kmod": "kmod"}
-TOOLS |= {"cyclictest": "rt-tests", "busybox": "busybox-static"}
+TOOLS |= {"cyclictest": "rt-tests", "busybox": "busybox-static", "valgrind": "valgrind", "cjpeg": "libjpeg-turbo-progs"}
+TOOLS |= {"aarch64-linux-gnu-gcc": "gcc-aarch64-linux-gnu", "qemu-aarch64-static": "qemu-user-static", "cmake": "cmake"}
+TOOLS |= {"/usr/aarch64-linux-gnu/lib/libc.a": "libc6-dev-arm64-cross"}
+TOOLS |= {"/usr/arm-linux-gnueabihf/lib/libc.a": "libc6-dev-armhf-cross"}
 PLAYBOOK = """\
 - name: Tools
   hosts: localhost
@@ -29,7 +32,7 @@ PLAYBOOK = """\
 @pytest.fixture(scope="session", autouse=True)
 def tools(tmp_path_factory: pytest.TempPathFactory) -> None:
     """Install what the tests call and the machine lacks: on a fresh one they run before anything else has done so."""
-    missing = {tool: package for tool, package in TOOLS.items() if shutil.which(tool) is None}
+    missing = {tool: package for tool, package in TOOLS.items() if not (shutil.which(tool) or Path(tool).is_file())}
     if missing:
         playbook = tmp_path_factory.mktemp("tools") / "tools.yml"
         playbook.write_text(PLAYBOOK)
