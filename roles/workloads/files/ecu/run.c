@@ -77,8 +77,10 @@ static void meet_tooth(struct run *run)
     lateness_add(&run->teeth.lateness, wheel->instant_ns, late_ns, wheel->position_ns);
     controller_follow(&run->controller);
     arm_outputs(run);
-    if (late_ns > (int64_t)wheel->position_ns * POSITIONS) {
+    run->late_in_a_row = late_ns > wheel->position_ns ? run->late_in_a_row + 1 : 0;
+    if (late_ns > (int64_t)wheel->position_ns * POSITIONS || run->late_in_a_row == TEETH) {
         run->in_sync = false;
+        run->late_in_a_row = 0;
         run->lost_revolutions += wheel->tooth < TEETH - 1;
     }
 }

@@ -1,10 +1,11 @@
 /*
  * A run: the wheel's thread meets each tooth at its instant, lets the controller follow it and arms the outputs.
  *
- * Who falls behind by more than a revolution has lost sync, as an engine controller has that misses the gap. The rest of that
- * revolution is lost, and so are those until one begins at least half a revolution from now, for which the thread then sleeps: on
- * a machine that is too slow there is time left for others, even if this is the highest priority of its only core. The controller
- * goes through lost revolutions as well, out of time, so that all that should have been is counted and computed.
+ * Who falls behind by more than a revolution has lost sync, as an engine controller has that misses the gap; so has who, for a
+ * whole revolution, met each tooth only after the next one was due. The rest of that revolution is lost, and so are those until
+ * one begins at least half a revolution from now, for which the thread then sleeps: on a machine that is too slow there is time
+ * left for others, even if this is the highest priority of its only core. The controller goes through lost revolutions as well,
+ * out of time, so that all that should have been is counted and computed.
  */
 #ifndef ECU_RUN_H
 #define ECU_RUN_H
@@ -43,6 +44,7 @@ struct run {
     int64_t tooth_0_ns, fastest_ns, slowest_ns; /* the last one, and the extremes of a revolution's time */
     int64_t revolutions, whole_revolutions, lost_revolutions;
     int64_t cpu_ns; /* of all real-time threads */
+    int late_in_a_row; /* teeth met when the next one was due already */
     bool in_sync;
     pthread_t thread;
 };
