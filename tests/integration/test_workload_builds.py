@@ -1,4 +1,4 @@
-"""Programs of workloads that come as an archive, as a commit, as a package: built for this machine by the role's own tasks."""
+"""Programs of workloads from an archive, a commit, a package: built for this machine by the role's own tasks."""
 
 import hashlib
 import json
@@ -70,9 +70,10 @@ def test_an_archive_is_built_as_its_entry_says(tmp_path: Path) -> None:
     found = tree(build(tmp_path, {"archive": archive(tmp_path), "build": BUILD}))
     program = found / "bin" / "rtvirt-theirs"
     assert subprocess.check_output([program], text=True) == '{"seconds_per_iteration": 1.5}\n'
-    assert f"{hashlib.sha256(program.read_bytes()).hexdigest()}  bin/rtvirt-theirs" in (
-        found / "lib" / "rtvirt" / "workloads.sums"
-    ).read_text()
+    assert (
+        f"{hashlib.sha256(program.read_bytes()).hexdigest()}  bin/rtvirt-theirs"
+        in (found / "lib" / "rtvirt" / "workloads.sums").read_text()
+    )
 
 
 def test_an_archive_with_another_sum_is_refused(tmp_path: Path) -> None:
