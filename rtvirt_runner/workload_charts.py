@@ -67,58 +67,69 @@ def slowdown_figure(rows: Sequence[SlowdownRow], unit: str, name: str) -> str:
     if not rows:
         raise ValueError(f"Figure '{name}' has no row to draw.")
     with drawn_as(name):
-        top, bottom = 0.74, 0.46
-        height = top + bottom + _ROW_INCHES * len(rows)
-        figure = Figure(figsize=(WIDTH_INCHES, height))
-        box = (bottom / height, _ROW_INCHES * len(rows) / height)
-        columns = [figure.add_axes((left, box[0], 0.175, box[1])) for left in (0.15, 0.418, 0.722)]
-        for ax in columns:
-            ax.set_ylim(len(rows) - 0.5, -0.5)
-            plain(ax)
-        for y, row in enumerate(rows):
-            columns[0].text(-0.05, y, row.label, transform=in_rows(columns[0]), ha="right", va="center")
-        _draw_slowdowns(columns[0], rows)
-        _draw_latencies(columns[1], rows, _p99_us, "p99", unit)
-        _draw_latencies(columns[2], rows, _max_us, "max", unit)
+        figure, (slowdown, *latencies) = _columns([row.label for row in rows])
+        _draw_slowdowns(slowdown, rows)
         low = max(1, min(_p99_us(each) for row in rows for each in (row.host, row.guest)))
         high = max(each.max_us for row in rows for each in (row.host, row.guest))
-        for ax in columns[1:]:  # on one scale, so that they compare
+        for ax, measure, head in zip(latencies, (_p99_us, _max_us), ("p99", "max"), strict=True):
+            _draw_latencies(ax, rows, measure, f"{head}, {unit}")
             logarithmic(ax, (1,) if high > 100 * low else (1, 3))
-            ax.set_xlim(low / 1.4, high * 1.4)
+            ax.set_xlim(low / 1.4, high * 1.4)  # on one scale, so that they compare
         _legend(figure, _places())
         return inline(figure, name, "Slowdown of workloads in the guest, and latency meanwhile")
 
 
+def _columns(labels: Sequence[str]) -> tuple[Figure, list[Axes]]:
+    """Three columns of axes, with room for the labels left of them and for their numbers right of each."""
+    left = min(4.5, max(1.2, 0.25 + 0.076 * max(len(label) for label in labels)))
+    top, bottom, rooms = 0.82, 0.46, (0.9, 1.6, 1.46)
+    height, width = top + bottom + _ROW_INCHES * len(labels), (WIDTH_INCHES - left - sum(rooms)) / 3
+    figure = Figure(figsize=(WIDTH_INCHES, height))
+    axes = []
+    for number in range(3):
+        x = left + number * width + sum(rooms[:number])
+        box = (x / WIDTH_INCHES, bottom / height, width / WIDTH_INCHES, _ROW_INCHES * len(labels) / height)
+        axes.append(figure.add_axes(box))
+        axes[-1].set_ylim(len(labels) - 0.5, -0.5)
+        plain(axes[-1])
+    for y, label in enumerate(labels):
+        _beside(axes[0], -0.09, y, label)
+    return figure, axes
+
+
+def _beside(ax: Axes, inches: float, y: float, text: str, weight: str = "normal") -> None:
+    """Text that ends so many inches right of the axes, or left of them."""
+    width = ax.get_position().width * WIDTH_INCHES
+    x = inches / width + (1 if inches > 0 else 0)
+    ax.text(x, y, text, transform=in_rows(ax), ha="right", va="center", weight=weight)
+
+
 def _draw_slowdowns(ax: Axes, rows: Sequence[SlowdownRow]) -> None:
     values = [row.slowdown for row in rows]
-    low, high = min(1.0, *values), max(1.0, *values)
-    room = max(0.02, 0.1 * (high - low))
-    ax.set_xlim(low - (room if low < 1 else room / 2), high + room)
+    low, high = min(1.0, *values), max(1.1, *values)
+    room = 0.08 * (high - low)
+    ax.set_xlim(low - room, high + room)
     ax.axvline(1.0, color=INK, lw=1.0, ls=(0, (3, 2)), zorder=1)
     for y, value in enumerate(values):
         ax.plot([1.0, value], [y, y], color=_HUE, lw=3, alpha=0.45, solid_capstyle="butt", zorder=2)
-        ax.plot([value], [y], marker="o", ms=6, color=_HUE, mec=INK, mew=0.9, zorder=3, clip_on=False)
-        ax.text(1.27, y, f"{value:.2f} ×", transform=in_rows(ax), ha="right", va="center", weight="bold")
-    ax.xaxis.set_major_locator(mpl.ticker.MaxNLocator(3, min_n_ticks=2))
+        ax.plot([value], [y], marker="o", ms=6, color=_HUE, mec=INK, mew=0.9, zorder=3)
+        _beside(ax, 0.66, y, f"{value:.2f} ×", "bold")
+    ax.xaxis.set_major_locator(mpl.ticker.MaxNLocator(3, steps=[1, 2, 5, 10], min_n_ticks=2))
     ax.xaxis.set_major_formatter(mpl.ticker.FuncFormatter(lambda value, _: f"{value:.4g} ×"))
     _head(ax, len(rows), "slowdown")
-    ax.set_xlabel("guest / host", labelpad=4)
 
 
-def _draw_latencies(
-    ax: Axes, rows: Sequence[SlowdownRow], measure: Callable[[Histogram], int], head: str, unit: str
-) -> None:
+def _draw_latencies(ax: Axes, rows: Sequence[SlowdownRow], measure: Callable[[Histogram], int], head: str) -> None:
     for y, row in enumerate(rows):
         host, guest = measure(row.host), measure(row.guest)
         ax.plot([host, guest], [y, y], color=_HUE, lw=3, alpha=0.45, solid_capstyle="butt", zorder=2)
         ax.plot([host], [y], marker="o", ms=6, color=PAPER, mec=INK, mew=0.9, zorder=3)
         ax.plot([guest], [y], marker="o", ms=6, color=_HUE, mec=INK, mew=0.9, zorder=4)
-        for x, histogram, weight in ((1.24, row.host, "normal"), (1.52, row.guest, "bold")):
-            text = _quantity(histogram, measure)
-            ax.text(x, y, text, transform=in_rows(ax), ha="right", va="center", weight=weight)
-    _head(ax, len(rows), f"{head}, {unit}")
-    for x, place in ((1.24, "host"), (1.52, "guest")):
-        ax.text(x, -0.62, place, transform=in_rows(ax), ha="right", va="bottom")
+        _beside(ax, 0.6, y, _quantity(row.host, measure))
+        _beside(ax, 1.38, y, _quantity(row.guest, measure), "bold")
+    _head(ax, len(rows), head)
+    for inches, place in ((0.6, "host"), (1.38, "guest")):
+        _beside(ax, inches, -0.84, place)
 
 
 def _quantity(histogram: Histogram, measure: Callable[[Histogram], int]) -> str:
@@ -136,7 +147,7 @@ def _max_us(histogram: Histogram) -> int:
 
 
 def _head(ax: Axes, rows: int, text: str) -> None:
-    ax.text(0, 1 + 0.04 / (_ROW_INCHES * rows), text, transform=ax.transAxes, weight="bold", va="bottom")
+    ax.text(0, 1 + 0.25 / (_ROW_INCHES * rows), text, transform=ax.transAxes, weight="bold", va="bottom")
 
 
 def _places() -> list[Line2D]:
@@ -149,8 +160,8 @@ def _places() -> list[Line2D]:
 # ---------------------------------------------------------------------------------------------------------- lateness
 
 
-def lateness_figure(lanes: Sequence[LatenessLane], name: str) -> str:
-    """How late each kind of event came, in degrees of crank angle, as an ``<svg>`` element: a lane per kind.
+def lateness_figure(lanes: Sequence[LatenessLane], unit: str, name: str) -> str:
+    """How late each kind of event came, as an ``<svg>`` element: a lane per kind; ``unit`` is the degrees', in words.
 
     Raises ValueError when no lane has an event.
     """
@@ -160,7 +171,7 @@ def lateness_figure(lanes: Sequence[LatenessLane], name: str) -> str:
     tolerances = [lane.tolerance_deg for lane in lanes if lane.tolerance_deg]
     edges = _edges(drawn, max(tolerances, default=0.0))
     with drawn_as(name):
-        top, bottom = 0.74, 0.46
+        top, bottom = 0.78, 0.46
         height = top + bottom + (_LANE_INCHES + _GAP_INCHES) * len(lanes) - _GAP_INCHES
         figure = Figure(figsize=(WIDTH_INCHES, height))
         axes: list[Axes] = []
@@ -170,7 +181,7 @@ def lateness_figure(lanes: Sequence[LatenessLane], name: str) -> str:
             box = (0.17, under / height, 0.55, _LANE_INCHES / height)
             axes.append(figure.add_axes(box, sharex=shared, sharey=shared))
             _draw_lane(axes[-1], lane, edges)
-        _dress_lanes(axes, edges)
+        _dress_lanes(axes, edges, unit)
         _legend(figure, _lane_legend())
         return inline(figure, name, "Lateness of an engine controller's events in degrees of crank angle")
 
@@ -204,20 +215,21 @@ def _draw_lane(ax: Axes, lane: LatenessLane, edges: np.ndarray) -> None:
         ax.axvline(lane.tolerance_deg, color=HUES[1], lw=1.4, ls=(0, (4, 2)), zorder=4)
     ax.text(-0.1, 0.5, lane.label, transform=ax.transAxes, ha="right", va="center")
     for place, kind, y in (("host", lane.host, 0.7), ("guest", lane.guest, 0.3)):
-        _lane_numbers(ax, place, kind, y)
+        _lane_numbers(ax, lane, place, kind, y)
 
 
-def _lane_numbers(ax: Axes, place: str, kind: EventKind | None, y: float) -> None:
+def _lane_numbers(ax: Axes, lane: LatenessLane, place: str, kind: EventKind | None, y: float) -> None:
     ax.text(1.025, y, place, transform=ax.transAxes, va="center")
     if kind is None:
         ax.text(1.5, y, "not measured", transform=ax.transAxes, va="center", ha="right", color=FAINT, style="italic")
         return
     p99 = kind.quantile_deg(0.99)
-    for x, text in ((1.22, f"{p99:.2f}"), (1.34, f"{kind.max_deg:.2f}"), (1.5, f"{kind.missed + kind.lost:,}")):
+    faults = kind.lost + (kind.missed if lane.tolerance_deg else 0)
+    for x, text in ((1.22, f"{p99:.2f}"), (1.34, f"{kind.max_deg:.2f}"), (1.5, f"{faults:,}")):
         ax.text(x, y, text, transform=ax.transAxes, va="center", ha="right", weight="bold")
 
 
-def _dress_lanes(axes: Sequence[Axes], edges: np.ndarray) -> None:
+def _dress_lanes(axes: Sequence[Axes], edges: np.ndarray, unit: str) -> None:
     logarithmic(axes[0])
     axes[0].set_xlim(edges[0], edges[-1])
     for ax in axes:
@@ -229,9 +241,10 @@ def _dress_lanes(axes: Sequence[Axes], edges: np.ndarray) -> None:
         ax.set_axisbelow(True)
         ax.tick_params(length=0, axis="y")
         ax.tick_params(length=3 if ax is axes[-1] else 0, axis="x", labelbottom=ax is axes[-1])
-    for x, head in ((1.22, "p99"), (1.34, "max"), (1.5, "missed or lost")):
-        axes[0].text(x, 1.06, head, transform=axes[0].transAxes, ha="right", va="bottom")
-    axes[-1].set_xlabel("lateness in degrees of crank angle", labelpad=4)
+    for x, y, head in ((1.22, 1.06, "p99"), (1.34, 1.06, "max"), (1.5, 1.06, "or lost"), (1.34, 1.3, "degrees")):
+        axes[0].text(x, y, head, transform=axes[0].transAxes, ha="right", va="bottom")
+    axes[0].text(1.5, 1.3, "missed", transform=axes[0].transAxes, ha="right", va="bottom")
+    axes[-1].set_xlabel(f"lateness in {unit}", labelpad=4)
 
 
 def _lane_legend() -> list[Line2D | Patch]:

@@ -10,7 +10,7 @@ from rtvirt_runner.comparisons import Foreground, Point, Slowdowns, foregrounds,
 from rtvirt_runner.parsers import ecu
 from rtvirt_runner.parsers.ecu import EcuRun, EventKind
 from rtvirt_runner.parsers.sysbench import SysbenchRun, merge
-from rtvirt_runner.wording import NOTHING, decimals, duration, hundredths, listed, number, unit, whose
+from rtvirt_runner.wording import NOTHING, decimals, duration, hundredths, listed, number, quantile, unit, whose
 from rtvirt_runner.workload_charts import LatenessLane, SlowdownRow, lateness_figure, slowdown_figure
 
 _PLACES = ("host", "guest")
@@ -31,7 +31,7 @@ def _slowdown(those: Slowdowns, axes: Sequence[str], name: str) -> Block:
     )
     labels = [f"{row.cell.workload}, {row.cell.guest}" if several else row.cell.workload for row in those.rows]
     return Block(
-        title=common_title(cell, [axis for axis in axes if axis not in ("workload", "guest")]),
+        title=f"Slowdown: {common_title(cell, [axis for axis in axes if axis not in ('workload', 'guest')])}",
         says=tuple(_slowdown_says(those, labels)),
         figure=slowdown_figure(
             [_slowdown_chart_row(*each) for each in zip(labels, those.rows, strict=True)], unit(cell.clock), name
@@ -73,19 +73,19 @@ def _slowdown_says(those: Slowdowns, labels: Sequence[str]) -> list[str]:
     if len(ordered) == 1:
         on_host, inside = _seconds(*_both(least))
         said = (
-            f"An iteration of {least_label} takes {inside}{whose(clock)} in the guest and {on_host}{whose(clock)} on the "
-            f"host: {_times(least)} as long."
+            f"An iteration of {least_label} takes {inside}{whose(clock)} in the guest and {on_host} on the host: "
+            f"{_times(least)} as long."
         )
     else:
         said = (
-            f"The guest slows down {least_label} least, where an iteration takes {_times(least)} as long as on the host, "
-            f"and {most_label} most, where it takes {_times(most)} as long."
+            f"The guest slows down {least_label} least, where an iteration takes {_times(least)} as long as on the "
+            f"host, and {most_label} most, where it takes {_times(most)} as long."
         )
     hosts, guests = [_both(row)[0] for row in those.rows], [_both(row)[1] for row in those.rows]
     return [
         said,
-        f"Meanwhile 99 % of wake-ups come within {_range([each.p99_us for each in hosts])} {unit(clock)} on the host and "
-        f"within {_range([each.p99_us for each in guests])} in the guest; the latest came after "
+        f"Meanwhile 99 % of wake-ups come within {_p99_range(hosts)} {unit(clock)} on the host "
+        f"and within {_p99_range(guests)} in the guest; the latest came after "
         f"{number(max(each.histogram.max_us for each in hosts))} on the host and after "
         f"{number(max(each.histogram.max_us for each in guests))} in the guest.",
     ]
@@ -105,9 +105,10 @@ def _times(row: Foreground) -> str:
     return hundredths(row.slowdown or 0.0, 1.0)
 
 
-def _range(values: Sequence[int]) -> str:
-    low, high = min(values), max(values)
-    return number(low) if low == high else f"{number(low)} to {number(high)}"
+def _p99_range(those: Sequence[Point]) -> str:
+    ordered = sorted(those, key=lambda each: each.p99_us)
+    low, high = (quantile(each.summary.p99, each.histogram) for each in (ordered[0], ordered[-1]))
+    return low if low == high else f"{low} to {high}"
 
 
 # ---------------------------------------------------------------------------------------------------------- sysbench
@@ -153,7 +154,7 @@ def _sysbench(row: Foreground, axes: Sequence[str]) -> Block:
     fields = _FILEIO_FIELDS if of_files else _CPU_FIELDS
     clock = row.cell.clock
     return Block(
-        title=common_title(row.cell, axes),
+        title=f"sysbench: {common_title(row.cell, axes)}",
         says=tuple(_sysbench_says(row, runs, of_files)),
         figure="",
         caption="",
@@ -193,6 +194,7 @@ def _pair(values: Sequence[float | None], digits: int) -> tuple[str, str, str]:
 
 def _sysbench_says(row: Foreground, runs: Sequence[tuple[SysbenchRun | None, int]], of_files: bool) -> list[str]:
     said = []
+    clock = row.cell.clock
     if row.slowdown:
         papers = _FILEIO_FIELDS[0].paper[0] / _FILEIO_FIELDS[0].paper[1] if of_files else 12.4151 / 12.0141
         what = "an operation on a file" if of_files else "a round of primes"
@@ -200,6 +202,8 @@ def _sysbench_says(row: Foreground, runs: Sequence[tuple[SysbenchRun | None, int
             f"In the guest, {what} takes {_times(row)} as long as on the host; on the paper's Cubieboard 2 it took "
             f"{hundredths(papers, 1.0)} as long."
         )
+    if clock == "virtual":
+        said.append("The paper's times are real and do not compare with virtual time: compare the ratios.")
     counts = [f"{count} on the {place}" for place, (_, count) in zip(_PLACES, runs, strict=True) if count]
     if any(count > 1 for _, count in runs):
         counts = [each.replace("on the guest", "in the guest") for each in counts]
@@ -237,9 +241,9 @@ def _ecu(row: Foreground, axes: Sequence[str], name: str) -> Block:
         for kind in kinds
     ]
     return Block(
-        title=common_title(row.cell, axes),
+        title=f"Engine controller: {common_title(row.cell, axes)}",
         says=tuple(_ecu_says(runs)),
-        figure=lateness_figure(lanes, name),
+        figure=lateness_figure(lanes, f"degrees of crank angle{whose(clock)}", name),
         caption=_ecu_caption(first, clock),
         heads=("events", "missed", "lost", "avg, µs", "max, µs", "max, degrees", "verdict"),
         rows=tuple(_ecu_rows(runs, kinds, bool(row.guest and row.guest.emulated))),
@@ -250,8 +254,9 @@ def _ecu(row: Foreground, axes: Sequence[str], name: str) -> Block:
 def _ecu_caption(run: EcuRun, clock: str) -> str:
     degree = f" A degree lasts {decimals(run.degree_us)} {unit(clock)} on average." if run.degree_us else ""
     return (
-        f"How late the controller's events came, in degrees of crank angle{whose(clock)}; profile {run.profile}. Beyond its "
-        f"tolerance (dashed) an event is missed; one that never came is lost.{degree} Counts are on a logarithmic axis."
+        f"How late the controller's events came, in degrees of crank angle{whose(clock)}; profile {run.profile}. "
+        f"Beyond its tolerance (dashed) an event is missed; one that never came is lost.{degree} A late tooth is not "
+        "held against the controller, what it makes late is. Counts are on a logarithmic axis."
     )
 
 
@@ -259,14 +264,14 @@ def _ecu_says(runs: dict[str, EcuRun]) -> list[str]:
     said = []
     for place, run in runs.items():
         where = "In the guest" if place == "guest" else "On the host"
-        outputs = {kind: each for kind, each in run.events.items() if kind != ecu.TOOTH}
+        outputs = _outputs(run)
         switched = sum(each.expected for each in outputs.values())
         latest, worst = max(outputs.items(), key=lambda each: each[1].max_deg, default=("", None))
         ending = f" The latest, {_words(latest)}, came {worst.max_deg:.2f} degrees late." if worst else ""
         if run.passed:
             said.append(
-                f"{where} the engine runs well: of {number(switched)} times that an injector or coil was to be switched, "
-                f"none was missed or lost.{ending}"
+                f"{where} the engine runs well: of {number(switched)} times that an injector or coil was to be "
+                f"switched, none was missed or lost.{ending}"
             )
         else:
             said.append(f"{where} the engine does not run well: {_faults(run, outputs, switched)}.{ending}")
@@ -296,12 +301,13 @@ def _ecu_rows(runs: dict[str, EcuRun], kinds: Sequence[str], emulated: bool) -> 
                 rows.append(TableRow(f"{_words(kind)}, {place}", (*numbers, *late, NOTHING), in_emulated))
     for place, run in runs.items():
         verdict = "pass" if run.passed else "fail"
-        rows.append(TableRow(f"all, {place}", (*_totals(run), verdict), emulated and place == "guest"))
+        head = f"injectors and coils, {place}"
+        rows.append(TableRow(head, (*_totals(run), verdict), emulated and place == "guest"))
     return rows
 
 
 def _totals(run: EcuRun) -> tuple[str, ...]:
-    kinds = list(run.events.values())
+    kinds = list(_outputs(run).values())
     counts = [number(sum(getattr(each, name) for each in kinds)) for name in ("fired", "missed", "lost")]
     fired = sum(each.fired for each in kinds)
     average = decimals(sum(each.avg_us * each.fired for each in kinds) / fired) if fired else NOTHING
@@ -311,6 +317,11 @@ def _totals(run: EcuRun) -> tuple[str, ...]:
         decimals(max(each.max_us for each in kinds)),
         f"{max(each.max_deg for each in kinds):,.2f}",
     )
+
+
+def _outputs(run: EcuRun) -> dict[str, EventKind]:
+    """The events of injectors and coils."""
+    return {kind: each for kind, each in run.events.items() if kind != ecu.TOOTH}
 
 
 def _words(kind: str) -> str:
