@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
@@ -14,7 +13,19 @@ from matplotlib.patches import Patch, Polygon
 
 from rtvirt_runner.comparisons import Ablation, Point, Spread
 from rtvirt_runner.stats import Histogram, summarize
-from rtvirt_runner.svg import FAINT, HUES, INK, PAPER, WIDTH_INCHES, drawn_as, inline
+from rtvirt_runner.svg import (
+    FAINT,
+    HUES,
+    INK,
+    PAPER,
+    WIDTH_INCHES,
+    drawn_as,
+    in_rows,
+    inline,
+    logarithmic,
+    plain,
+    thousands,
+)
 
 _ROW_INCHES = 0.27
 _TORN_BEYOND = 3.0  # a bar longer than so many times the base line is torn, so that the others can be told apart
@@ -64,7 +75,7 @@ def ablation_figure(ablation: Ablation, unit: str, name: str) -> str:
             if left == 0.2:
                 for row, bar in enumerate(bars):
                     weight = "bold" if bar.kind == "base" else "normal"
-                    ax.text(-0.03, row, bar.label, transform=_row(ax), ha="right", va="center", weight=weight)
+                    ax.text(-0.03, row, bar.label, transform=in_rows(ax), ha="right", va="center", weight=weight)
         figure.legend(
             handles=_bar_legend(base, ablation.spread is not None),
             loc="upper left",
@@ -99,12 +110,9 @@ def span_figure(rows: Sequence[SpanRow], unit: str, name: str, label: str, mark_
         marks = [mark_us] if mark_us else []
         low = max(1, min(row.histogram.min_us for row in rows))
         high = max([*(row.histogram.max_us for row in rows), *marks])
-        ax.set_xscale("log")
+        logarithmic(ax)
         ax.set_xlim(low / 1.15, high * 1.15)
-        ax.xaxis.set_major_locator(mpl.ticker.LogLocator(subs=(1, 2, 5)))
-        ax.xaxis.set_major_formatter(mpl.ticker.FuncFormatter(_thousands))
-        ax.xaxis.set_minor_locator(mpl.ticker.NullLocator())
-        _plain_axes(ax)
+        plain(ax)
         ax.set_xlabel(f"latency in {unit}", labelpad=4)
         above = 1.0 + 0.07 / (_ROW_INCHES * at)
         for x, head in ((1.13, "avg"), (1.28, "p99"), (1.43, "max")):
@@ -146,10 +154,10 @@ def _draw_bars(ax: Axes, bars: Sequence[_Bar], measure: _Measure, ablation: Abla
             _tear(ax, row)
         text = f"≥ {value:,}" if measure is _p99 and bar.point.summary.p99 is None else f"{value:,}"
         weight = "bold" if bar.kind == "base" else "normal"
-        ax.text(1.14, row, text, transform=_row(ax), ha="right", va="center", weight=weight)
-    _plain_axes(ax)
+        ax.text(1.14, row, text, transform=in_rows(ax), ha="right", va="center", weight=weight)
+    plain(ax)
     ax.xaxis.set_major_locator(mpl.ticker.MaxNLocator(5, integer=True))
-    ax.xaxis.set_major_formatter(mpl.ticker.FuncFormatter(_thousands))
+    ax.xaxis.set_major_formatter(mpl.ticker.FuncFormatter(thousands))
 
 
 def _noise(spread: Spread | None, measure: _Measure) -> int | None:
@@ -178,7 +186,7 @@ def _tear(ax: Axes, row: int) -> None:
     """Two slanted gaps near the end of a bar that goes on."""
     for x in (0.93, 0.955):
         corners = [(x - 0.012, row + 0.4), (x + 0.004, row + 0.4), (x + 0.012, row - 0.4), (x - 0.004, row - 0.4)]
-        ax.add_patch(Polygon(corners, transform=_row(ax), color=PAPER, lw=0, zorder=4))
+        ax.add_patch(Polygon(corners, transform=in_rows(ax), color=PAPER, lw=0, zorder=4))
 
 
 def _bar_legend(base: str, repeated: bool) -> list[Line2D | Patch]:
@@ -212,10 +220,10 @@ def _draw_span(ax: Axes, row: SpanRow, y: float) -> None:
     ax.plot([max(1, histogram.avg_us)], [y], marker="o", ms=5.5, color=face, mec=INK, mew=0.9, zorder=4)
     ax.plot([p99], [y], marker="|", ms=11, mec=INK, mew=1.4, ls="", zorder=3)
     ax.plot([histogram.max_us], [y], marker="D", ms=5, color=face, mec=INK, mew=0.9, zorder=4, clip_on=False)
-    ax.text(-0.02, y, row.label, transform=_row(ax), ha="right", va="center")
+    ax.text(-0.02, y, row.label, transform=in_rows(ax), ha="right", va="center")
     bound = f"≥ {p99:,}" if summary.p99 is None else f"{p99:,}"
     for x, text in ((1.13, f"{histogram.avg_us:,.0f}"), (1.28, bound), (1.43, f"{histogram.max_us:,}")):
-        ax.text(x, y, text, transform=_row(ax), ha="right", va="center", weight="bold")
+        ax.text(x, y, text, transform=in_rows(ax), ha="right", va="center", weight="bold")
 
 
 def _span_legend(with_host: bool) -> list[Line2D]:
@@ -226,22 +234,3 @@ def _span_legend(with_host: bool) -> list[Line2D]:
         Line2D([], [], color=INK, marker="D", ls="", ms=5, label="maximum"),
     ]
     return marks + (host if with_host else [])
-
-
-# ------------------------------------------------------------------------------------------------------------- both
-
-
-def _row(ax: Axes) -> Any:
-    """Across in parts of the axes, down in rows."""
-    return mpl.transforms.blended_transform_factory(ax.transAxes, ax.transData)
-
-
-def _plain_axes(ax: Axes) -> None:
-    ax.yaxis.set_major_locator(mpl.ticker.NullLocator())
-    ax.grid(axis="x", color=FAINT, alpha=0.35, lw=0.6)
-    ax.set_axisbelow(True)
-    ax.tick_params(length=3, axis="x")
-
-
-def _thousands(value: float, _: int) -> str:
-    return f"{value:,.0f}"

@@ -10,6 +10,7 @@ from typing import TypeVar
 
 from rtvirt_runner.inspection import ABSENT, FIXED, setting_rows
 from rtvirt_runner.matrix import Cell
+from rtvirt_runner.parsers.workload import WorkloadRun, seconds_per_iteration
 from rtvirt_runner.stats import Histogram, Summary, merge, summarize
 from rtvirt_runner.tables import Measurement
 from rtvirt_runner.tunings import MINUS, SETTINGS
@@ -54,6 +55,16 @@ class Point:
     def emulated(self) -> bool:
         """Whether QEMU had to emulate the guest, without KVM."""
         return any(each.emulated for each in self.measurements)
+
+    @property
+    def runs(self) -> list[WorkloadRun]:
+        """What the workload said, by repetition; empty where nothing ran or nothing of it is understood."""
+        return [each.workload for each in self.measurements if each.workload and each.workload.runs]
+
+    @property
+    def seconds_per_iteration(self) -> float | None:
+        """Of the workload, all repetitions together."""
+        return seconds_per_iteration(self.runs)
 
 
 @dataclass(frozen=True)
@@ -107,6 +118,29 @@ class Guests:
     base: Point
     others: tuple[Point, ...]
     spread: Spread | None
+
+
+@dataclass(frozen=True)
+class Foreground:
+    """One workload on the host and in one guest; None where it was not measured."""
+
+    cell: Cell  # one that stands for both: the guest's, if there is one
+    host: Point | None
+    guest: Point | None
+
+    @property
+    def slowdown(self) -> float | None:
+        """How many times as long an iteration takes in the guest; None where one of the two does not say."""
+        host_s = self.host.seconds_per_iteration if self.host else None
+        guest_s = self.guest.seconds_per_iteration if self.guest else None
+        return guest_s / host_s if host_s and guest_s else None
+
+
+@dataclass(frozen=True)
+class Slowdowns:
+    """Workloads that were measured in both places, while nothing else differed."""
+
+    rows: tuple[Foreground, ...]
 
 
 def points(measurements: Iterable[Measurement]) -> list[Point]:
@@ -174,6 +208,23 @@ def guests_side_by_side(measured: Sequence[Point]) -> list[Guests]:
         if others:
             found.append(Guests(base, tuple(others), spread(those)))
     return found
+
+
+def foregrounds(measured: Sequence[Point]) -> list[Foreground]:
+    """One per workload that said something of itself, and guest; a host without a guest makes one too."""
+    found = []
+    for those in _grouped((each for each in measured if each.runs), lambda each: _axes(each.cell, ("place", "guest"))):
+        host = next((each for each in those if each.cell.place == "host"), None)
+        guests = [each for each in those if each.cell.place == "guest"]
+        found += [Foreground(each.cell, host, each) for each in guests] or [Foreground(those[0].cell, host, None)]
+    return found
+
+
+def slowdowns(measured: Sequence[Point]) -> list[Slowdowns]:
+    """One per board, kernel, tuning and split, with a row per workload and guest."""
+    both = [each for each in foregrounds(measured) if each.slowdown]
+    grouped = _grouped(both, lambda each: _axes(each.cell, ("place", "guest", "workload")))
+    return [Slowdowns(tuple(rows)) for rows in grouped]
 
 
 def at_least(quantile: int | None, histogram: Histogram) -> int:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 
+from rtvirt_runner.blocks import Block, TableRow, avg_p99_max, common_title
 from rtvirt_runner.charts import SpanRow, ablation_figure, span_figure
 from rtvirt_runner.comparisons import (
     HOST,
@@ -25,32 +25,10 @@ from rtvirt_runner.comparisons import (
 from rtvirt_runner.matrix import Cell
 from rtvirt_runner.tables import Measurement
 from rtvirt_runner.tunings import SETTINGS
-from rtvirt_runner.wording import NOTHING, decimals, listed, number, quantile, signed, times, unit
+from rtvirt_runner.wording import NOTHING, decimals, hundredths, listed, number, quantile, signed, times, unit
+from rtvirt_runner.workload_views import ecu_blocks, slowdown_blocks, sysbench_blocks
 
 ACHIEVABLE_US = 1000  # the paper's "achievable with care": the guest's maximum under load
-
-
-@dataclass(frozen=True)
-class TableRow:
-    """One row: what it is of, what it says."""
-
-    head: str
-    values: tuple[str, ...]
-    emulated: bool = False  # a guest without KVM
-    reference: bool = False  # set apart from the others
-
-
-@dataclass(frozen=True)
-class Block:
-    """One comparison as it stands on the page."""
-
-    title: str
-    says: tuple[str, ...]
-    figure: str  # SVG
-    caption: str
-    heads: tuple[str, ...]  # of the columns after the rows' own and the clock's
-    rows: tuple[TableRow, ...]
-    text_columns: frozenset[int] = frozenset()  # those that hold words, by number
 
 
 def blocks(view: str, measurements: Sequence[Measurement], axes: Sequence[str], name: str) -> list[Block]:
@@ -64,6 +42,9 @@ def blocks(view: str, measurements: Sequence[Measurement], axes: Sequence[str], 
         "load": lambda: [_load(each, axes, f"{name}-load-{n}") for n, each in enumerate(loads(measured))],
         "partitioning": lambda: _guests(measured, axes, f"{name}-partitioning"),
         "flavours": lambda: _guests(measured, axes, f"{name}-flavours"),
+        "slowdown": lambda: slowdown_blocks(measured, axes, f"{name}-slowdown"),
+        "sysbench": lambda: sysbench_blocks(measured, axes),
+        "ecu": lambda: ecu_blocks(measured, axes, f"{name}-ecu"),
     }
     return makers[view]()
 
@@ -107,7 +88,7 @@ def _ablation(ablation: Ablation, axes: Sequence[str], name: str) -> Block:
     ]
     rows += [_setting_row(each.cell.tuning, "", each, base, reference=True) for each in ablation.references]
     return Block(
-        title=_title(cell, [axis for axis in axes if axis != "tuning"], "place"),
+        title=common_title(cell, [axis for axis in axes if axis != "tuning"], "place"),
         says=tuple(_ablation_says(ablation)),
         figure=ablation_figure(ablation, unit(cell.clock), name),
         caption=(
@@ -185,7 +166,7 @@ def _gic(order: GicOrder, axes: Sequence[str], name: str) -> Block:
     labels = [f"{what} ({point.cell.guest})" if several and what != HOST else what for what, point in order.rows]
     those = [point for _, point in order.rows]
     return Block(
-        title=_title(first, [axis for axis in axes if axis != "guest"]),
+        title=common_title(first, [axis for axis in axes if axis != "guest"]),
         says=(_gic_says(order),),
         figure=_spans(list(zip(labels, those, strict=True)), name, "Latency by what emulates the interrupt controller"),
         caption=f"The same wake-ups in {unit(first.clock)}, by what emulates the guest's interrupt controller (GIC).",
@@ -216,7 +197,7 @@ def _load(load: Load, axes: Sequence[str], name: str) -> Block:
     several = len({point.cell.guest for point, _ in load.rows if point.cell.place == "guest"}) > 1
     labels = [_place(point.cell, several) for point, _ in load.rows]
     return Block(
-        title=_title(first, [axis for axis in axes if axis not in ("tuning", "guest")]),
+        title=common_title(first, [axis for axis in axes if axis not in ("tuning", "guest")]),
         says=tuple(_load_says(load)),
         figure=_spans(
             [(label, point) for label, (point, _) in zip(labels, load.rows, strict=True)],
@@ -279,7 +260,7 @@ def _side_by_side(guests: Guests, axes: Sequence[str], name: str) -> Block:
     those = [base, *guests.others]
     names = listed([each.cell.guest for each in guests.others])
     return Block(
-        title=_title(cell, [axis for axis in axes if axis != "guest"]),
+        title=common_title(cell, [axis for axis in axes if axis != "guest"]),
         says=(
             *(_against(each, base) for each in guests.others),
             _noise(
@@ -289,7 +270,9 @@ def _side_by_side(guests: Guests, axes: Sequence[str], name: str) -> Block:
         figure=_spans([(each.cell.guest, each) for each in those], name, f"Latency in {cell.guest} and in {names}"),
         caption=f"The same wake-ups in {unit(cell.clock)} in guests in which nothing but the guest differs.",
         heads=("avg", "p99", "max", *(f"{what} / {cell.guest}" for what in ("avg", "p99", "max"))),
-        rows=tuple(TableRow(each.cell.guest, (*_three(each), *_ratios(each, base)), each.emulated) for each in those),
+        rows=tuple(
+            TableRow(each.cell.guest, (*avg_p99_max(each), *_ratios(each, base)), each.emulated) for each in those
+        ),
     )
 
 
@@ -324,23 +307,13 @@ def _spans(rows: Sequence[tuple[str, Point]], name: str, label: str, mark_us: in
     return span_figure(spans, unit(rows[0][1].cell.clock), name, label, mark_us)
 
 
-def _title(cell: Cell, axes: Sequence[str], *more: str) -> str:
-    """What all of a comparison have in common, as far as it is not the same in the whole experiment."""
-    return ", ".join([cell.board, f"split {cell.split}", *(str(getattr(cell, axis)) for axis in (*axes, *more))])
-
-
 def _place(cell: Cell, several_guests: bool) -> str:
     place = cell.guest if cell.place == "guest" and several_guests else cell.place
     return f"{cell.tuning}, {place}"
 
 
-def _three(point: Point) -> tuple[str, str, str]:
-    histogram = point.histogram
-    return decimals(histogram.avg_us), quantile(point.summary.p99, histogram), number(histogram.max_us)
-
-
 def _four(point: Point) -> tuple[str, str, str, str]:
-    average, p99, maximum = _three(point)
+    average, p99, maximum = avg_p99_max(point)
     return average, quantile(point.summary.p50, point.histogram), p99, maximum
 
 
@@ -348,11 +321,7 @@ def _ratios(point: Point, base: Point) -> tuple[str, str, str]:
     if point is base:
         return NOTHING, NOTHING, NOTHING
     return (
-        _hundredths(point.histogram.avg_us, base.histogram.avg_us),
-        _hundredths(point.p99_us, base.p99_us),
-        _hundredths(point.histogram.max_us, base.histogram.max_us),
+        hundredths(point.histogram.avg_us, base.histogram.avg_us),
+        hundredths(point.p99_us, base.p99_us),
+        hundredths(point.histogram.max_us, base.histogram.max_us),
     )
-
-
-def _hundredths(value: float, base: float) -> str:
-    return f"{value / base:.2f} \u00d7" if base else NOTHING

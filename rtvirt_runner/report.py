@@ -15,7 +15,8 @@ from typing import Any, TypeVar
 
 import jinja2
 
-from rtvirt_runner.experiment_views import Block, blocks, cautions
+from rtvirt_runner.blocks import Block
+from rtvirt_runner.experiment_views import blocks, cautions
 from rtvirt_runner.figures import Lane, histogram_figure
 from rtvirt_runner.inspection import ABSENT, DIFFERS, FIXED, OK, Row, setting_rows
 from rtvirt_runner.matrix import HISTOGRAMS, Cell, Experiment, Matrix

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import matplotlib as mpl
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 # Drawn with these, then replaced by CSS variables: matplotlib knows no variables.
@@ -63,3 +64,29 @@ def inline(figure: Figure, name: str, label: str) -> str:
         svg,
         count=1,
     ).strip()
+
+
+def in_rows(ax: Axes) -> Any:
+    """Coordinates across in parts of the axes, down in rows."""
+    return mpl.transforms.blended_transform_factory(ax.transAxes, ax.transData)
+
+
+def plain(ax: Axes) -> None:
+    """Axes whose rows have labels of their own."""
+    ax.yaxis.set_major_locator(mpl.ticker.NullLocator())
+    ax.grid(axis="x", color=FAINT, alpha=0.35, lw=0.6)
+    ax.set_axisbelow(True)
+    ax.tick_params(length=3, axis="x")
+
+
+def logarithmic(ax: Axes, subs: tuple[int, ...] = (1, 2, 5)) -> None:
+    """A logarithmic axis across with plain numbers on it."""
+    ax.set_xscale("log")
+    ax.xaxis.set_major_locator(mpl.ticker.LogLocator(subs=subs))
+    ax.xaxis.set_major_formatter(mpl.ticker.FuncFormatter(thousands))
+    ax.xaxis.set_minor_locator(mpl.ticker.NullLocator())
+
+
+def thousands(value: float, _: int) -> str:
+    """A number on an axis."""
+    return f"{value:,.0f}" if value >= 1 else f"{value:g}"

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from rtvirt_runner.stats import Histogram
 
 NOTHING = "\u2013"  # an en dash
+_SECONDS = ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs"), (1e-9, "ns"))
+
+
+def whose(clock: str) -> str:
+    """What to add to a unit of time."""
+    return " (virtual time)" if clock == "virtual" else ""
 
 
 def unit(clock: str) -> str:
     """Microseconds, and whose."""
-    return "µs (virtual time)" if clock == "virtual" else "µs"
+    return f"µs{whose(clock)}"
 
 
 def number(value: float | None) -> str:
@@ -32,6 +39,19 @@ def quantile(value: int | None, histogram: Histogram) -> str:
 def times(value: float, base: float) -> str:
     """How many times as long."""
     return f"{value / base:.1f} \u00d7" if base else NOTHING
+
+
+def hundredths(value: float, base: float) -> str:
+    """How many times as long, more exactly."""
+    return f"{value / base:.2f} \u00d7" if base else NOTHING
+
+
+def duration(seconds: float) -> str:
+    """A time in the unit that suits it, four digits of it."""
+    size, name = next((pair for pair in _SECONDS if seconds >= pair[0]), _SECONDS[-1])
+    value = seconds / size
+    digits = max(0, 3 - math.floor(math.log10(value))) if value >= 1 else 3
+    return f"{value:,.{digits}f}\u00a0{name}"
 
 
 def signed(difference: int) -> str:

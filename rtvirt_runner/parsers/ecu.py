@@ -11,12 +11,12 @@ from rtvirt_runner.parsers import ParseError
 
 __all__ = ["EcuRun", "EventKind", "ParseError", "merge", "parse"]
 
-PASS = "pass"
+TOOTH = "tooth"
 
 
 @dataclass(frozen=True)
 class EventKind:
-    """All events of one kind. An event is lost when it never fired, and missed when it fired beyond the tolerance."""
+    """All events of one kind. One is lost when it never fired, and missed when it fired beyond its tolerance."""
 
     expected: int
     fired: int
@@ -25,7 +25,16 @@ class EventKind:
     avg_us: float
     max_us: float
     max_deg: float
-    histogram_deg: Mapping[float, int]  # lateness in degrees -> events
+    histogram_deg: Mapping[float, int]  # lateness in degrees, cut to hundredths -> events
+
+    def quantile_deg(self, q: float) -> float:
+        """The nearest-rank quantile, in hundredths of a degree; 0 when nothing fired."""
+        rank, seen = math.ceil(q * sum(self.histogram_deg.values())), 0
+        for deg, count in sorted(self.histogram_deg.items()):
+            seen += count
+            if seen >= rank:
+                return deg
+        return 0.0
 
 
 @dataclass(frozen=True)
@@ -35,10 +44,23 @@ class EcuRun:
     profile: str
     revolutions: int
     lost_revolutions: int
-    tolerance_deg: float
+    tolerance_deg: float  # of spark and start of dwell
+    injection_tolerance_deg: float
+    rpm: float  # mean; 0 when it does not say
     passed: bool
     realtime: bool  # whether it ran with a real-time priority
     events: Mapping[str, EventKind]
+
+    def tolerance(self, kind: str) -> float | None:
+        """Beyond how many degrees an event of a kind is missed; a late tooth is not held against a run."""
+        if kind == TOOTH:
+            return None
+        return self.injection_tolerance_deg if kind.startswith("injector") else self.tolerance_deg
+
+    @property
+    def degree_us(self) -> float:
+        """How long the crank takes for a degree; 0 when it does not say how fast it turned."""
+        return 60e6 / (self.rpm * 360) if self.rpm else 0.0
 
 
 def parse(said: Mapping[str, Any]) -> EcuRun:
@@ -49,7 +71,9 @@ def parse(said: Mapping[str, Any]) -> EcuRun:
             revolutions=int(said["revolutions"]),
             lost_revolutions=int(said["lost_revolutions"]),
             tolerance_deg=_finite(said["tolerance_deg"]),
-            passed=said["verdict"] == PASS,
+            injection_tolerance_deg=_finite(said.get("injection_tolerance_deg", said["tolerance_deg"])),
+            rpm=_finite(said.get("rpm", {}).get("mean", 0)),
+            passed=said["verdict"] == "pass",
             realtime=bool(said["realtime"]),
             events={str(kind): _kind(kind, each) for kind, each in said["events"].items()},
         )
@@ -69,6 +93,8 @@ def merge(runs: Sequence[EcuRun]) -> EcuRun:
         revolutions=sum(run.revolutions for run in runs),
         lost_revolutions=sum(run.lost_revolutions for run in runs),
         tolerance_deg=min(run.tolerance_deg for run in runs),
+        injection_tolerance_deg=min(run.injection_tolerance_deg for run in runs),
+        rpm=sum(run.rpm for run in runs) / len(runs),
         passed=all(run.passed for run in runs),
         realtime=all(run.realtime for run in runs),
         events={kind: _together([run.events[kind] for run in runs if kind in run.events]) for kind in kinds},

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from fakes import catalogue, cyclictest_json, done, setting_items, system, virtual_lab
 
+from rtvirt_runner.blocks import Block
 from rtvirt_runner.comparisons import (
     HOST,
     KVMS_GIC,
@@ -22,7 +23,7 @@ from rtvirt_runner.comparisons import (
     points,
     spread,
 )
-from rtvirt_runner.experiment_views import Block, blocks, cautions
+from rtvirt_runner.experiment_views import blocks, cautions
 from rtvirt_runner.matrix import Cell, load_matrix
 from rtvirt_runner.results import Record
 from rtvirt_runner.tables import Measurement, read_measurement
