@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from rtvirt_runner.parsers.ecu import EventKind
+from rtvirt_runner.parsers.ecu import EXACT_BELOW_DEG, EventKind
 from rtvirt_runner.stats import Histogram, summarize
 from rtvirt_runner.svg import (
     FAINT,
@@ -226,7 +226,11 @@ def _lane_numbers(ax: Axes, lane: LatenessLane, place: str, kind: EventKind | No
         return
     p99 = kind.quantile_deg(0.99)
     faults = kind.lost + (kind.missed if lane.tolerance_deg else 0)
-    for x, text in ((1.22, f"{p99:.2f}"), (1.34, f"{kind.max_deg:.2f}"), (1.5, f"{faults:,}")):
+    for x, text in (
+        (1.22, f"{p99:.2f}" if p99 < EXACT_BELOW_DEG else f"≥ {p99:.0f}"),
+        (1.34, f"{kind.max_deg:.2f}"),
+        (1.5, f"{faults:,}"),
+    ):
         ax.text(x, y, text, transform=ax.transAxes, va="center", ha="right", weight="bold")
 
 

@@ -12,6 +12,7 @@ from rtvirt_runner.parsers import ParseError
 __all__ = ["EcuRun", "EventKind", "ParseError", "merge", "parse"]
 
 TOOTH = "tooth"
+EXACT_BELOW_DEG = 10.0  # bins are a hundredth of a degree wide below, and double above
 
 
 @dataclass(frozen=True)

@@ -266,6 +266,12 @@ def test_lost_teeth_and_ordinary_scheduling_are_told(measure: Measure, cells: li
     assert ">not measured<" in block.figure  # on the host
 
 
+def test_a_lateness_in_a_wide_bin_is_told_as_a_bound(measure: Measure, cells: list[Cell]) -> None:
+    late = {"histogram_deg": {"0.50": 80, "9.99": 15, "20.00": 5}, "max_deg": 31.5}
+    (block,) = show("ecu", [measure("ecu", "host", controller(cells[0], spark=late))])
+    assert ">≥ 20<" in block.figure
+
+
 def test_what_the_controller_really_prints_is_understood(measure: Measure) -> None:
     real = (DATA / "ecu" / "cruise.json").read_text(encoding="utf-8")
     said = json.loads(real)
