@@ -29,6 +29,7 @@ class ColumnGroup:
     clock: str
     columns: int
     reference: bool = False  # set apart from the others
+    emulated: bool = False  # a guest without KVM is among them
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from rtvirt_runner.parsers.ecu import EventKind
+from rtvirt_runner.parsers.ecu import EXACT_BELOW_DEG, EventKind
 from rtvirt_runner.stats import Histogram, summarize
 from rtvirt_runner.svg import (
     FAINT,
@@ -160,9 +160,10 @@ def _places() -> list[Line2D]:
 # ---------------------------------------------------------------------------------------------------------- lateness
 
 
-def lateness_figure(lanes: Sequence[LatenessLane], unit: str, name: str) -> str:
+def lateness_figure(lanes: Sequence[LatenessLane], unit: str, name: str, emulated: bool = False) -> str:
     """How late each kind of event came, as an ``<svg>`` element: a lane per kind; ``unit`` is the degrees', in words.
 
+    ``emulated``: QEMU emulated the guest, without KVM.
     Raises ValueError when no lane has an event.
     """
     drawn = [each for lane in lanes for each in (lane.host, lane.guest) if each and each.histogram_deg]
@@ -182,7 +183,7 @@ def lateness_figure(lanes: Sequence[LatenessLane], unit: str, name: str) -> str:
             axes.append(figure.add_axes(box, sharex=shared, sharey=shared))
             _draw_lane(axes[-1], lane, edges)
         _dress_lanes(axes, edges, unit)
-        _legend(figure, _lane_legend())
+        _legend(figure, _lane_legend("guest, emulated" if emulated else "guest"))
         return inline(figure, name, "Lateness of an engine controller's events in degrees of crank angle")
 
 
@@ -225,7 +226,11 @@ def _lane_numbers(ax: Axes, lane: LatenessLane, place: str, kind: EventKind | No
         return
     p99 = kind.quantile_deg(0.99)
     faults = kind.lost + (kind.missed if lane.tolerance_deg else 0)
-    for x, text in ((1.22, f"{p99:.2f}"), (1.34, f"{kind.max_deg:.2f}"), (1.5, f"{faults:,}")):
+    for x, text in (
+        (1.22, f"{p99:.2f}" if p99 < EXACT_BELOW_DEG else f"≥ {p99:.0f}"),
+        (1.34, f"{kind.max_deg:.2f}"),
+        (1.5, f"{faults:,}"),
+    ):
         ax.text(x, y, text, transform=ax.transAxes, va="center", ha="right", weight="bold")
 
 
@@ -247,11 +252,11 @@ def _dress_lanes(axes: Sequence[Axes], edges: np.ndarray, unit: str) -> None:
     axes[-1].set_xlabel(f"lateness in {unit}", labelpad=4)
 
 
-def _lane_legend() -> list[Line2D | Patch]:
+def _lane_legend(guest: str) -> list[Line2D | Patch]:
     hue = mpl.colors.to_rgb(_HUE)
     return [
         Patch(facecolor=(*hue, 0.16), edgecolor=_HUE, label="host"),
-        Patch(facecolor=(*hue, 0.5), edgecolor=_HUE, ls="--", label="guest"),
+        Patch(facecolor=(*hue, 0.5), edgecolor=_HUE, ls="--", label=guest),
         Line2D([], [], color=INK, marker="D", ls="", ms=5, label="latest (hollow: host)"),
         Line2D([], [], color=HUES[1], lw=1.4, ls=(0, (4, 2)), label="tolerance"),
     ]

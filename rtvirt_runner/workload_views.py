@@ -161,7 +161,7 @@ def _sysbench(row: Foreground, axes: Sequence[str]) -> Block:
         heads=("host", "guest", "guest / host") * 2,
         rows=tuple(_sysbench_row(field, runs) for field in fields),
         groups=(
-            ColumnGroup(row.cell.board, clock, 3),
+            ColumnGroup(row.cell.board, clock, 3, emulated=bool(row.guest and row.guest.emulated)),
             ColumnGroup("the paper's Cubieboard 2", "real", 3, reference=True),
         ),
         table=f"what sysbench says{whose(clock)}, beside Table {'IV' if of_files else 'III'} of the paper (hardware)",
@@ -224,7 +224,7 @@ def ecu_blocks(measured: Sequence[Point], axes: Sequence[str], name: str) -> lis
 
 
 def _ecu(row: Foreground, axes: Sequence[str], name: str) -> Block:
-    clock = row.cell.clock
+    clock, emulated = row.cell.clock, bool(row.guest and row.guest.emulated)
     runs = {
         place: ecu.merge([ecu.parse(run.numbers) for run in point.runs])
         for place, point in zip(_PLACES, (row.host, row.guest), strict=True)
@@ -243,10 +243,10 @@ def _ecu(row: Foreground, axes: Sequence[str], name: str) -> Block:
     return Block(
         title=f"Engine controller: {common_title(row.cell, axes)}",
         says=tuple(_ecu_says(runs)),
-        figure=lateness_figure(lanes, f"degrees of crank angle{whose(clock)}", name),
+        figure=lateness_figure(lanes, f"degrees of crank angle{whose(clock)}", name, emulated),
         caption=_ecu_caption(first, clock),
         heads=("events", "missed", "lost", "avg, µs", "max, µs", "max, degrees", "verdict"),
-        rows=tuple(_ecu_rows(runs, kinds, bool(row.guest and row.guest.emulated))),
+        rows=tuple(_ecu_rows(runs, kinds, emulated)),
         table=f"the engine controller's events, lateness in {unit(clock)} and in degrees of crank angle",
     )
 

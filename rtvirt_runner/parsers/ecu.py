@@ -12,6 +12,7 @@ from rtvirt_runner.parsers import ParseError
 __all__ = ["EcuRun", "EventKind", "ParseError", "merge", "parse"]
 
 TOOTH = "tooth"
+EXACT_BELOW_DEG = 10.0  # bins are a hundredth of a degree wide below, and double above
 
 
 @dataclass(frozen=True)
@@ -25,10 +26,10 @@ class EventKind:
     avg_us: float
     max_us: float
     max_deg: float
-    histogram_deg: Mapping[float, int]  # lateness in degrees, cut to hundredths -> events
+    histogram_deg: Mapping[float, int]  # lower edge of a bin in degrees -> events
 
     def quantile_deg(self, q: float) -> float:
-        """The nearest-rank quantile, in hundredths of a degree; 0 when nothing fired."""
+        """The lower edge of the bin that holds the nearest-rank quantile; 0 when nothing fired."""
         rank, seen = math.ceil(q * sum(self.histogram_deg.values())), 0
         for deg, count in sorted(self.histogram_deg.items()):
             seen += count

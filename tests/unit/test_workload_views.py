@@ -57,7 +57,14 @@ def measure(cells: list[Cell], tmp_path: Path) -> Measure:
     """``measure("qsort", "guest", 0.5)``: an iteration takes 0.5 s; or the workload's whole output is given."""
 
     def made(
-        workload: str, place: str, output: str | float, *, us: int = 90, repetition: int = 1, **axes: str
+        workload: str,
+        place: str,
+        output: str | float,
+        *,
+        us: int = 90,
+        repetition: int = 1,
+        accelerator: str = "kvm",
+        **axes: str,
     ) -> Measurement:
         wanted = {"workload": workload, "place": place, "tuning": "full"} | axes
         cell = next(each for each in cells if all(getattr(each, axis) == value for axis, value in wanted.items()))
@@ -68,7 +75,9 @@ def measure(cells: list[Cell], tmp_path: Path) -> Measure:
         (folder / "cyclictest.json").write_text(printed, encoding="utf-8")
         text = output if isinstance(output, str) else json.dumps({"seconds_per_iteration": output, "iterations": 10})
         (folder / "workload.txt").write_text(text, encoding="utf-8")
-        found = read_measurement(Record(folder, cell, done(), system(cell)))
+        state = system(cell)
+        state["board"]["guest_accelerator"] = accelerator
+        found = read_measurement(Record(folder, cell, done(), state))
         assert found.reason == ""
         return found
 
@@ -257,6 +266,12 @@ def test_lost_teeth_and_ordinary_scheduling_are_told(measure: Measure, cells: li
     assert ">not measured<" in block.figure  # on the host
 
 
+def test_a_lateness_in_a_wide_bin_is_told_as_a_bound(measure: Measure, cells: list[Cell]) -> None:
+    late = {"histogram_deg": {"0.50": 80, "9.99": 15, "20.00": 5}, "max_deg": 31.5}
+    (block,) = show("ecu", [measure("ecu", "host", controller(cells[0], spark=late))])
+    assert ">≥ 20<" in block.figure
+
+
 def test_what_the_controller_really_prints_is_understood(measure: Measure) -> None:
     real = (DATA / "ecu" / "cruise.json").read_text(encoding="utf-8")
     said = json.loads(real)
@@ -266,6 +281,19 @@ def test_what_the_controller_really_prints_is_understood(measure: Measure) -> No
 
 
 # -------------------------------------------------------------------------------------------------------------- page
+
+
+def test_an_emulated_guest_is_labelled_in_every_view(measure: Measure, cells: list[Cell]) -> None:
+    of_sysbench, engine = captured("cpu_1.0.txt"), controller(cells[0])
+    made = [measure("sysbench-cpu", "host", of_sysbench), measure("ecu", "host", engine)]
+    made += [measure("sysbench-cpu", "guest", of_sysbench, accelerator="tcg")]
+    made += [measure("ecu", "guest", engine, accelerator="tcg")]
+    (slowdown,), (tables,), (events,) = (show(view, made) for view in ("slowdown", "sysbench", "ecu"))
+    assert [row.emulated for row in slowdown.rows] == [True, True]
+    assert ">ecu, emulated<" in slowdown.figure
+    assert [group.emulated for group in tables.groups] == [True, False]
+    assert {row.head for row in events.rows if row.emulated} == {row.head for row in events.rows if "guest" in row.head}
+    assert ">guest, emulated<" in events.figure
 
 
 def page(folder: Path, clock: str) -> str:
