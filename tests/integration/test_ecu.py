@@ -174,7 +174,7 @@ def test_a_machine_that_is_too_slow_has_time_left_for_others(compiled: Compile, 
     core = str(min(os.sched_getaffinity(0)))
     other = subprocess.Popen(["taskset", "-c", core, "sh", "-c", "while :; do :; done"])
     try:
-        report = measure(program, "--rpm", "9000", "--duration", "3", "--cpu", core)
+        report = measure(program, "--rpm", "9000", "--duration", "2", "--cpu", core)
         ticks = Path(f"/proc/{other.pid}/stat").read_text().rpartition(")")[2].split()[11:13]
     finally:
         other.kill()
@@ -182,7 +182,7 @@ def test_a_machine_that_is_too_slow_has_time_left_for_others(compiled: Compile, 
     other_s = sum(map(int, ticks)) / os.sysconf("SC_CLK_TCK")
     assert report["lost_revolutions"] > 100
     assert report["teeth"]["seen"] > 0
-    assert other_s > 0.1 * 3, "other programs were starved"
+    assert other_s > 0.1 * 2, "other programs were starved"
 
 
 def wait_until_it_turns(pid: int) -> None:
