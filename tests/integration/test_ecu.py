@@ -93,9 +93,9 @@ def expected(report: Report) -> dict[str, int]:
 
 
 def test_a_constant_speed_gives_what_the_wheels_geometry_says_to_the_event(ecu: Path) -> None:
-    report = measure(ecu, "--rpm", "9000", "--duration", "3")
-    assert report["revolutions"] == 9000 * 3 // 60
-    assert report["seconds"] == 3.0
+    report = measure(ecu, "--rpm", "9000", "--duration", "2")
+    assert report["revolutions"] == 9000 * 2 // 60
+    assert report["seconds"] == 2.0
     assert report["iterations"] == report["revolutions"] + 1  # each is computed one ahead
     assert report["realtime"] is True and report["priority"] == 80
     assert 0 < report["seconds_per_iteration"] < 1e-3 and report["cost_us_per_event"] > 0
@@ -174,7 +174,7 @@ def test_a_machine_that_is_too_slow_has_time_left_for_others(compiled: Compile, 
     core = str(min(os.sched_getaffinity(0)))
     other = subprocess.Popen(["taskset", "-c", core, "sh", "-c", "while :; do :; done"])
     try:
-        report = measure(program, "--rpm", "9000", "--duration", "3", "--cpu", core)
+        report = measure(program, "--rpm", "9000", "--duration", "2", "--cpu", core)
         ticks = Path(f"/proc/{other.pid}/stat").read_text().rpartition(")")[2].split()[11:13]
     finally:
         other.kill()
@@ -182,7 +182,7 @@ def test_a_machine_that_is_too_slow_has_time_left_for_others(compiled: Compile, 
     other_s = sum(map(int, ticks)) / os.sysconf("SC_CLK_TCK")
     assert report["lost_revolutions"] > 100
     assert report["teeth"]["seen"] > 0
-    assert other_s > 0.1 * 3, "other programs were starved"
+    assert other_s > 0.1 * 2, "other programs were starved"
 
 
 def wait_until_it_turns(pid: int) -> None:
@@ -337,7 +337,7 @@ def test_valgrind_finds_nothing(compiled: Compile) -> None:
 @pytest.mark.skipif(not shutil.which("cyclictest"), reason="no cyclictest here")
 def test_lateness_agrees_with_that_of_cyclictest(ecu: Path) -> None:
     """The median of a tooth's lateness, on one core, one after the other in turn: within a factor of two."""
-    core, interval_us, seconds = str(max(os.sched_getaffinity(0))), 1000, 1
+    core, interval_us, seconds = str(max(os.sched_getaffinity(0))), 500, 0.5
     rpm = 60_000_000 // (60 * interval_us)
     ours, theirs = [], []
     for _ in range(3):
@@ -346,7 +346,7 @@ def test_lateness_agrees_with_that_of_cyclictest(ecu: Path) -> None:
         ]
         ours.append(median_us({int(us): count for us, count in histogram.items()}))
         cyclictest = ("cyclictest", "-q", "-m", "-t1", f"-a{core}", "-p79", f"-i{interval_us}", "-h1000")
-        printed = run(*cyclictest, f"-l{seconds * 1_000_000 // interval_us}").stdout
+        printed = run(*cyclictest, f"-l{int(seconds * 1_000_000) // interval_us}").stdout
         theirs.append(median_us({int(us): int(n) for us, n in re.findall(r"^(\d{6}) (\d+)$", printed, re.M)}))
     assert 0.5 <= statistics.median(ours) / statistics.median(theirs) <= 2, (ours, theirs)
 
