@@ -1,7 +1,7 @@
 """What sysbench prints.
 
 The files in tests/data/sysbench of version 1.0 are captured from Debian's sysbench 1.0.20; those of version 0.4 were
-written after the format strings of the source of 0.4.12 and not captured.
+written in the form of outputs of 0.4.12 that others have published, and not captured.
 """
 
 from __future__ import annotations
