@@ -16,6 +16,7 @@
 #include <getopt.h>
 #include <math.h>
 #include <sched.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -199,7 +200,7 @@ static void read_options(struct options *options, int argc, char **argv)
 static void stop(int signal_number)
 {
     (void)signal_number;
-    stopped = 1;
+    run_stop();
 }
 
 static void stop_at_signals(void)
