@@ -6,7 +6,12 @@
 
 enum { START_DELAY_NS = 100000000, PAUSE_NS = 1000000, REVOLUTIONS_PER_PAUSE = 32, TOOTH_TOLERANCE_MDEG = POSITION_MDEG };
 
-volatile sig_atomic_t stopped;
+static int stopped; /* set by a signal's handler in another thread: atomic */
+
+void run_stop(void)
+{
+    __atomic_store_n(&stopped, 1, __ATOMIC_RELAXED);
+}
 
 uint64_t rehearse(const struct speed *speed, struct digest *digest)
 {
@@ -98,7 +103,7 @@ static void *turn(void *argument)
     const struct wheel *wheel = &run->controller.wheel;
     for (;;) {
         wheel_turn(&run->controller.wheel);
-        if (stopped || (wheel->tooth == 0 && !begin_revolution(run)))
+        if (__atomic_load_n(&stopped, __ATOMIC_RELAXED) || (wheel->tooth == 0 && !begin_revolution(run)))
             break;
         run->teeth.expected++;
         if (run->in_sync)

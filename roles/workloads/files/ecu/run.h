@@ -14,8 +14,6 @@
 #include "lateness.h"
 #include "outputs.h"
 
-#include <signal.h>
-
 struct options {
     const char *profile; /* NULL: rpm */
     int32_t rpm;
@@ -49,7 +47,8 @@ struct run {
     pthread_t thread;
 };
 
-extern volatile sig_atomic_t stopped;
+/* End the run at the next tooth; may be called by a signal's handler. */
+void run_stop(void);
 
 /* Fills digest->after; returns the digest of all its revolutions. */
 uint64_t rehearse(const struct speed *speed, struct digest *digest);
