@@ -24,7 +24,8 @@ from rtvirt_runner.progress import duration
 
 SILENCE_S = 30.0
 INTERRUPTED_LIMIT_S = 120.0
-BOOTING = ("tests/machines/test_grub.py", "tests/machines/test_armhf_kernel.py")  # on machines that no other test uses
+# On machines that no other test uses.
+APART = tuple(f"tests/machines/test_{name}.py" for name in ("grub", "armhf_kernel", "determinism", "workloads"))
 _UNSEARCHED = {".git", ".venv", ".cache", ".ansible", "collections", "results"}
 
 
@@ -90,10 +91,10 @@ def machines(scratch: Path) -> Iterator[Lanes]:
     # Kernels that hang are told by a board's clock, which races on an overloaded machine: nothing runs beside these.
     alone = ["tests/machines/test_bad_kernels.py"]
     yield [[_pytest("bad kernels", scratch, environment, alone)]]
-    others = ["tests/machines", *(f"--ignore={path}" for path in [*alone, *BOOTING])]
+    others = ["tests/machines", *(f"--ignore={path}" for path in [*alone, *APART])]
     yield [
         [_pytest("machines", scratch, environment, others), _molecule(scratch)],
-        [_pytest("other boots", scratch, environment, BOOTING)],
+        [_pytest("machines apart", scratch, environment, APART)],
     ]
 
 

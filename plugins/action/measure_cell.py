@@ -12,7 +12,7 @@ from ansible.plugins.action import ActionBase
 from ansible_collections.rtvirt.testbed.plugins.plugin_utils.far_shell import Answer, run_script
 from ansible_collections.rtvirt.testbed.plugins.plugin_utils.options import argument_spec
 
-from rtvirt_runner import state
+from rtvirt_runner import measuring, state
 from rtvirt_runner.matrix import Cell
 from rtvirt_runner.parsers import ParseError, cyclictest, workload
 from rtvirt_runner.results import ResultsTree, Status
@@ -50,18 +50,6 @@ options:
     description: Record the cell as failed, with this reason, and run nothing.
     type: str
 """
-
-ROLES = Path(__file__).parents[2] / "roles"
-STATE_SCRIPTS = [
-    ROLES / "measure" / "files" / "machine_state.sh",
-    *(ROLES / "cpu_isolation" / "files" / name for name in ("settings.sh", "cpuset.sh", "show.sh")),
-]
-CELL_SCRIPTS = [
-    ROLES / "cpu_isolation" / "files" / "enter_cpuset.sh",
-    *(ROLES / "measure" / "files" / name for name in ("run_workload.sh", "measure_cell.sh")),
-]
-END_LIMIT_S = 30  # for a workload to end when it is told to
-SLACK_S = 120  # of the machine's clock, beyond the loops' own time
 
 
 class ActionModule(ActionBase):
@@ -115,31 +103,7 @@ class ActionModule(ActionBase):
         return _unreadable(cell, outcome.files)
 
     def _run_cell(self, cell: Cell) -> Answer:
-        scripts = [*(STATE_SCRIPTS if cell.place == "guest" else []), *CELL_SCRIPTS]
-        program = cell.program
-        inside = cell.guest_state or {"settings": [], "host_cpus": "", "guest_cpus": ""}
-        return run_script(
-            self,
-            "\n".join(path.read_text() for path in scripts),
-            {
-                "SETTINGS": " ".join(inside["settings"]),
-                "HOST_CPUS": str(inside["host_cpus"]),
-                "GUEST_CPUS": str(inside["guest_cpus"]),
-                "CPU": str(cell.measured_cpu),
-                "LOOPS": str(cell.loops),
-                "INTERVAL_US": str(cell.interval_us),
-                "PRIORITY": str(cell.priority),
-                "HISTOGRAM_US": str(cell.histogram_us),
-                "COMMAND": str(program.get("command", "")),
-                "PREPARE": str(program.get("prepare", "")),
-                "CLEANUP": str(program.get("cleanup", "")),
-                "CPUS": str(program.get("cpus", "")),
-                "REPEAT": "yes" if program.get("repeat") else "no",
-                "FOLDER": str(program.get("folder", "memory")),
-                "END_LIMIT_S": str(END_LIMIT_S),
-                "LIMIT_S": str(cell.loops * cell.interval_us // 1_000_000 * 3 + SLACK_S),
-            },
-        )
+        return run_script(self, measuring.script(cell), measuring.environment(cell))
 
 
 class Outcome:

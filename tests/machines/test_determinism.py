@@ -1,0 +1,127 @@
+"""Virtual time repeats itself: the same cells on a board that nothing reaches, twice from power-on, to the last bin.
+
+The lab's own boards get their commands over SSH, whose packets come at instants of real time; here the very same
+script, programs and kernel run on a board with no network and no disk.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from rtvirt_runner import checkout, measuring, remote
+from rtvirt_runner.matrix import Cell, Matrix
+from rtvirt_runner.parsers import cyclictest, workload
+from rtvirt_runner.remote import Reply
+
+HERE = Path(__file__).parent / "determinism"
+BOOT_LIMIT_S = 600.0
+WORKLOADS = ["idle", "basicmath", "bitcount", "qsort", "susan", "dijkstra", "patricia", "jpeg", "ecu", "sysbench-cpu"]
+PLAYBOOK = """\
+- name: What the test needs
+  hosts: localhost
+  gather_facts: false
+  tasks:
+    - name: QEMU
+      ansible.builtin.include_role:
+        name: rtvirt.testbed.virtual_board
+        tasks_from: qemu
+    - name: A kernel, and an initramfs with all programs
+      ansible.builtin.include_role:
+        name: rtvirt.testbed.guest_image
+      vars:
+        guest_image_kernel: linux-6.12-rt
+    - name: Tell where they are
+      ansible.builtin.copy:
+        content: "{{ [virtual_board_qemu_folder, guest_image_artifact.path] | to_json }}"
+        dest: "{{ playbook_dir }}/made.json"
+        mode: "0644"
+"""
+
+
+@pytest.fixture(scope="module")
+def cells(matrix: Matrix) -> dict[str, Cell]:
+    """The smoke matrix's own cells on the host of virtual-cb2, by workload."""
+    wanted = [
+        cell for cell in matrix.cells if (cell.board, cell.place, cell.tuning) == ("virtual-cb2", "host", "paper")
+    ]
+    return {cell.workload: cell for cell in wanted if cell.workload in WORKLOADS}
+
+
+@pytest.fixture(scope="module")
+def consoles(cells: dict[str, Cell], tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """What the board said in each of two runs."""
+    folder = tmp_path_factory.mktemp("determinism")
+    (folder / "make.yml").write_text(PLAYBOOK)
+    environment = {**os.environ, "ANSIBLE_CONFIG": str(checkout.ANSIBLE_CONFIG)}
+    command: list[str | Path] = [Path(sys.executable).parent / "ansible-playbook", "make.yml"]
+    subprocess.run(command, cwd=folder, env=environment, stdin=subprocess.DEVNULL, check=True)
+    qemu, image = map(Path, json.loads((folder / "made.json").read_text()))
+    initramfs = folder / "initramfs"
+    initramfs.write_bytes((image / "initrd.img").read_bytes() + packed(cells, folder / "added"))
+    return [boot(qemu, image / "vmlinuz", initramfs, folder / f"console{run}") for run in (1, 2)]
+
+
+def packed(cells: dict[str, Cell], folder: Path) -> bytes:
+    """The cells' scripts and what starts them, to follow the image's own initramfs."""
+    (folder / "cells").mkdir(parents=True)
+    for number, (name, cell) in enumerate(cells.items()):
+        script = remote.compose(measuring.script(cell), measuring.environment(cell))
+        (folder / "cells" / f"{number} {name}").write_text(script)
+    (folder / "start").write_bytes((HERE / "start.sh").read_bytes())
+    (folder / "start").chmod(0o755)
+    names = "\n".join(sorted(str(path.relative_to(folder)) for path in folder.rglob("*")))
+    pack = ["cpio", "--quiet", "--create", "--format=newc", "--reproducible"]
+    return subprocess.run(pack, cwd=folder, input=names.encode(), stdout=subprocess.PIPE, check=True).stdout
+
+
+def boot(qemu: Path, kernel: Path, initramfs: Path, console: Path) -> str:
+    """Run the board, as roles/virtual_board does but for network and card, until it switches itself off."""
+    words = "console=ttyAMA0 quiet nokaslr maxcpus=2 isolcpus=1 rdinit=/start panic=-1"
+    command: list[str | Path] = [
+        qemu / "bin" / "qemu-system-aarch64",
+        "-nodefaults",
+        "-display",
+        "none",
+        "-nic",
+        "none",
+    ]
+    command += ["-machine", "virt,virtualization=on,gic-version=3", "-cpu", "cortex-a57", "-smp", "16", "-m", "1024"]
+    command += ["-icount", "shift=2,sleep=off", "-rtc", "base=2026-01-01,clock=vm", "-seed", "1", "-no-reboot"]
+    command += ["-kernel", kernel, "-initrd", initramfs, "-append", words]
+    command += ["-chardev", f"file,id=console,path={console}", "-serial", "chardev:console"]
+    subprocess.run(command, stdin=subprocess.DEVNULL, timeout=BOOT_LIMIT_S, check=True)
+    return console.read_text()
+
+
+def reply(console: str, name: str) -> Reply:
+    """What the cell of a workload answered."""
+    (found,) = re.findall(rf"^=== \d+ {name}\r?\n(.*?)^===", console, re.MULTILINE | re.DOTALL)
+    return remote.parse(found.replace("\r", ""))
+
+
+@pytest.mark.parametrize("name", WORKLOADS)
+def test_a_cell_that_is_run_again_gives_the_same_histogram_bin_by_bin_and_the_same_answer(
+    cells: dict[str, Cell], consoles: list[str], name: str
+) -> None:
+    first, second = (reply(console, name) for console in consoles)
+    assert first.failure is None
+    assert cyclictest.parse_json(first.files["cyclictest.json"]) == cyclictest.parse_json(
+        second.files["cyclictest.json"]
+    )
+    if cells[name].program:
+        runs = [workload.parse(each.files["workload.txt"], cells[name].program) for each in (first, second)]
+        assert runs[0] == runs[1]
+        assert runs[0].wrong == ""
+
+
+def test_different_cells_give_different_histograms(cells: dict[str, Cell], consoles: list[str]) -> None:
+    found = [reply(consoles[0], name).files["cyclictest.json"] for name in cells]
+    histograms = [tuple(cyclictest.parse_json(text).threads[0].histogram.items()) for text in found]
+    assert len(set(histograms)) == len(WORKLOADS)
