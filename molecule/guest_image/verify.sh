@@ -1,5 +1,5 @@
 # shellcheck shell=sh
-# IMAGE: folder of the guest; PROGRAM: a workload that must be in it, byte for byte.
+# IMAGE: folder of the guest; PROGRAMS: folder of the workloads' programs, which must be in it byte for byte.
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 case $(od -A n -t x1 -N 4 "$IMAGE/initrd.img" | tr -d ' ') in
@@ -12,5 +12,5 @@ esac >"$folder/initrd" || fail "$IMAGE/initrd.img is not whole."
 for path in init usr/bin/cyclictest usr/sbin/dropbear modules/order; do
   [ -e "$folder/$path" ] || fail "The guest has no $path."
 done
-cmp -s "$PROGRAM" "$folder/usr/bin/rtvirt-bitcount" || fail "The guest's rtvirt-bitcount is not the one that boards get."
+different=$(diff -r "$PROGRAMS" "$folder/usr/local") || fail "The guest's programs are not those that boards get: $different"
 ! grep -q . "$folder"/identity/* 2>/dev/null || fail "A key is in the image that all guests share."
