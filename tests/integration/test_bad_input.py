@@ -26,7 +26,7 @@ def replacing(old: str, new: str) -> str:
 
 BAD_MATRICES = {
     "overlapping core lists": (replacing("guest_cpus: '3'", "guest_cpus: '2-3'"), ("splits.3-1", "overlap")),
-    "an unknown workload": (replacing("[bitcount]", "[bitcuont]"), ("bitcuont", "did you mean 'bitcount'?")),
+    "an unknown workload": (replacing("bitcount, qsort", "bitcuont, qsort"), ("bitcuont", "did you mean 'bitcount'?")),
     "a core the board lacks": (replacing("guest_cpus: '3'", "guest_cpus: '7'"), ("'7'", "0-3")),
     "an unknown group": (replacing("board: [boards]", "board: [raspberries]"), ("raspberries", "virtual-cb2")),
     "not YAML": ("matrix: [", ("line 1",)),

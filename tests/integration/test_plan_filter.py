@@ -86,7 +86,7 @@ def store(tree: ResultsTree, cell: Cell) -> None:
 
 def test_a_bad_matrix_fails_with_its_sentence(tmp_path: Path) -> None:
     bad = tmp_path / "bad.yml"
-    bad.write_text((checkout.VARS / "matrix_smoke.yml").read_text().replace("[bitcount]", "[bitcuont]"))
+    bad.write_text((checkout.VARS / "matrix_smoke.yml").read_text().replace("bitcount, qsort", "bitcuont, qsort"))
     done = play(tmp_path, str(bad))
     assert done.returncode == 2
     assert "did you mean 'bitcount'?" in done.stdout + done.stderr
