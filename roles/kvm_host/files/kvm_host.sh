@@ -32,12 +32,21 @@ fact qemu_program "$program"
 fact qemu_version "$version"
 fact architecture "$architecture"
 
+once_under_kvm() {
+  said=$(timeout "$TIMEOUT_S" "$program" -machine "$board" -accel kvm -cpu host -m 256 -nodefaults -display none -no-reboot "$@" 2>&1 </dev/null)
+}
+
 # under_kvm WHAT SUCCESS ARGUMENTS...: QEMU runs WHAT under KVM and ends with the status SUCCESS; if not, that is the reason.
 under_kvm() {
   what=$1 success=$2
   shift 2
-  said=$(timeout "$TIMEOUT_S" "$program" -machine "$board" -accel kvm -cpu host -m 256 -nodefaults -display none -no-reboot "$@" 2>&1 </dev/null)
+  once_under_kvm "$@"
   status=$?
+  # While an emulated board waits for its card, its clock runs far ahead: the first try may only have read QEMU from there.
+  if [ "$status" -eq 124 ]; then
+    once_under_kvm "$@"
+    status=$?
+  fi
   [ "$status" -ne "$success" ] || return 0
   said=$(printf '%s' "$said" | tail -n 1)
   [ "$status" -ne 124 ] || said="it did not end within $TIMEOUT_S s"
