@@ -13,6 +13,7 @@
 #include "run.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <getopt.h>
 #include <math.h>
 #include <sched.h>
@@ -21,6 +22,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 enum { EXIT_RAN = 0, EXIT_WRONG = 1, EXIT_USAGE = 2, EXIT_LATE = 3 };
 enum { KNOWN_SEED = 1, KNOWN_REVOLUTIONS = 50, MOST_HISTOGRAM_US = 100000, MOST_DIGEST_REVOLUTIONS = 1000000 };
@@ -212,6 +214,15 @@ static void stop_at_signals(void)
     sigaction(SIGINT, &action, NULL);
 }
 
+/* The file counts while it is open, and is closed when the program ends. Without permission the core may sleep deeply. */
+static void keep_out_of_deep_idle_states(void)
+{
+    const int32_t latency_us = 0;
+    int file = open("/dev/cpu_dma_latency", O_WRONLY | O_CLOEXEC);
+    if (file >= 0 && write(file, &latency_us, sizeof latency_us) != sizeof latency_us)
+        close(file);
+}
+
 static void settle(const struct options *options)
 {
     if (options->cpu >= 0) {
@@ -224,6 +235,8 @@ static void settle(const struct options *options)
             exit(EXIT_USAGE);
         }
     }
+    if (options->realtime)
+        keep_out_of_deep_idle_states();
     if (options->realtime && mlockall(MCL_CURRENT | MCL_FUTURE) == -1) {
         fprintf(stderr, "ecu: the kernel refuses to lock memory (%s): run as root, raise ulimit -l, or give --no-realtime.\n",
                 strerror(errno));
