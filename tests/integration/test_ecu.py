@@ -212,7 +212,7 @@ def test_a_signal_ends_it_at_once_and_it_still_reports(ecu: Path, number: signal
 def test_cores_are_kept_awake_while_it_runs(ecu: Path) -> None:
     started = subprocess.Popen([ecu, "--rpm", "6000", "--forever"], stdout=subprocess.PIPE, text=True)
     wait_until_it_turns(started.pid)
-    held = [os.readlink(file) for file in Path(f"/proc/{started.pid}/fd").iterdir()]
+    held = [str(file.readlink()) for file in Path(f"/proc/{started.pid}/fd").iterdir()]
     started.terminate()
     started.communicate(timeout=10)
     assert ("/dev/cpu_dma_latency" in held) == os.access("/dev/cpu_dma_latency", os.W_OK)
