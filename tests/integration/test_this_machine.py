@@ -37,7 +37,7 @@ SETTINGS = (
     *("/proc/sys/kernel/watchdog", "/proc/sys/vm/nr_hugepages", "/sys/kernel/mm/transparent_hugepage/enabled"),
     *("/sys/kernel/mm/ksm/run", "/sys/module/kvm/parameters/halt_poll_ns", "/sys/devices/virtual/workqueue/cpumask"),
 )
-FOLDERS = ("/run/rtvirt", "/var/lib/rtvirt", "/usr/local/bin/rtvirt-bitcount", "/usr/local/lib/rtvirt")
+FOLDERS = ("/run/rtvirt", "/var/lib/rtvirt", "/usr/local/bin/rtvirt-bitcount", "/usr/local/lib/rtvirt-workloads")
 
 
 def play(playbook: str, *arguments: str) -> subprocess.CompletedProcess[str]:

@@ -72,7 +72,7 @@ def test_an_archive_is_built_as_its_entry_says(tmp_path: Path) -> None:
     assert subprocess.check_output([program], text=True) == '{"seconds_per_iteration": 1.5}\n'
     assert (
         f"{hashlib.sha256(program.read_bytes()).hexdigest()}  bin/rtvirt-theirs"
-        in (found / "lib" / "rtvirt" / "workloads.sums").read_text()
+        in (found / "lib" / "rtvirt-workloads" / "sums").read_text()
     )
 
 
@@ -114,7 +114,7 @@ def test_a_build_that_fails_says_why(tmp_path: Path, commands: str, complaint: s
 def test_a_program_of_a_package_runs_with_its_own_libraries(tmp_path: Path) -> None:
     found = tree(build(tmp_path, {"package": {"name": "rt-tests", "program": "hackbench"}}))
     assert (found / "bin" / "rtvirt-hackbench").is_file()
-    with tarfile.open(found / "lib" / "rtvirt" / "hackbench.tar.gz") as tar:
+    with tarfile.open(found / "lib" / "rtvirt-workloads" / "hackbench.tar.gz") as tar:
         tar.extractall(tmp_path, filter="data")
     home = tmp_path / "hackbench"
     command = [home / "loader", "--library-path", home / "lib", home / "program", "--groups", "1", "--loops", "1"]

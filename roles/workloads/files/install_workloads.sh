@@ -1,7 +1,7 @@
 # shellcheck shell=sh
 # The programs are below /usr/local as they were packed, and none of an earlier set. ARCHIVE: where the archive was brought to.
 cd /usr/local || exit 1
-sums=lib/rtvirt/workloads.sums
+sums=lib/rtvirt-workloads/sums
 wanted=$(tar -xzOf "$ARCHIVE" "$sums" 2>/dev/null)
 if [ "$RTVIRT_CHECK_MODE" = yes ]; then
   [ -n "$wanted" ] && [ "$wanted" = "$(cat "$sums" 2>/dev/null)" ] || changed "would unpack the workloads' programs"
