@@ -10,9 +10,8 @@ compile() {
   set --
   while [ -n "$files" ]; do
     file=${files%%,*}
-    [ -f "$FILES/$file" ] || file=$SOURCES_DIR/$file
-    case $file in /*) ;; *) file=$FILES/$file ;; esac
-    set -- "$@" "$file"
+    if [ -f "$FILES/$file" ]; then folder=$FILES; else folder=$SOURCES_DIR; fi
+    set -- "$@" "$folder/$file"
     case $files in *,*) files=${files#*,} ;; *) files= ;; esac
   done
   "$TOOLCHAIN/cc" -std=c99 -O2 -Wall -Wextra -Werror -s -o "$OUT/bin/rtvirt-$name" "$@" -lm -lpthread
