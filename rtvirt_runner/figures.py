@@ -19,7 +19,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from rtvirt_runner.stats import Histogram, summarize
-from rtvirt_runner.svg import FAINT, HUES, INK, PAPER, WIDTH_INCHES, drawn_as, inline
+from rtvirt_runner.svg import FAINT, HUES, INK, PAPER, WIDTH_INCHES, count_lane, drawn_as, inline, logarithmic
 
 _BINS_PER_DECADE = 50
 _LABEL_LETTERS = 14  # beside a lane
@@ -45,7 +45,7 @@ def histogram_figure(lanes: Sequence[Lane], unit: str, name: str) -> str:
     drawn = [each for lane in lanes for each in (lane.host, lane.guest) if each]
     if not drawn:
         raise ValueError(f"Figure '{name}' has no histogram to draw.")
-    edges, logarithmic = _bins(drawn)
+    edges, wide = _bins(drawn)
     with drawn_as(name):
         figure, axes = _lanes(lanes)
         hues = {split: HUES[i % len(HUES)] for i, split in enumerate(dict.fromkeys(lane.split for lane in lanes))}
@@ -53,7 +53,7 @@ def histogram_figure(lanes: Sequence[Lane], unit: str, name: str) -> str:
             _draw_lane(ax, lane, hues[lane.split], edges)
             if number == 0 or lanes[number - 1].board != lane.board:
                 ax.text(0, 1.04, lane.board, transform=ax.transAxes, weight="bold", va="bottom", color=INK)
-        _dress_axes(axes[-1], edges, logarithmic, unit)
+        _dress_axes(axes[-1], edges, wide, unit)
         figure.legend(handles=_legend(), loc="upper left", ncols=4, frameon=False, bbox_to_anchor=(0.145, 1.0))
         return inline(figure, name, f"Latency histograms, {name}")
 
@@ -134,25 +134,15 @@ def _numbers(ax: Axes, place: str, histogram: Histogram | None, y: float) -> Non
         ax.text(x, y, text, transform=ax.transAxes, va="center", ha="right", color=INK, weight="bold")
 
 
-def _dress_axes(last: Axes, edges: np.ndarray, logarithmic: bool, unit: str) -> None:
+def _dress_axes(last: Axes, edges: np.ndarray, wide: bool, unit: str) -> None:
     figure = last.figure
     for number, ax in enumerate(figure.axes):
-        ax.set_ylim(bottom=0.5)
-        ax.yaxis.set_major_locator(mpl.ticker.LogLocator(base=10, numticks=4))
-        ax.yaxis.set_major_formatter(mpl.ticker.FuncFormatter(_count))
-        ax.yaxis.set_minor_locator(mpl.ticker.NullLocator())
-        ax.grid(axis="both", color=FAINT, alpha=0.35, lw=0.6)
-        ax.set_axisbelow(True)
-        ax.tick_params(length=0, axis="y")
-        ax.tick_params(length=3 if ax is last else 0, axis="x")
+        count_lane(ax, _count, ax is last)
         if number == 0:
             for x, y, head in ((1.145, 1.04, "p99"), (1.255, 1.04, "max"), (1.255, 1.24, unit)):
                 ax.text(x, y, head, transform=ax.transAxes, ha="right", va="bottom", color=INK)
-    if logarithmic:
-        last.set_xscale("log")
-        last.xaxis.set_major_locator(mpl.ticker.LogLocator(subs=(1, 2, 5)))
-        last.xaxis.set_major_formatter(mpl.ticker.FuncFormatter(lambda us, _: f"{us:,.0f}"))
-        last.xaxis.set_minor_locator(mpl.ticker.NullLocator())
+    if wide:
+        logarithmic(last)
     last.set_xlim(edges[0], edges[-1])
     last.set_xlabel(f"latency in {unit}", labelpad=6)
 

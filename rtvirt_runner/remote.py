@@ -22,6 +22,13 @@ export LC_ALL=C PATH="${PATH:-/usr/bin:/bin}:/usr/local/bin:/usr/sbin:/sbin"
 changed() { printf '@changed %s\n' "$*"; }
 fact() { printf '@fact %s %s\n' "$1" "$2"; }
 fail() { printf '@fail %s\n' "$*"; exit 1; }
+forget() {
+  for path in "$@"; do
+    [ -e "$path" ] || continue
+    changed "removed $path"
+    [ "$RTVIRT_CHECK_MODE" = yes ] || rm -rf "$path"
+  done
+}
 file() { [ -e "$2" ] || return 0; printf '@file %s\n' "$1"; cat "$2"; printf '\n@end %s\n' "$1"; }
 """
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -85,6 +85,18 @@ def logarithmic(ax: Axes, subs: tuple[int, ...] = (1, 2, 5)) -> None:
     ax.xaxis.set_major_locator(mpl.ticker.LogLocator(subs=subs))
     ax.xaxis.set_major_formatter(mpl.ticker.FuncFormatter(thousands))
     ax.xaxis.set_minor_locator(mpl.ticker.NullLocator())
+
+
+def count_lane(ax: Axes, counts: Callable[[float, int], str], last: bool) -> None:
+    """A lane of a histogram: counts up, on a logarithmic axis; the last lane has the ticks across."""
+    ax.set_ylim(bottom=0.5)
+    ax.yaxis.set_major_locator(mpl.ticker.LogLocator(base=10, numticks=4))
+    ax.yaxis.set_major_formatter(mpl.ticker.FuncFormatter(counts))
+    ax.yaxis.set_minor_locator(mpl.ticker.NullLocator())
+    ax.grid(axis="both", color=FAINT, alpha=0.35, lw=0.6)
+    ax.set_axisbelow(True)
+    ax.tick_params(length=0, axis="y")
+    ax.tick_params(length=3 if last else 0, axis="x")
 
 
 def thousands(value: float, _: int) -> str:

@@ -21,6 +21,7 @@ from rtvirt_runner.svg import (
     INK,
     PAPER,
     WIDTH_INCHES,
+    count_lane,
     drawn_as,
     in_rows,
     inline,
@@ -238,14 +239,8 @@ def _dress_lanes(axes: Sequence[Axes], edges: np.ndarray, unit: str) -> None:
     logarithmic(axes[0])
     axes[0].set_xlim(edges[0], edges[-1])
     for ax in axes:
-        ax.set_ylim(bottom=0.5)
-        ax.yaxis.set_major_locator(mpl.ticker.LogLocator(base=10, numticks=4))
-        ax.yaxis.set_major_formatter(mpl.ticker.FuncFormatter(thousands))
-        ax.yaxis.set_minor_locator(mpl.ticker.NullLocator())
-        ax.grid(axis="both", color=FAINT, alpha=0.35, lw=0.6)
-        ax.set_axisbelow(True)
-        ax.tick_params(length=0, axis="y")
-        ax.tick_params(length=3 if ax is axes[-1] else 0, axis="x", labelbottom=ax is axes[-1])
+        count_lane(ax, thousands, ax is axes[-1])
+        ax.tick_params(axis="x", labelbottom=ax is axes[-1])
     for x, y, head in ((1.22, 1.06, "p99"), (1.34, 1.06, "max"), (1.5, 1.06, "or lost"), (1.34, 1.3, "degrees")):
         axes[0].text(x, y, head, transform=axes[0].transAxes, ha="right", va="bottom")
     axes[0].text(1.5, 1.3, "missed", transform=axes[0].transAxes, ha="right", va="bottom")

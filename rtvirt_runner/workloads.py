@@ -18,11 +18,10 @@ TEXT, PATTERN = "text", "pattern"
 PRINTS = ("json", "sysbench", PATTERN, TEXT)  # what understands a workload's output: parsers/workload.py
 ORIGINS = ("sources", "archive", "git", "debian_source", "package")  # where its program comes from
 
-_RUN_KEYS = ("title", "command", "board_command", "prepare", "cleanup", "core", "repeat", "folder", "prints", "pattern")
-_KEYS = (*_RUN_KEYS, "digest", "build", *ORIGINS)
+_TEXTS = ("title", "command", "board_command", "prepare", "cleanup", "pattern", "digest", "build")
+_CHOICES = {"core": CORES, "folder": FOLDERS, "prints": PRINTS}
+_KEYS = (*_TEXTS, *_CHOICES, "repeat", *ORIGINS)
 _DIGEST = re.compile(r"[0-9a-f]{8,64}")
-_COMMIT = re.compile(r"[0-9a-f]{40}")
-_ORIGIN_KEYS = {"archive": ("url", "sha256"), "git": ("url", "commit")}
 
 
 @dataclass(frozen=True)
@@ -149,11 +148,12 @@ def _workload(name: str, body: Any, where: str) -> Workload:
     declared.name(name, where)
     body = declared.filled(body, where)
     declared.known_keys(body, _KEYS, where)
-    texts = ("title", "command", "board_command", "prepare", "cleanup", "pattern", "digest", "build")
-    said = {key: declared.text(body.get(key, ""), f"{where}.{key}").strip() for key in texts}
-    chosen = {"core": CORES, "folder": FOLDERS, "prints": PRINTS}
-    for key, allowed in chosen.items():
-        declared.known(body.get(key, _default(key)), allowed, key, f"{where}.{key}")
+    said = {key: declared.text(body.get(key, ""), f"{where}.{key}").strip() for key in _TEXTS}
+    chosen = {"core": CORES[0], "folder": FOLDERS[0], "prints": TEXT} | {
+        key: body[key] for key in _CHOICES if key in body
+    }
+    for key, allowed in _CHOICES.items():
+        declared.known(chosen[key], allowed, key, f"{where}.{key}")
     repeat = body.get("repeat", False)
     if not isinstance(repeat, bool):
         raise InputError(f"{where}.repeat is {declared.shown(repeat)}, expected true or false.")
@@ -162,15 +162,11 @@ def _workload(name: str, body: Any, where: str) -> Workload:
         name=name,
         **{**said, "title": said["title"] or name},
         repeat=repeat,
-        **{key: body.get(key, _default(key)) for key in chosen},
+        **chosen,
         origin={key: body[key] for key in ORIGINS if key in body} | ({"build": build} if build else {}),
     )
     _check(workload, where)
     return workload
-
-
-def _default(key: str) -> str:
-    return {"core": CORES[0], "folder": FOLDERS[0], "prints": TEXT}[key]
 
 
 def _check(workload: Workload, where: str) -> None:
@@ -195,39 +191,55 @@ def _check(workload: Workload, where: str) -> None:
 
 
 def _check_origin(origin: Mapping[str, Any], where: str) -> None:
-    if "sources" in origin and not (
-        isinstance(origin["sources"], list)
-        and origin["sources"]
-        and all(isinstance(each, str) for each in origin["sources"])
-    ):
-        raise InputError(f"{where}.sources is {declared.shown(origin['sources'])}, expected a list of C files.")
     kinds = [kind for kind in ORIGINS[1:] if kind in origin]
     if len(kinds) > 1:
         raise InputError(f"{where} has both '{kinds[0]}' and '{kinds[1]}', expected one of {', '.join(ORIGINS[1:])}.")
-    kind = kinds[0] if kinds else ""
-    built = kind in ("archive", "git", "debian_source")
-    if built != ("build" in origin):
+    if ("build" in origin) != bool(kinds and kinds[0] != "package"):
         raise InputError(
             f"{where}: 'build' goes with one of archive, git and debian_source, expected both or none; add the other."
         )
-    if kind == "debian_source":
-        declared.text(origin[kind], f"{where}.{kind}")
-    if kind == "package" and not isinstance(origin[kind], str):
-        given = declared.filled(origin[kind], f"{where}.{kind}")
-        declared.known_keys(given, ("name", "program"), f"{where}.{kind}")
-        for key in ("name", "program"):
-            declared.text(given.get(key), f"{where}.{kind}.{key}")
-    if kind in _ORIGIN_KEYS:
-        given = declared.filled(origin[kind], f"{where}.{kind}")
-        declared.known_keys(given, _ORIGIN_KEYS[kind], f"{where}.{kind}")
-        declared.text(given.get("url"), f"{where}.{kind}.url")
-    if kind == "archive" and not re.fullmatch(r"[0-9a-f]{64}", str(origin[kind].get("sha256", ""))):
+    checks = {
+        "sources": _check_sources,
+        "archive": _check_archive,
+        "git": _check_git,
+        "debian_source": declared.text,
+        "package": _check_package,
+    }
+    for kind, check in checks.items():
+        if kind in origin:
+            check(origin[kind], f"{where}.{kind}")
+
+
+def _check_sources(value: Any, where: str) -> None:
+    if not (isinstance(value, list) and value and all(isinstance(each, str) for each in value)):
+        raise InputError(f"{where} is {declared.shown(value)}, expected a list of C files.")
+
+
+def _check_archive(value: Any, where: str) -> None:
+    sha256 = _texts(value, ("url", "sha256"), where)["sha256"]
+    if not re.fullmatch(r"[0-9a-f]{64}", sha256):
         raise InputError(
-            f"{where}.archive.sha256 is {declared.shown(origin[kind].get('sha256'))}, expected 64 hexadecimal digits: "
-            "what sha256sum says of the file."
+            f"{where}.sha256 is {declared.shown(sha256)}, expected 64 hexadecimal digits: what sha256sum says of the "
+            "file."
         )
-    if kind == "git" and not _COMMIT.fullmatch(str(origin[kind].get("commit", ""))):
+
+
+def _check_git(value: Any, where: str) -> None:
+    commit = _texts(value, ("url", "commit"), where)["commit"]
+    if not re.fullmatch(r"[0-9a-f]{40}", commit):
         raise InputError(
-            f"{where}.git.commit is {declared.shown(origin[kind].get('commit'))}, expected a full commit id of 40 "
-            "hexadecimal digits, since a branch or tag can move."
+            f"{where}.commit is {declared.shown(commit)}, expected a full commit id of 40 hexadecimal digits, since a "
+            "branch or tag can move."
         )
+
+
+def _check_package(value: Any, where: str) -> None:
+    if not isinstance(value, str):
+        _texts(value, ("name", "program"), where)
+
+
+def _texts(value: Any, keys: Sequence[str], where: str) -> dict[str, str]:
+    """A mapping of exactly these keys to text."""
+    given = declared.filled(value, where)
+    declared.known_keys(given, keys, where)
+    return {key: declared.text(given.get(key), f"{where}.{key}") for key in keys}

@@ -100,7 +100,7 @@ class ActionModule(ActionBase):
             return answer.failure if answer.reply.whole or answer.reply.failure else _cut_off(cell, answer.failure)
         if cell.place == "guest" and (differences := state.guest_differences(cell, outcome.guest)):
             return f"The guest is not in the state that the cell asks for: {'; '.join(differences)}."
-        return _unreadable(cell, outcome.files)
+        return _unusable(cell, outcome.files)
 
     def _run_cell(self, cell: Cell) -> Answer:
         return run_script(self, measuring.script(cell), measuring.environment(cell))
@@ -152,8 +152,8 @@ def _cut_off(cell: Cell, failure: str) -> str:
     return f"The {cell.place} was gone in the middle of the cell: {failure}."
 
 
-def _unreadable(cell: Cell, files: Mapping[str, str]) -> str:
-    """A record that cannot be read again is no record: parse before it is called done."""
+def _unusable(cell: Cell, files: Mapping[str, str]) -> str:
+    """Why a record would be none: it cannot be read again, or its workload's answer is wrong."""
     try:
         if "cyclictest.json" in files:
             cyclictest.parse_json(files["cyclictest.json"])

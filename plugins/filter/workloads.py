@@ -8,15 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from ansible.errors import AnsibleFilterError
+from ansible_collections.rtvirt.testbed.plugins.plugin_utils.plain import plain
 
-try:
-    from ansible_collections.rtvirt.testbed.plugins.plugin_utils.plain import plain
-
-    from rtvirt_runner import declarations, workloads
-except ImportError as error:
-    MISSING: ImportError | None = error
-else:
-    MISSING = None
+from rtvirt_runner import declarations, workloads
 
 DOCUMENTATION = r"""
 name: workload_origins
@@ -57,11 +51,6 @@ _value:
 
 def workload_origins(entries: Mapping[str, Any], folders: Sequence[str]) -> dict[str, Any]:
     """Sort out the origins of workloads; raises AnsibleFilterError with the one sentence of what is wrong."""
-    if MISSING is not None:
-        needed = (
-            "the Python package rtvirt-runner beside Ansible; run ./rtvirt once and use .venv/bin/ansible-playbook."
-        )
-        raise AnsibleFilterError(f"The filter rtvirt.testbed.workload_origins needs {needed}") from MISSING
     try:
         found = workloads.origins(plain(entries), [Path(str(folder)) for folder in folders if folder])
     except declarations.InputError as error:

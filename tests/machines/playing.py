@@ -1,11 +1,13 @@
-"""Playbooks and commands for an emulated board, as a user would give them."""
+"""Playbooks and commands for an emulated board, as a user would give them, and what machines of a test's own need."""
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 from rtvirt_runner import artifacts, checkout
 
@@ -13,6 +15,35 @@ LIMIT_S = 900
 PLAYBOOKS = checkout.ROOT / "playbooks"
 # The board outlives the playbook that starts it, and ends with the tests, however they end.
 OWNED = {**os.environ, "RTVIRT_OWNER_PID": str(os.getpid())}
+
+MAKE = """\
+- name: What the test needs
+  hosts: localhost
+  gather_facts: false
+  tasks:
+    - name: QEMU
+      ansible.builtin.include_role:
+        name: rtvirt.testbed.virtual_board
+        tasks_from: qemu
+    - name: What it runs
+      ansible.builtin.include_role:
+        name: rtvirt.testbed.{role}
+    - name: Tell where they are
+      ansible.builtin.copy:
+        content: "{{{{ [virtual_board_qemu_folder, {made}] | to_json }}}}"
+        dest: "{{{{ playbook_dir }}}}/made.json"
+        mode: "0644"
+"""
+
+
+def make(folder: Path, role: str, made: str, given: dict[str, Any]) -> tuple[Path, Path]:
+    """Let a role make what a machine of QEMU is to run; returns the folders of QEMU and of that, ``made`` in Jinja."""
+    (folder / "make.yml").write_text(MAKE.format(role=role, made=made))
+    command: list[str | Path] = [Path(sys.executable).parent / "ansible-playbook", "-e", json.dumps(given), "make.yml"]
+    environment = {**os.environ, "ANSIBLE_CONFIG": str(checkout.ANSIBLE_CONFIG)}
+    subprocess.run(command, cwd=folder, env=environment, stdin=subprocess.DEVNULL, check=True)
+    qemu, path = map(Path, json.loads((folder / "made.json").read_text()))
+    return qemu, path
 
 
 def play(playbook: Path, *options: str) -> str:

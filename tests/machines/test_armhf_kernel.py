@@ -1,15 +1,13 @@
 """The small 32-bit kernel, made by the role, boots on the boards that QEMU has of its kind, and is PREEMPT_RT there."""
 
-import json
-import os
 import re
 import subprocess
-import sys
 import threading
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from playing import make
 
 from rtvirt_runner import artifacts, checkout
 from rtvirt_runner.artifacts import Recipe
@@ -18,24 +16,6 @@ from rtvirt_runner.kernels import load_kernels
 HERE = Path(__file__).parent
 NAME = "linux-6.1-rt-armhf"
 BOOT_LIMIT_S = 300.0
-PLAYBOOK = """\
-- name: What the test needs
-  hosts: localhost
-  gather_facts: false
-  tasks:
-    - name: QEMU
-      ansible.builtin.include_role:
-        name: rtvirt.testbed.virtual_board
-        tasks_from: qemu
-    - name: The kernel
-      ansible.builtin.include_role:
-        name: rtvirt.testbed.kernel_build
-    - name: Tell where they are
-      ansible.builtin.copy:
-        content: "{{ [virtual_board_qemu_folder, kernel_build_artifacts.results[0].path] | to_json }}"
-        dest: "{{ playbook_dir }}/made.json"
-        mode: "0644"
-"""
 
 
 @dataclass(frozen=True)
@@ -86,13 +66,9 @@ class Made:
 def made(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory) -> Made:
     """Everything that a boot needs, from the cache or made now: then its progress is shown, as it takes minutes."""
     folder = tmp_path_factory.mktemp("armhf")
-    (folder / "make.yml").write_text(PLAYBOOK)
-    environment = {**os.environ, "ANSIBLE_CONFIG": str(checkout.ANSIBLE_CONFIG)}
-    given = json.dumps({"kernel_build_names": [NAME]})
-    command = [Path(sys.executable).parent / "ansible-playbook", "-e", given, "make.yml"]
     with pytestconfig.pluginmanager.getplugin("capturemanager").global_and_fixture_disabled():
-        subprocess.run(command, cwd=folder, env=environment, stdin=subprocess.DEVNULL, check=True)
-    qemu, kernel = map(Path, json.loads((folder / "made.json").read_text()))
+        where = "kernel_build_artifacts.results[0].path"
+        qemu, kernel = make(folder, "kernel_build", where, {"kernel_build_names": [NAME]})
     recipe = Recipe(
         name="test-initramfs-armhf",
         script=HERE / "armhf_initramfs.sh",

@@ -6,16 +6,14 @@ script, programs and kernel run on a board with no network and no disk.
 
 from __future__ import annotations
 
-import json
-import os
 import re
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from playing import make
 
-from rtvirt_runner import checkout, measuring, remote
+from rtvirt_runner import measuring, remote
 from rtvirt_runner.matrix import Cell, Matrix
 from rtvirt_runner.parsers import cyclictest, workload
 from rtvirt_runner.remote import Reply
@@ -23,26 +21,6 @@ from rtvirt_runner.remote import Reply
 HERE = Path(__file__).parent / "determinism"
 BOOT_LIMIT_S = 600.0
 WORKLOADS = ["idle", "basicmath", "bitcount", "qsort", "susan", "dijkstra", "patricia", "jpeg", "ecu", "sysbench-cpu"]
-PLAYBOOK = """\
-- name: What the test needs
-  hosts: localhost
-  gather_facts: false
-  tasks:
-    - name: QEMU
-      ansible.builtin.include_role:
-        name: rtvirt.testbed.virtual_board
-        tasks_from: qemu
-    - name: A kernel, and an initramfs with all programs
-      ansible.builtin.include_role:
-        name: rtvirt.testbed.guest_image
-      vars:
-        guest_image_kernel: linux-6.12-rt
-    - name: Tell where they are
-      ansible.builtin.copy:
-        content: "{{ [virtual_board_qemu_folder, guest_image_artifact.path] | to_json }}"
-        dest: "{{ playbook_dir }}/made.json"
-        mode: "0644"
-"""
 
 
 @pytest.fixture(scope="module")
@@ -58,11 +36,7 @@ def cells(matrix: Matrix) -> dict[str, Cell]:
 def consoles(cells: dict[str, Cell], tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     """What the board said in each of two runs."""
     folder = tmp_path_factory.mktemp("determinism")
-    (folder / "make.yml").write_text(PLAYBOOK)
-    environment = {**os.environ, "ANSIBLE_CONFIG": str(checkout.ANSIBLE_CONFIG)}
-    command: list[str | Path] = [Path(sys.executable).parent / "ansible-playbook", "make.yml"]
-    subprocess.run(command, cwd=folder, env=environment, stdin=subprocess.DEVNULL, check=True)
-    qemu, image = map(Path, json.loads((folder / "made.json").read_text()))
+    qemu, image = make(folder, "guest_image", "guest_image_artifact.path", {"guest_image_kernel": "linux-6.12-rt"})
     initramfs = folder / "initramfs"
     initramfs.write_bytes((image / "initrd.img").read_bytes() + packed(cells, folder / "added"))
     return [boot(qemu, image / "vmlinuz", initramfs, folder / f"console{run}") for run in (1, 2)]

@@ -87,15 +87,6 @@ put() {
   fi
 }
 
-# usage: forget FILE...
-forget() {
-  for path in "$@"; do
-    [ -e "$path" ] || continue
-    changed "removed $path"
-    [ "$RTVIRT_CHECK_MODE" = yes ] || rm -rf "$path"
-  done
-}
-
 # Sets loader to the one of LOADERS that starts this board.
 find_loader() {
   for loader in $LOADERS; do
