@@ -130,15 +130,16 @@ def check(device: Path, image: Path, card_bytes: int, machine: disks.Machine = d
 def write(image: Path, target: Target, say: Say) -> Written:
     """Write the image, flush it to the card, read it back from there and compare.
 
-    The first MiB is written last. ``say`` gets a line of progress every few seconds. Bytes behind the image's end stay
-    what they were. Raises CardError: then the card must not be used.
+    The first MiB is cleared at the beginning and written when all the rest has been read back well: a card that was
+    interrupted, or is bad, never looks bootable, not even as what it was before. ``say`` gets a line of progress every
+    few seconds. Bytes behind the image's end stay what they were. Raises CardError: then the card must not be used.
     """
     began = time.monotonic()
     with _opened_image(image) as source, _opened_card(target) as card:
         job = _Job(image, source, target, card, say)
-        sha256 = job.write()
-        job.forget_cached()
-        job.compare(sha256)
+        sha256 = job.write_rest()
+        job.compare_rest(sha256)
+        job.write_head()
         if target.is_block:
             with contextlib.suppress(OSError):  # who puts the card in again reads the new table anyway
                 fcntl.ioctl(card, _BLKRRPART)
@@ -328,22 +329,52 @@ class _Job:
         if not self.size:
             self._image_changed()
         _check_room(target, image, self.size)
+        self._head = self._from_image(0, min(HEAD_BYTES, self.size))
 
-    def write(self) -> str:
-        """Write everything, the head last; returns the SHA-256 of the image."""
+    def write_rest(self) -> str:
+        """Clear the head and write all that is behind it; returns the SHA-256 of the image."""
         progress = _Progress(f"{self._target.device.name}: writing", self.size, self._say)
-        head = self._from_image(0, min(HEAD_BYTES, self.size))
-        digest = hashlib.sha256(head)
-        for offset in range(len(head), self.size, CHUNK_BYTES):
+        self._to_card(bytes(len(self._head)), 0)
+        digest = hashlib.sha256(self._head)
+        for offset in self._offsets():
             chunk = self._from_image(offset, min(CHUNK_BYTES, self.size - offset))
             digest.update(chunk)
             self._to_card(chunk, offset)
-            progress.tick(offset + len(chunk) - len(head))
-        self._to_card(head, 0)
+            progress.tick(offset + len(chunk))
         progress.end()
         return digest.hexdigest()
 
-    def forget_cached(self) -> None:
+    def compare_rest(self, sha256: str) -> None:
+        """Read all behind the head back; ``sha256`` is of the image as it was written."""
+        progress = _Progress(f"{self._target.device.name}: reading back", self.size, self._say)
+        self._forget_cached()
+        digest = hashlib.sha256(self._head)
+        for offset in self._offsets():
+            expected = self._from_image(offset, min(CHUNK_BYTES, self.size - offset))
+            self._compare(expected, offset)
+            digest.update(expected)
+            progress.tick(offset + len(expected))
+        if digest.hexdigest() != sha256:
+            self._image_changed()
+        progress.end()
+
+    def write_head(self) -> None:
+        """Make the card bootable, and read that back too."""
+        self._to_card(self._head, 0)
+        self._say(f"{self._target.device.name}: reading back what was written last, the beginning")
+        self._forget_cached()
+        self._compare(self._head, 0)
+
+    def _offsets(self) -> range:
+        return range(len(self._head), self.size, CHUNK_BYTES)
+
+    def _compare(self, expected: bytes, offset: int) -> None:
+        found = self._from_card(len(expected), offset)
+        if found != expected:
+            first = next(at for at, (one, other) in enumerate(zip(found, expected, strict=True)) if one != other)
+            self._differs(offset + first)
+
+    def _forget_cached(self) -> None:
         """What is read from now on comes from the card."""
         try:
             os.fsync(self._card)
@@ -353,22 +384,6 @@ class _Job:
             os.posix_fadvise(self._card, 0, 0, os.POSIX_FADV_DONTNEED)
         except OSError as error:
             self._broken("written", self.size, error)
-
-    def compare(self, sha256: str) -> None:
-        """Read everything back; ``sha256`` is of what was written."""
-        progress = _Progress(f"{self._target.device.name}: reading back", self.size, self._say)
-        digest = hashlib.sha256()
-        for offset in range(0, self.size, CHUNK_BYTES):
-            expected = self._from_image(offset, min(CHUNK_BYTES, self.size - offset))
-            found = self._from_card(len(expected), offset)
-            if found != expected:
-                first = next(at for at, (one, other) in enumerate(zip(found, expected, strict=True)) if one != other)
-                self._differs(offset + first)
-            digest.update(found)
-            progress.tick(offset + len(found))
-        if digest.hexdigest() != sha256:
-            self._image_changed()
-        progress.end()
 
     def _from_image(self, offset: int, length: int) -> bytes:
         try:
