@@ -1,0 +1,66 @@
+"""Write a card image to an SD card in a reader of the controller: the door to rtvirt_runner.cards."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from ansible.plugins.action import ActionBase
+from ansible.utils.display import Display
+from ansible_collections.rtvirt.testbed.plugins.plugin_utils.options import argument_spec
+
+from rtvirt_runner import cards
+
+DOCUMENTATION = r"""
+name: write_card
+short_description: write a card image to an SD card in a reader, and read it back
+description:
+  - Runs on the controller, whatever host the task is for. Needs root, or the right to write to the device.
+  - Refuses a device that is not plainly a card which nobody uses; in check mode that is all it does.
+options:
+  image:
+    description: The card image.
+    type: path
+    required: true
+  device:
+    description:
+      - Where the card is, as a name under /dev/disk/by-id or /dev/disk/by-path. A loop device or a file of the card's
+        size stands in for one. Without it the task fails, and says which cards there are.
+    type: str
+    default: ''
+  card_gb:
+    description:
+      - The size that is printed on the card, in GB. A device that is larger than that many GiB is refused, as it is
+        something else.
+    type: int
+    required: true
+"""
+
+
+class ActionModule(ActionBase):
+    """Returns device, bytes, sha256 and seconds; changed, as the card is written whatever was on it."""
+
+    TRANSFERS_FILES = False
+    _supports_check_mode = True
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Check the device, then write it."""
+        super().run(tmp, task_vars)
+        _, args = self.validate_argument_spec(argument_spec=argument_spec(DOCUMENTATION))
+        device, image = str(args["device"]), Path(args["image"])
+        if not device:
+            return {"failed": True, "msg": cards.which()}
+        try:
+            target = cards.check(Path(device), image, card_bytes=args["card_gb"] * 10**9)
+            if self._task.check_mode:
+                return {"changed": True, "device": device, "msg": f"would write {image} to {device}"}
+            written = cards.write(image, target, Display().display)
+        except cards.CardError as error:
+            return {"failed": True, "msg": str(error)}
+        return {
+            "changed": True,
+            "device": device,
+            "bytes": written.bytes,
+            "sha256": written.sha256,
+            "seconds": written.seconds,
+        }
