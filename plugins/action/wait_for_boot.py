@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import subprocess
 import time
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ short_description: wait until a board answers, after rebooting it if asked
 description:
   - Needs a shell on the board and nothing else, and tells a new boot from the old one by its boot id.
   - Gives up early when the console shows that this boot panicked, unless it is a trial, or that the emulator has ended.
+  - A board that answers with another SSH host key than is known of it is refused at once.
 options:
   reboot:
     description: Reboot first.
@@ -33,6 +35,11 @@ options:
     description: The boot is a trial. A panic is then followed by a boot of the last good kernel, which is waited for.
     type: bool
     default: false
+  power_command:
+    description:
+      - Command on the controller that takes the board's power away and gives it back. Run once when the board does not
+        answer in time, which is then waited for again.
+    type: str
   console:
     description: Console log of the board on the controller.
     type: path
@@ -43,6 +50,9 @@ options:
 
 BOOT_ID = "cat /proc/sys/kernel/random/boot_id"
 HEARTBEAT_S = 30.0
+POWER_LIMIT_S = 120.0
+# How ssh says that the machine that answers is not the one that is known.
+OTHER_KEY = ("Host key verification failed", "REMOTE HOST IDENTIFICATION HAS CHANGED")
 # QEMU's user network takes a connection long before a board answers it: without these a panic that the console shows at
 # once would be noticed after three attempts of a minute each.
 ATTEMPT = {"timeout": 20, "reconnection_retries": 0}
@@ -69,12 +79,24 @@ class ActionModule(ActionBase):
                 self._connection.set_option(name, value)
         if args["reboot"]:
             self._reboot()
+        limit_s = args["timeout_s"] * (2 if args["trial"] else 1)
+        power_command = args["power_command"]
+        waits_since = began
         while True:
             boot_id = self._boot_id()
             if boot_id and boot_id != old:
                 seconds = round(time.monotonic() - began, 1)
                 return {"changed": args["reboot"], "boot_id": boot_id, "seconds": seconds}
-            why = self._why_hopeless(args, time.monotonic() - began)
+            if any(words in self._refusal for words in OTHER_KEY):
+                return {"failed": True, "msg": _other_key(host)}
+            late = time.monotonic() - waits_since > limit_s
+            if late and power_command:
+                Display().display(f"{host}: no answer after {limit_s} s, so its power is switched off and on")
+                if trouble := _switch_power(power_command):
+                    return {"failed": True, "msg": f"{host} did not come up, and {trouble}"}
+                power_command, waits_since = "", time.monotonic()
+                continue
+            why = self._why_hopeless(args) or (f"no answer after {time.monotonic() - began:.0f} s" if late else "")
             if why:
                 return {"failed": True, "msg": f"{host} did not come up: {why}.{_last_lines(args['console'])}"}
             if time.monotonic() - spoke > HEARTBEAT_S:
@@ -92,24 +114,47 @@ class ActionModule(ActionBase):
 
     def _boot_id(self) -> str:
         """The board's boot id, or nothing when it does not answer; the connection is made anew each time it failed."""
+        self._refusal = ""
         try:
             result = self._low_level_execute_command(BOOT_ID, sudoable=False)
-        except AnsibleConnectionFailure:
+        except AnsibleConnectionFailure as error:
             result = {"rc": 255, "stdout": ""}
+            self._refusal = str(error)
         if result["rc"] != 0:
             with contextlib.suppress(AnsibleError, OSError):
                 self._connection.reset()
             return ""
         return str(result["stdout"]).strip()
 
-    def _why_hopeless(self, args: dict[str, Any], waited_s: float) -> str:
+    def _why_hopeless(self, args: dict[str, Any]) -> str:
         death = None if args["trial"] else console.death(console.current_boot(_read(args["console"])))
         if death:
             return f"its console says '{death}'"
         if args["pid_file"] and not _alive(args["pid_file"]):
             return "its emulator has ended"
-        limit_s = args["timeout_s"] * (2 if args["trial"] else 1)
-        return f"no answer after {waited_s:.0f} s" if waited_s > limit_s else ""
+        return ""
+
+
+def _switch_power(command: str) -> str:
+    """Run the lab's command; returns what went wrong, or nothing."""
+    try:
+        done = subprocess.run(
+            command, shell=True, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=POWER_LIMIT_S, check=False
+        )
+    except subprocess.TimeoutExpired:
+        return f"its rtvirt_power_command ({command}) did not end within {POWER_LIMIT_S:.0f} s; see to that command."
+    if done.returncode == 0:
+        return ""
+    said = (done.stderr.strip() or done.stdout.strip()).splitlines()[-1:]
+    return f"its rtvirt_power_command ({command}) ended with status {done.returncode} {said}; see to that command."
+
+
+def _other_key(host: str) -> str:
+    return (
+        f"{host} answers with another SSH host key than the lab has of it, so it is not believed to be {host}. If its card "
+        "is from elsewhere, write one with playbooks/reprovision.yml; if its address has gone to another machine, correct "
+        "ansible_host."
+    )
 
 
 def _alive(pid_file: str) -> bool:

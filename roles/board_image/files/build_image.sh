@@ -1,19 +1,24 @@
 #!/bin/sh
-# Put a board's base image together in $OUT, as root: card.img (GPT: boot partition left empty, root partition filled, and the same once
-# more for guests) and boot/ (what the boot partition of each card made from it holds of the kernel).
-# Nothing in the base belongs to one board: names, keys and the boot entry go into the card's boot partition.
-# Needs: ROOTFS (folder with rootfs.tar), KERNEL (folder with kernel.tar.gz, of kernel_boot), FOLDER (its name on a board), PROFILE,
-# BOOT_MIB, ROOT_MIB, GUEST_MIB.
+# Put the image for a kind of board together in $OUT, as root: card.img (boot loader, an empty boot partition, the root, and where wanted the
+# same once more for guests) and boot/ (what the boot partition of each card made from it holds).
+# Nothing in it belongs to one board, and the same inputs give the same bytes.
+# Needs: ROOTFS (folder with rootfs.tar), KERNEL (folder with kernel.tar.gz, of kernel_boot), LOADER (folder of build_loader.sh), FOLDER (the
+# kernel's name on a board), TABLE, BOOT_MIB, ROOT_MIB (0: as large as it must be; it grows on the board), GUEST_MIB, SLOTS, OVERLAYS,
+# MASKED_UNITS, ENABLED_UNITS.
 set -eu
 FILES=$(dirname "$0")
 work=$(mktemp -d)
 trap 'rm -rf -- "$work"' EXIT
 root=$work/root
+# What makers of file systems would draw by chance. usage: uuid_of NAME
+uuid_of() { printf 'rtvirt %s' "$1" | md5sum | sed -E 's/^(.{8})(.{4})(.{4})(.{4})(.{12}).*/\1-\2-\3-\4-\5/'; }
 
 echo ":: unpacking the root file system"
 mkdir -p "$root" "$OUT/boot"
 tar --extract --numeric-owner --file "$ROOTFS/rootfs.tar" --directory "$root"
-cp -a --no-preserve=ownership "$FILES/${PROFILE}_overlay/." "$root/"
+for overlay in $OVERLAYS; do
+  cp -a --no-preserve=ownership "$FILES/$overlay/." "$root/"
+done
 
 echo ":: adding kernel $FOLDER"
 mkdir -p "$work/kernel" "$root/usr/lib/modules" "$OUT/boot/kernels/$FOLDER"
@@ -21,39 +26,60 @@ tar -xzf "$KERNEL/kernel.tar.gz" -C "$work/kernel"
 mv "$work/kernel"/lib/modules/* "$root/usr/lib/modules/"
 rm -r "$work/kernel/lib"
 cp -R "$work/kernel/." "$OUT/boot/kernels/$FOLDER/"
+cp -R "$LOADER/boot/." "$OUT/boot/"
 
-# Services that a board on a bench has no use for; each costs seconds of emulated boot.
-for unit in $MASKED_UNITS; do
-  ln -sfn /dev/null "$root/etc/systemd/system/$unit"
-done
-for unit in $ENABLED_UNITS; do
-  mkdir -p "$root/etc/systemd/system/multi-user.target.wants"
-  ln -sfn "/usr/lib/systemd/system/$unit" "$root/etc/systemd/system/multi-user.target.wants/$unit"
-done
-rm -f "$root"/etc/ssh/ssh_host_*_key*  # a key in a shared base would be everybody's key
-rm -f "$root/etc/hostname" "$root/etc/resolv.conf"
-: >"$root/etc/machine-id"
-# FAT, since U-Boot can write it safely. It knows no owners, and the board's secret keys are there: all of it is root's.
-printf 'PARTLABEL=boot /boot vfat noatime,umask=0077 0 0\n' >"$root/etc/fstab"
+units=$root/etc/systemd/system
+for unit in $MASKED_UNITS; do ln -sfn /dev/null "$units/$unit"; done
+mkdir -p "$units/multi-user.target.wants"
+for unit in $ENABLED_UNITS; do ln -sfn "/usr/lib/systemd/system/$unit" "$units/multi-user.target.wants/$unit"; done
+: >"$root/etc/machine-id"  # empty: the first boot makes one
+# FAT, since every boot loader can read it and U-Boot write it safely. It knows no owners, and the board's secret keys are there: all of it
+# is root's.
+printf 'LABEL=BOOT /boot vfat noatime,umask=0077 0 0\n' >"$root/etc/fstab"
 # Locked for passwords but not as an account: sshd without PAM turns a locked account ("!") away.
 sed -i 's/^root:[^:]*:/root:*:/' "$root/etc/shadow"
+[ "$ROOT_MIB" -ne 0 ] || echo "slots=$SLOTS" >"$root/etc/rtvirt-first-boot"
 touch "$root/etc/.updated" "$root/var/.updated"  # nothing to update at the first boot
+find "$root" -newer "$root/usr/lib/os-release" -exec touch --no-dereference --reference="$root/usr/lib/os-release" {} +
 
-echo ":: making the card image"
+[ "$ROOT_MIB" -ne 0 ] || ROOT_MIB=$(du --summarize --apparent-size --block-size=1M "$root" | awk '{ print int($1 * 1.2) + 64 }')
+echo ":: making the card image: boot $BOOT_MIB MiB, root $ROOT_MIB MiB"
 card=$OUT/card.img
 truncate --size "$((1 + BOOT_MIB + ROOT_MIB + GUEST_MIB + 1))M" "$card"
-sfdisk --quiet "$card" <<TABLE
-label: gpt
-start=1MiB, size=${BOOT_MIB}MiB, type=linux, name=boot, attrs=LegacyBIOSBootable
-size=${ROOT_MIB}MiB, type=linux, name=root
-size=${GUEST_MIB}MiB, type=linux, name=guest
-TABLE
+case $TABLE in
+gpt)
+  label="label-id: $(uuid_of card)" boot_type='type=linux, attrs=LegacyBIOSBootable'
+  named() { printf ', name=%s, uuid=%s' "$1" "$(uuid_of "$1 partition")"; }
+  ;;
+dos)
+  label='label-id: 0x72745669' boot_type='type=c, bootable'
+  [ ! -e "$LOADER/core.img" ] || boot_type='type=ef, bootable'  # what UEFI looks for; GRUB does not mind
+  named() { :; }
+  ;;
+esac
+{
+  printf '%s\n' "label: $TABLE" "$label"
+  echo "start=1MiB, size=${BOOT_MIB}MiB, $boot_type$(named boot)"
+  echo "size=${ROOT_MIB}MiB, type=linux$(named root)"
+  [ "$GUEST_MIB" -eq 0 ] || echo "size=${GUEST_MIB}MiB, type=linux$(named guest)"
+} | sfdisk --quiet "$card"
 # usage: fill LABEL START_MIB SIZE_MIB
 fill() {
-  mke2fs -q -t ext4 -L "$1" -E "offset=$(($2 * 1048576)),lazy_itable_init=1,lazy_journal_init=1" -d "$root" "$card" "${3}M"
+  E2FSPROGS_FAKE_TIME=1 mke2fs -q -t ext4 -L "$1" -U "$(uuid_of "$1")" -d "$root" \
+    -E "offset=$(($2 * 1048576)),hash_seed=$(uuid_of "$1"),lazy_itable_init=1" "$card" "${3}M"
 }
 fill root "$((1 + BOOT_MIB))" "$ROOT_MIB"
 # A running root changes underneath a copy-on-write disk: guests of flavour debian start from a twin that nobody mounts.
-fill guest "$((1 + BOOT_MIB + ROOT_MIB))" "$GUEST_MIB"
+[ "$GUEST_MIB" -eq 0 ] || fill guest "$((1 + BOOT_MIB + ROOT_MIB))" "$GUEST_MIB"
+for blob in "$LOADER"/raw/*; do
+  [ ! -e "$blob" ] || dd if="$blob" of="$card" bs=1024 seek="${blob##*/}" conv=notrunc status=none
+done
+if [ -e "$LOADER/core.img" ]; then
+  # Where grub-install would put them: the first sector but for the table of partitions, and what that one loads behind it.
+  dd if="$LOADER/boot.img" of="$card" bs=440 count=1 conv=notrunc status=none
+  dd if="$LOADER/core.img" of="$card" bs=512 seek=1 conv=notrunc status=none
+fi
 tar --create --file - --directory "$root" --exclude './usr/lib/modules' . | sha256sum | cut -d ' ' -f 1 >"$OUT/rootfs.sha256"
 cp "$root/var/lib/dpkg/status" "$OUT/dpkg-status"
+printf '%s\n' "$BOOT_MIB" >"$OUT/boot_mib"
+printf '%s\n' "$ROOT_MIB" >"$OUT/root_mib"

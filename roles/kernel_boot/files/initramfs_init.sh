@@ -12,11 +12,12 @@ root=/dev/vda2
 for word in $($bb cat /proc/cmdline); do
   case $word in root=*) root=${word#root=} ;; esac
 done
+wanted=$root
 tries=0
-until [ -b "$root" ]; do
+until case $wanted in LABEL=*) root=$($bb findfs "$wanted" 2>/dev/null) ;; esac; [ -b "$root" ]; do
   tries=$((tries + 1))
   if [ "$tries" -gt 100 ]; then
-    echo "initramfs: $root did not appear in 10 s; block devices: $($bb ls /sys/class/block)"
+    echo "initramfs: $wanted did not appear in 10 s; block devices: $($bb ls /sys/class/block)"
     $bb reboot -f
   fi
   $bb sleep 0.1

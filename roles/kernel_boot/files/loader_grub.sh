@@ -61,8 +61,16 @@ grub_set_up() {
       fail "The board's mkinitramfs could not make an initrd for kernel $RELEASE: $(df -Pk "$kernels" | tail -n 1)."
     changed "made the initrd of $RELEASE"
   fi
+  grub_put_hook
+}
+
+grub_put_hook() {
   { grep -vsF 'rtvirt.cfg' "$grub/custom.cfg"; echo "$grub_hook"; } | put "$grub/custom.cfg" 'the line that reads our entries'
 }
+
+# How GRUB finds our kernels: the id of their file system, and their folder's path in that.
+grub_device() { grub-probe --target=fs_uuid "$kernels"; }
+grub_folder() { grub-mkrelpath "$kernels"; }
 
 grub_mark() {
   [ "$(grub_next)" != rtvirt-trial ] || return 0
@@ -84,7 +92,7 @@ grub_entries_changed() {
   [ "$RTVIRT_CHECK_MODE" = no ] || return 0
   text=$(
     echo "# Made by rtvirt's role kernel_boot from $state. Without this file the distribution's own default is started again."
-    echo "search --no-floppy --fs-uuid --set=rtvirt_device $(grub-probe --target=fs_uuid "$kernels")"
+    echo "search --no-floppy --fs-uuid --set=rtvirt_device $(grub_device)"
     for entry in last_good default trial; do
       [ ! -e "$state/$entry.env" ] || grub_entry "$entry" || exit 1
     done
@@ -96,7 +104,7 @@ grub_entries_changed() {
 grub_entry() {
   file=$state/$1.env
   kernel=$(field "$file" rtvirt_kernel)
-  folder=$(grub-mkrelpath "$kernels")/$(field "$file" rtvirt_folder | sed 's|.*/||')
+  folder=$(grub_folder)/$(field "$file" rtvirt_folder | sed 's|.*/||')
   initrd=$(field "$file" rtvirt_initrd)
   words=$(grub_quoted "$(field "$file" bootargs)") || { echo "$words"; return 1; }
   if=

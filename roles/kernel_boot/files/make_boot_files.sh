@@ -29,10 +29,16 @@ fi
 echo ":: packing the boot files of $name"
 (cd "$work/files" && tar --create --sort=name --mtime=@0 --owner=0 --group=0 --numeric-owner --mode=go-w --file - -- *) |
   gzip -n >"$OUT/kernel.tar.gz"
+case $(sed -n 's/.*"image": "\([^"]*\)".*/\1/p' "$KERNEL/kernel.json") in
+Image) command=booti ;;
+zImage) command=bootz ;;
+*) command= ;;
+esac
 initrd_bytes=$([ -z "$initrd" ] || stat -c %s "$work/files/$initrd")
 {
   sed '$d' "$KERNEL/kernel.json"  # without its closing brace
   printf '  , "folder": "%s", "modules_key": "%s"\n' \
     "$name-$(sha256sum "$OUT/kernel.tar.gz" | cut -c 1-8)" "$(cat "$work/files/lib/modules/$release/.rtvirt")"
+  printf '  , "command": "%s"\n' "$command"
   printf '  , "initrd": "%s", "initrd_bytes": %d\n}\n' "$initrd" "${initrd_bytes:-0}"
 } >"$OUT/facts.json"

@@ -1,6 +1,6 @@
 # shellcheck shell=sh disable=SC2154
 # See that the next boot is the wanted one: nothing to do, a trial set up, or the kernel is to be sent first.
-# KERNEL, RELEASE, REALTIME (0 or 1), FOLDER, COMMAND, INITRD, FDT, WORDS, PARAMETERS, TRIAL_WORDS, TRIAL_TIMEOUT_S, BOOT_BYTES,
+# KERNEL, RELEASE, REALTIME (0 or 1), FOLDER, COMMAND, INITRD, FDT, WORDS, ROOT (or nothing), PARAMETERS, TRIAL_WORDS, TRIAL_TIMEOUT_S, BOOT_BYTES,
 # MODULES_BYTES, GUARD, GUARD_UNIT (texts), LOADERS and what these need.
 find_loader
 default=$state/default.env trial=$state/trial.env
@@ -17,6 +17,7 @@ if [ ! -s "$default" ]; then
 fi
 former=$(field "$default" rtvirt_words)
 others=$(words_of others "$(field "$default" bootargs)" "$managed" "$former")
+[ -z "$ROOT" ] || others=$(join_words "root=$ROOT" "$(words_of others "$others" root '')")
 added=$(added_words "$others" "$WORDS rtvirt.kernel=$KERNEL")
 line=$(join_words "$others" "$added")
 wanted=$(entry_text "$added" "$line")

@@ -1,27 +1,61 @@
 #!/bin/sh
 # Run QEMU, and end it when the process that asked for the board has ended: an idle board would keep a core busy for ever.
 # usage: keep_board.sh OWNER_PID FOLDER QEMU_COMMAND...     OWNER_PID 0: nobody, the board is kept
+# RESETS=keeper: QEMU ends when its machine resets, and is started again. FIRMWARE=rpi: before each start PYTHON stands in for the firmware of
+# a Raspberry Pi and chooses kernel, device tree and command line from the card's boot partition of BOOT_MIB, which QEMU_IMG reads.
 set -u
 owner=$1 folder=$2
 shift 2
 cd "$folder" || exit 1
+stopped=
 
 # A number may come back for another process; its start time (field 22, after the name in parentheses) does not.
 started() { sed 's/.*) //' "/proc/$1/stat" 2>/dev/null | cut -d ' ' -f 20; }
 
+firmware_of_rpi() {
+  rm -rf firmware && mkdir -p firmware/boot &&
+    "$QEMU_IMG" dd -f qcow2 -O raw bs=1M skip=1 "count=$((BOOT_MIB + 1))" if=card.qcow2 of=firmware/boot.img &&
+    mcopy -s -Q -i firmware/boot.img ::/ firmware/boot &&
+    "$PYTHON" -m rtvirt_runner.rpi_firmware firmware/boot firmware >>console.log
+}
+
+# The machine has switched itself off, rather than reset; QEMU ends either way.
+is_off() { tail -c 400 console.log 2>/dev/null | grep -q 'reboot: Power down\|reboot: System halted'; }
+
+run() {
+  case $FIRMWARE in
+  rpi)
+    firmware_of_rpi || return 1
+    set -- "$@" -kernel firmware/kernel -dtb firmware/device_tree -append "$(cat firmware/cmdline)"
+    [ ! -e firmware/initramfs ] || set -- "$@" -initrd firmware/initramfs
+    ;;
+  esac
+  "$@" </dev/null &
+  qemu=$!
+  # Who lives as long as the board does.
+  if [ "$RESETS" = keeper ]; then echo "$$" >pid; else echo "$qemu" >pid; fi
+  while kill -0 "$qemu" 2>/dev/null; do
+    if [ "$owner" -ne 0 ] && [ "$(started "$owner")" != "$owner_started" ]; then
+      stopped=yes
+      kill -TERM "$qemu"
+      break
+    fi
+    # Some machines of QEMU stay when they are switched off.
+    [ "$RESETS" != keeper ] || ! is_off || { stopped=yes; kill -TERM "$qemu"; }
+    sleep 1
+  done
+  wait "$qemu"
+}
+
+exec >qemu.log 2>&1
 owner_started=$(started "$owner")
-"$@" >qemu.log 2>&1 </dev/null &
-qemu=$!
-trap 'kill -TERM "$qemu"' TERM INT HUP
-echo "$qemu" >pid
-while kill -0 "$qemu" 2>/dev/null; do
-  if [ "$owner" -ne 0 ] && [ "$(started "$owner")" != "$owner_started" ]; then
-    kill -TERM "$qemu"
-    break
-  fi
-  sleep 1
+qemu=
+trap 'stopped=yes; [ -z "$qemu" ] || kill -TERM "$qemu"' TERM INT HUP
+while :; do
+  run "$@"
+  status=$?
+  echo "QEMU ended with status $status"
+  [ "$RESETS" = keeper ] && [ "$status" -eq 0 ] && [ -z "$stopped" ] && ! is_off || break
 done
-wait "$qemu"
-echo "QEMU ended with status $?" >>qemu.log
 # Only our own: by now the next board may have been started here.
-[ "$(cat pid 2>/dev/null)" != "$qemu" ] || rm -f pid owner
+case $(cat pid 2>/dev/null) in "$qemu" | "$$") rm -f pid owner ;; esac

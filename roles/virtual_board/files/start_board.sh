@@ -2,18 +2,13 @@
 # Make the board's identity and card, and start QEMU, unless just this board already runs for us.
 # A running board that is defined otherwise, or whose run is gone, is stopped first. The role's tasks name the variables.
 umask 077
-mkdir -p "$FOLDER/identity"
+mkdir -p "$FOLDER"
 cd "$FOLDER" || fail "The folder $FOLDER cannot be used."
 
 running() { [ -s pid ] && kill -0 "$(cat pid)" 2>/dev/null && tr '\0' ' ' <"/proc/$(cat pid)/cmdline" | grep -q "guest=$NAME,"; }
 
-# Identity: kept for good, so that the board is known before its first boot.
-[ -s identity/client_key ] || ssh-keygen -q -t ed25519 -N '' -C "rtvirt to $NAME" -f identity/client_key
-[ -s identity/ssh_host_ed25519_key ] || ssh-keygen -q -t ed25519 -N '' -C "$NAME" -f identity/ssh_host_ed25519_key
-cp identity/client_key.pub identity/authorized_keys
-echo "$NAME $(cut -d ' ' -f 1-2 identity/ssh_host_ed25519_key.pub)" >known_hosts
-
-definition="$IMAGE $QEMU $CPUS $VCPUS $MEMORY_MIB $(cat identity/authorized_keys) $(cat "$MAKE_CARD" "$ENTRIES" | sha256sum | cut -d ' ' -f 1)"
+definition="$IMAGE $QEMU $ARGUMENTS $CPUS $VCPUS $MEMORY_MIB $(cat identity/authorized_keys identity/ssh_host_ed25519_key.pub) \
+$(cat "$MAKE_CARD" "$LOADERS"/*.sh | sha256sum | cut -d ' ' -f 1)"
 if running; then
   owner=$(cat owner 2>/dev/null || echo 0)
   if [ "$owner" -ne 0 ] && [ "$owner" -ne "$RTVIRT_OWNER_PID" ] && kill -0 "$owner" 2>/dev/null; then
@@ -46,16 +41,16 @@ Host $NAME
   HostKeyAlias $NAME
   IdentityFile "$FOLDER/identity/client_key"
   IdentitiesOnly yes
-  UserKnownHostsFile "$FOLDER/known_hosts"
+  UserKnownHostsFile "$FOLDER/identity/known_hosts"
   StrictHostKeyChecking yes
   ConnectTimeout 60
 CONFIG
 
 [ ! -e console.log ] || mv console.log console.previous.log
 machine_id=$(printf '%s' "$NAME" | sha256sum | cut -c 1-32)
-env "IDENTITY=$FOLDER/identity" "CARD=$FOLDER/card.qcow2" "QEMU=$QEMU" "IMAGE=$IMAGE" "BOOT_MIB=$BOOT_MIB" \
-  "KERNEL=$KERNEL" "FOLDER=$FOLDER_OF_KERNEL" "INITRD=$INITRD" "WORDS=$WORDS" "ENTRIES=$ENTRIES" "BOOT_SCRIPT=$BOOT_SCRIPT" \
-  "OTHERS=root=/dev/vda2 rw console=ttyAMA0 quiet nokaslr maxcpus=$CPUS systemd.hostname=$NAME systemd.machine_id=$machine_id" \
+export IMAGE LOADERS LOADER BOOT_SCR ARM_WATCHDOG KERNEL COMMAND INITRD FDT WORDS QEMU NAME CARD_MIB
+FORMAT=qcow2 IDENTITY=$FOLDER/identity CARD=$FOLDER/card.qcow2 FOLDER=$FOLDER_OF_KERNEL \
+  OTHERS="$OTHERS maxcpus=$CPUS systemd.hostname=$NAME systemd.machine_id=$machine_id" \
   sh "$MAKE_CARD" || fail "The card of $NAME could not be made."
 
 owner=$RTVIRT_OWNER_PID
@@ -66,16 +61,18 @@ rm -f pid
 # The card is made anew for each start, so nothing need be flushed to this machine's disk (cache=unsafe).
 # Virtual time: the clock counts instructions (shift=2: 4 ns each) and runs ahead when every core sleeps; the fixed date, seed and
 # device tree take out the rest of what differs from run to run.
-set -- "$QEMU/bin/qemu-system-aarch64" \
-  -name "guest=$NAME,debug-threads=on" -nodefaults -display none \
-  -machine virt,virtualization=on,gic-version=3 -cpu cortex-a57 -smp "$VCPUS" -m "$MEMORY_MIB" \
+firmware=$QEMU/u-boot
+ln -sfn "$firmware" firmware.u-boot
+firmware=firmware.u-boot
+# shellcheck disable=SC2086 # words
+eval "set -- $ARGUMENTS"
+set -- "$QEMU/bin/$PROGRAM" -name "guest=$NAME,debug-threads=on" -nodefaults -display none "$@" \
   -icount shift=2,sleep=off -rtc base=2026-01-01,clock=vm -seed 1 \
-  -bios "$QEMU/u-boot/qemu_arm64.bin" \
-  -drive if=none,id=card,file=card.qcow2,format=qcow2,cache=unsafe -device virtio-blk-device,drive=card \
-  -device i6300esb,addr=10.0 -watchdog-action reset \
-  -netdev "user,id=net,restrict=on,hostname=$NAME,hostfwd=tcp:127.0.0.1:$port-:22" -device virtio-net-device,netdev=net \
-  -chardev file,id=console,path=console.log -serial chardev:console \
+  -netdev "user,id=net,restrict=on,hostname=$NAME,hostfwd=tcp:127.0.0.1:$port-:22" \
+  -chardev file,id=console,path=console.log,append=on -serial chardev:console \
   -qmp unix:qmp.sock,server=on,wait=off
+[ "$RESETS" != keeper ] || set -- "$@" -no-reboot
+export RESETS FIRMWARE PYTHON PYTHONPATH QEMU_IMG="$QEMU/bin/qemu-img" BOOT_MIB="$(cat "$IMAGE/boot_mib")"
 printf '%s\n%s\n%s\n' "$VERSION" "$*" "$WARNING" >emulator
 setsid sh "$KEEP_BOARD" "$owner" "$FOLDER" "$@" >/dev/null 2>&1 </dev/null &
 tries=0
