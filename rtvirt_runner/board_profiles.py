@@ -130,6 +130,9 @@ def _loader(value: Any, where: str) -> dict[str, Any]:
         "packages": _texts(body.get("packages", []), f"{where}.packages"),
         "blobs": {str(at_kib): file for at_kib, file in blobs.items()},
         "files": _texts(body.get("files", []), f"{where}.files"),
-        "text": {declared.text(name, f"{where}.text"): declared.text(each, f"{where}.text.{name}") for name, each in text.items()},
+        "text": {
+            declared.text(name, f"{where}.text"): declared.text(each, f"{where}.text.{name}")
+            for name, each in text.items()
+        },
         "environment": declared.text(body.get("environment", ""), f"{where}.environment"),
     }

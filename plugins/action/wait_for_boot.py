@@ -137,23 +137,28 @@ class ActionModule(ActionBase):
 
 def _switch_power(command: str) -> str:
     """Run the lab's command; returns what went wrong, or nothing."""
+    named = f"its rtvirt_power_command ({command})"
     try:
         done = subprocess.run(
-            command, shell=True, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=POWER_LIMIT_S, check=False
+            ["sh", "-c", command],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=POWER_LIMIT_S,
+            check=False,
         )
     except subprocess.TimeoutExpired:
-        return f"its rtvirt_power_command ({command}) did not end within {POWER_LIMIT_S:.0f} s; see to that command."
-    if done.returncode == 0:
-        return ""
-    said = (done.stderr.strip() or done.stdout.strip()).splitlines()[-1:]
-    return f"its rtvirt_power_command ({command}) ended with status {done.returncode} {said}; see to that command."
+        return f"{named} did not end within {POWER_LIMIT_S:.0f} s; see to that command."
+    said = done.stdout.strip().rpartition("\n")[2]
+    return f"{named} ended with status {done.returncode}: {said}; see to that command." if done.returncode else ""
 
 
 def _other_key(host: str) -> str:
     return (
-        f"{host} answers with another SSH host key than the lab has of it, so it is not believed to be {host}. If its card "
-        "is from elsewhere, write one with playbooks/reprovision.yml; if its address has gone to another machine, correct "
-        "ansible_host."
+        f"{host} answers with another SSH host key than the lab has of it, so it is not believed to be {host}. If its "
+        "card is from elsewhere, write one with playbooks/reprovision.yml; if its address has gone to another machine, "
+        "correct ansible_host."
     )
 
 

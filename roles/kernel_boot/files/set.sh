@@ -2,6 +2,16 @@
 # See that the next boot is the wanted one: nothing to do, a trial set up, or the kernel is to be sent first.
 # KERNEL, RELEASE, REALTIME (0 or 1), FOLDER, COMMAND, INITRD, FDT, WORDS, ROOT (or nothing), PARAMETERS, TRIAL_WORDS, TRIAL_TIMEOUT_S, BOOT_BYTES,
 # MODULES_BYTES, GUARD, GUARD_UNIT (texts), LOADERS and what these need.
+# Who gives the trial up has to be on the root that it boots, if that is not the one that runs. usage: bring_guard DEVICE
+bring_guard() {
+  there=$(mktemp -d)
+  mount "$1" "$there" || fail "The root $1 cannot be mounted."
+  (cd / && tar -cf - usr/local/lib/rtvirt etc/systemd/system/rtvirt-trial-guard.service \
+    etc/systemd/system/sysinit.target.wants/rtvirt-trial-guard.service) | tar -xf - -C "$there" || fail "The root $1 cannot be written."
+  umount "$there"
+  rmdir "$there"
+}
+
 find_loader
 default=$state/default.env trial=$state/trial.env
 # The default could not be started or was cut short: what runs is the last good one, and so the default again.
@@ -60,6 +70,7 @@ printf '%s\n' "$GUARD" | put /usr/local/lib/rtvirt/trial_guard 'who gives a tria
 printf '%s\n' "$GUARD_UNIT" | put /etc/systemd/system/rtvirt-trial-guard.service
 wanted_by=/etc/systemd/system/sysinit.target.wants
 [ "$RTVIRT_CHECK_MODE" = yes ] || { mkdir -p "$wanted_by" && ln -sfn ../rtvirt-trial-guard.service "$wanted_by/rtvirt-trial-guard.service"; }
+[ -z "$ROOT" ] || [ "$RTVIRT_CHECK_MODE" = yes ] || bring_guard "$ROOT"
 printf '%s\n' "$trial_wanted" | put "$trial" "kernel $KERNEL: $line"
 "${loader}_entries_changed"
 "${loader}_mark"

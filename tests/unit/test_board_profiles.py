@@ -1,0 +1,94 @@
+"""Board profiles: those that come with rtvirt, a lab's own, and what is said of one that is wrong."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from rtvirt_runner import checkout
+from rtvirt_runner.board_profiles import Profile, load_profile, read_profile
+from rtvirt_runner.declarations import InputError
+from rtvirt_runner.kernels import load_kernels
+
+NAMES = sorted(path.stem for path in checkout.PROFILES.glob("*.yml"))
+OURS = """\
+title: A board of ours
+architecture: armhf
+kernel: linux-6.1-rt-armhf
+table: dos
+roots: [/dev/mmcblk0p2]
+console: ttyS0,115200
+loader: {name: u_boot, packages: [u-boot-sunxi], blobs: {8: usr/lib/u-boot/Bananapi/u-boot-sunxi-with-spl.bin}}
+"""
+
+
+def ours(**changes: object) -> Profile:
+    return read_profile("ours", {**yaml.safe_load(OURS), **changes}, "ours.yml")
+
+
+def test_the_boards_of_the_paper_their_relatives_and_a_pc_are_there() -> None:
+    assert NAMES == ["cubieboard2", "grub_x86_64", "orangepi_pc", "rpi2", "virt_arm64"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_each_is_whole_and_fits_its_kernel(name: str) -> None:
+    profile = load_profile(name, [checkout.PROFILES])
+    kernel = load_kernels(checkout.VARS / "kernels.yml")[profile.kernel]
+    assert kernel.architecture == profile.architecture
+    if kernel.device_trees and profile.device_tree:
+        assert profile.device_tree.removeprefix("dtbs/") in kernel.device_trees
+
+
+def test_a_lab_brings_its_own(tmp_path: Path) -> None:
+    (tmp_path / "ours.yml").write_text(OURS)
+    profile = load_profile("ours", [tmp_path, checkout.PROFILES])
+    assert profile.title == "A board of ours"
+    assert profile.loader["blobs"] == {"8": "usr/lib/u-boot/Bananapi/u-boot-sunxi-with-spl.bin"}
+    assert (profile.boot_mib, profile.trial_words, profile.device_tree) == (128, ["panic=10"], "")
+
+
+def test_a_lab_may_put_its_own_in_the_place_of_ours(tmp_path: Path) -> None:
+    (tmp_path / "rpi2.yml").write_text(OURS)
+    assert load_profile("rpi2", [tmp_path, checkout.PROFILES]).title == "A board of ours"
+
+
+def test_a_name_that_is_none_is_told_with_the_one_that_was_meant(tmp_path: Path) -> None:
+    with pytest.raises(
+        InputError, match=r"unknown profile 'cubieboard', expected one of .*; did you mean 'cubieboard2'\?"
+    ):
+        load_profile("cubieboard", [tmp_path, checkout.PROFILES])
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        (
+            {"architecture": "arm"},
+            r"ours.yml: architecture: unknown architecture 'arm', expected one of arm64, armhf, amd64",
+        ),
+        ({"table": "mbr"}, r"ours.yml: table: unknown table 'mbr', expected one of gpt, dos"),
+        ({"roots": []}, r"ours.yml: roots has 0 entries, expected one or two"),
+        ({"roots": ["a", "b"], "guest_mib": 800}, r"roots names two beside root_mib or guest_mib, expected neither"),
+        ({"boot_mib": 16}, r"ours.yml: boot_mib is 16, expected a whole number from 34 to 4096"),
+        (
+            {"loader": {"name": "lilo"}},
+            r"ours.yml: loader.name: unknown loader 'lilo', expected one of u_boot, rpi, grub",
+        ),
+        (
+            {"loader": {"name": "u_boot", "blobs": {2048: "x"}}},
+            r"where 'x' goes, in KiB is 2048, expected .* from 1 to 1023",
+        ),
+        ({"partitions": 3}, r"ours.yml: unknown key 'partitions', expected one of title, architecture"),
+        ({"words": "quiet"}, r"ours.yml: words is 'quiet', expected a list of points"),
+    ],
+)
+def test_what_is_wrong_is_said_in_one_sentence(changes: dict[str, object], sentence: str) -> None:
+    with pytest.raises(InputError, match=sentence):
+        ours(**changes)
+
+
+def test_what_is_missing_is_named() -> None:
+    body = yaml.safe_load(OURS)
+    del body["console"]
+    with pytest.raises(InputError, match=r"ours.yml: console is missing, expected all of title, architecture, kernel"):
+        read_profile("ours", body, "ours.yml")
