@@ -25,7 +25,9 @@ from rtvirt_runner.progress import duration
 SILENCE_S = 30.0
 INTERRUPTED_LIMIT_S = 120.0
 # On machines that no other test uses.
-APART = tuple(f"tests/machines/test_{name}.py" for name in ("grub", "armhf_kernel", "determinism", "workloads"))
+APART = tuple(
+    f"tests/machines/test_{name}.py" for name in ("grub", "armhf_kernel", "guest_armhf", "determinism", "workloads")
+)
 _UNSEARCHED = {".git", ".venv", ".cache", ".ansible", "collections", "results"}
 
 

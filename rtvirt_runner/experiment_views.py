@@ -61,6 +61,8 @@ def cautions(measurements: Sequence[Measurement]) -> list[str]:
             said.setdefault(_SHARED_TIME, []).append(board)
         if each.emulated:
             said.setdefault(_EMULATED, []).append(board)
+        if each.foreign:
+            said.setdefault(_FOREIGN.format(guest=each.cell.guest), []).append(board)
     return [f"{listed(list(dict.fromkeys(boards)))}: {sentence}" for sentence, boards in said.items()]
 
 
@@ -72,6 +74,11 @@ _SHARED_TIME = (
 _EMULATED = (
     "its guests did not run under KVM but were emulated by QEMU, instruction by instruction. Their latencies say that "
     "the method works, and nothing about virtualization with KVM."
+)
+_FOREIGN = (
+    "guest {guest} is of another architecture than the board, with a kernel and programs of its own. How much later "
+    "and slower it is than the host is not only what virtualization costs: a 32-bit program takes many times as long "
+    "to divide 64-bit numbers, for one."
 )
 
 

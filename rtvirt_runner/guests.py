@@ -17,6 +17,7 @@ Gic = Literal["in_kernel", "user_space"]
 FLAVOURS = ("minimal", "debian")
 GICS = ("in_kernel", "user_space")
 NO_GUEST = "none"
+_RUN_BY = {"arm64": ("arm64", "armhf")}  # architectures that a board's KVM runs beside or instead of its own
 _KEYS = ("title", "flavour", "memory_mib", "gic", "kernel", "housekeeping_vcpus", "scratch_mib")
 
 
@@ -62,6 +63,23 @@ class Guest:
             "host_cpus": format_cpu_list(inner.host_cpus),
             "guest_cpus": format_cpu_list(inner.guest_cpus),
         }
+
+    def check_architecture(self, own: str, board: str, where: str) -> None:
+        """Whether the board can run it, by the architectures that the two kernels are for.
+
+        Raises InputError when it cannot.
+        """
+        if self.flavour == "debian" and own != board:
+            raise InputError(
+                f"{where}: guest '{self.name}' is the board's own Debian (flavour debian), which is {board}, with a "
+                f"kernel for {own}, expected one for {board}; give it another kernel, or the flavour minimal."
+            )
+        runs = _RUN_BY.get(board, (board,))
+        if own not in runs:
+            raise InputError(
+                f"{where}: guest '{self.name}' has a kernel for {own}, which no board of {board} runs, expected one "
+                f"for {' or '.join(runs)}; give it another kernel."
+            )
 
 
 def load_guests(path: Path, kernels: Mapping[str, Any]) -> dict[str, Guest]:

@@ -504,6 +504,9 @@ class _Expansion:
                     f"{where}: guest '{entry.name}' on board '{board.name}' has no kernel of its own, expected one of "
                     "the catalogue, since the board's is not rtvirt's; set guest_kernel in the inventory."
                 )
+            if point["kernel"] != RUNNING:  # of what runs nothing is known before the board is asked
+                theirs, ours = self._architecture(guest["kernel"]), self._architecture(point["kernel"])
+                entry.check_architecture(theirs, ours, where)
         workload = self.catalogue.workloads[point["workload"]]
         return Cell(
             board=board.name,
@@ -539,6 +542,9 @@ class _Expansion:
                 f"{where}: kernel '{kernel}' on board '{board.name}', expected 'running', since its "
                 "rtvirt_board_boots is false; use that kernel, or let the board be rebooted."
             )
+
+    def _architecture(self, kernel: str) -> str:
+        return str(self.catalogue.kernels.get(kernel, {}).get("architecture"))
 
     def _boot_words(self, kernel: str, tuning: Tuning, split: Split) -> tuple[str, ...]:
         return tuning.words(split, bool(self.catalogue.kernels.get(kernel, {}).get("isolcpus_flags", True)))

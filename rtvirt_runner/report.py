@@ -41,6 +41,7 @@ _VARIED_AXES = ("kernel", "tuning", "workload", "guest")
 _FACT_NAMES = {
     "uname_r": "kernel release",
     "uname_v": "kernel version",
+    "machine": "machine (uname -m)",
     "realtime": "PREEMPT_RT",
     "cmdline": "command line",
     "isolated_cpus": "isolated CPUs",

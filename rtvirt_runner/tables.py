@@ -57,6 +57,13 @@ class Measurement:
         """Whether QEMU had to emulate the guest that was measured, without KVM."""
         return self.cell.place == "guest" and self._board().get("guest_accelerator") == "tcg"
 
+    @property
+    def foreign(self) -> bool:
+        """Whether the guest that was measured is of another architecture than its board, such as 32 bits on 64."""
+        guest = self.record.system.get("guest")
+        machine = guest.get("machine") if isinstance(guest, dict) else None
+        return bool(machine) and machine != self._board().get("machine", machine)
+
     def facts(self, table: str) -> list[dict[str, Any]]:
         """A table among the facts read back from the board; empty when the record has none."""
         rows = self._board().get(table)

@@ -40,6 +40,9 @@ options:
     description: What the kernel's catalogue entry says must show.
     type: dict
     required: true
+  guest_kernel_shows:
+    description: The same of the guest's kernel, for a cell in the guest.
+    type: dict
   board:
     description: Facts read back from the board before the cell, with the seconds that took.
     type: dict
@@ -67,7 +70,7 @@ class ActionModule(ActionBase):
             return {"changed": False, "cell_id": cell.id, "status": "done", "reason": "", "seconds": 0.0}
         began, started_at = time.monotonic(), _now()
         outcome = Outcome(board=args["board"] or {}, emulator=_emulator(args["emulator_file"]))
-        outcome.reason = str(args["failure"] or "") or self._measure(cell, args["kernel_shows"], outcome)
+        outcome.reason = str(args["failure"] or "") or self._measure(cell, args, outcome)
         before_s = float(outcome.board.get("seconds", 0.0))
         elapsed_s = time.monotonic() - began + before_s
         status = Status(
@@ -89,16 +92,16 @@ class ActionModule(ActionBase):
             "path": str(path),
         }
 
-    def _measure(self, cell: Cell, shows: Mapping[str, Any], outcome: Outcome) -> str:
+    def _measure(self, cell: Cell, args: Mapping[str, Any], outcome: Outcome) -> str:
         """Fill the outcome; returns why the cell failed, or nothing."""
-        differences = state.board_differences(cell, shows, outcome.facts)
-        if differences:
+        if differences := state.board_differences(cell, args["kernel_shows"], outcome.facts):
             return f"The board is not in the state that the cell asks for: {'; '.join(differences)}."
         answer = self._run_cell(cell)
         outcome.add(answer, in_guest=cell.place == "guest")
         if answer.failure:
             return answer.failure if answer.reply.whole or answer.reply.failure else _cut_off(cell, answer.failure)
-        if cell.place == "guest" and (differences := state.guest_differences(cell, outcome.guest)):
+        shows = args["guest_kernel_shows"] or {}
+        if cell.place == "guest" and (differences := state.guest_differences(cell, shows, outcome.guest)):
             return f"The guest is not in the state that the cell asks for: {'; '.join(differences)}."
         return _unusable(cell, outcome.files)
 

@@ -333,6 +333,17 @@ def test_an_emulators_warning_stands_beside_the_comparison_once(measure: Measure
     assert cautions(made) == ["virtual-cb2: QEMU 7.2 spoils this."]
 
 
+def test_a_guest_of_another_architecture_differs_by_that_too(measure: Measure) -> None:
+    def of(machine: str) -> Measurement:
+        made = measure(90, place="guest", board_facts={"machine": "aarch64"})
+        system = made.record.system | {"guest": {"machine": machine}}
+        return dataclasses.replace(made, record=dataclasses.replace(made.record, system=system))
+
+    assert cautions([of("aarch64"), measure(90, place="guest"), measure(60)]) == []
+    (said,) = cautions([of("armv7l"), of("armv7l")])
+    assert said.startswith("virtual-cb2: guest minimal is of another architecture than the board")
+
+
 def test_an_emulated_guest_is_labelled_wherever_its_numbers_stand(measure: Measure) -> None:
     tcg = {"guest_accelerator": "tcg"}
     made = [measure(60), measure(90, place="guest", guest="minimal-kernel-gic", board_facts=tcg)]

@@ -344,6 +344,11 @@ def test_repetitions_give_the_axis_repetition(tmp_path: Path) -> None:
     assert len(matrix.cells) == 12
 
 
+def test_a_board_of_64_bits_runs_guests_of_32(tmp_path: Path) -> None:
+    matrix = load(axis("guest", ["minimal-armhf"]), tmp_path)
+    assert {cell.guest_state["kernel"] for cell in matrix.cells if cell.vcpus} == {"linux-6.1-rt-armhf"}
+
+
 # --------------------------------------------------------------------------------------------------------- refusals
 
 CORES = {"host_cpus": "0", "guest_cpus": "1"}
@@ -429,6 +434,35 @@ def test_a_wrong_matrix_is_refused_in_one_sentence(document: Any, says: str, tmp
         load(document, tmp_path)
     assert str(tmp_path / "matrix.yml") in str(refusal.value)
     assert "\n" not in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    ("kernel", "guest_kernel", "guest", "says"),
+    [
+        ("debian-rt", "linux-6.1-rt-armhf", "debian", r"\(flavour debian\), which is arm64, with a kernel for armhf"),
+        (
+            "debian-rt",
+            "debian-amd64",
+            "minimal",
+            "a kernel for amd64, which no board of arm64 runs, expected one for arm64 or",
+        ),
+        (
+            "debian-rt-armhf",
+            "debian-rt",
+            "minimal",
+            "a kernel for arm64, which no board of armhf runs, expected one for armhf;",
+        ),
+    ],
+)
+def test_a_guest_that_the_board_cannot_run_is_refused(
+    kernel: str, guest_kernel: str, guest: str, says: str, tmp_path: Path
+) -> None:
+    board = {"rtvirt_board_cpus": 4, "rtvirt_board_clock": "virtual", "guest_kernel": guest_kernel}
+    lab = Lab.from_inventory({"boards": ["virtual-rpi2"]}, {"virtual-rpi2": board})
+    document = axis("guest", [guest])
+    document["matrix"]["experiments"]["idle"]["axes"]["kernel"] = [kernel]
+    with pytest.raises(InputError, match=f"experiments.idle: guest '{guest}' .*{says}"):
+        load(document, tmp_path, lab)
 
 
 def test_an_included_guest_cell_needs_a_guest(tmp_path: Path) -> None:

@@ -108,8 +108,20 @@ def test_untuned_cell_refuses_leftovers_of_a_tuning(cells: list[Cell]) -> None:
 
 
 def test_guest_must_have_its_vcpus(guest_cell: Cell) -> None:
-    assert guest_differences(guest_cell, {"online_cpus": "0-1"}) == []
-    assert guest_differences(guest_cell, {"online_cpus": "0"}) == ["the guest has 1 vCPUs, expected 2"]
+    assert guest_differences(guest_cell, {}, {"online_cpus": "0-1"}) == []
+    assert guest_differences(guest_cell, {}, {"online_cpus": "0"}) == ["the guest has 1 vCPUs, expected 2"]
+
+
+def test_guest_must_run_its_kernel(guest_cell: Cell) -> None:
+    small = {"realtime": True, "release": r"^6\.1\.[0-9]+-rt[0-9]+-[0-9a-f]{8}$"}
+    found = {"online_cpus": "0-1", "uname_r": "6.1.176-rt64-4873c486", "realtime": True}
+    assert guest_differences(guest_cell, small, found) == []
+    assert guest_differences(guest_cell, SHOWS, found) == [
+        "the guest runs kernel 6.1.176-rt64-4873c486, expected one that matches -rt-arm64$"
+    ]
+    assert guest_differences(guest_cell, small, found | {"realtime": False}) == [
+        "/sys/kernel/realtime is 0, expected 1"
+    ]
 
 
 def test_facts_get_the_types_that_they_mean() -> None:

@@ -10,11 +10,15 @@ read_fact() {
   fact "$1" "$value"
 }
 
-fact uname_r "$(uname -r)"
-fact uname_v "$(uname -v)"
+uname=$(uname -rvm)  # in this order, whatever the order asked for; only the version has spaces
+version=${uname#* }
+version=${version% *}
+fact uname_r "${uname%% *}"
+fact uname_v "$version"
+fact machine "${uname##* }"
 read_fact cmdline /proc/cmdline
 # Not every kernel has the file: what came into mainline with 6.12 does without.
-case $(uname -v) in *PREEMPT_RT*) fact realtime 1 ;; esac
+case $version in *PREEMPT_RT*) fact realtime 1 ;; esac
 read_fact realtime /sys/kernel/realtime
 read_fact online_cpus /sys/devices/system/cpu/online
 read_fact isolated_cpus /sys/devices/system/cpu/isolated
