@@ -7,6 +7,7 @@
 # MASKED_UNITS, ENABLED_UNITS.
 set -eu
 FILES=$(dirname "$0")
+: "${BOOT_MIB:?}" "${ROOT_MIB:?}" "${GUEST_MIB:?}"
 work=$(mktemp -d)
 trap 'rm -rf -- "$work"' EXIT
 root=$work/root
@@ -38,7 +39,7 @@ for unit in $ENABLED_UNITS; do ln -sfn "/usr/lib/systemd/system/$unit" "$units/m
 printf 'LABEL=BOOT /boot vfat noatime,umask=0077 0 0\n' >"$root/etc/fstab"
 # Locked for passwords but not as an account: sshd without PAM turns a locked account ("!") away.
 sed -i 's/^root:[^:]*:/root:*:/' "$root/etc/shadow"
-[ "$ROOT_MIB" -ne 0 ] || echo "slots=$SLOTS" >"$root/etc/rtvirt-first-boot"
+[ "$ROOT_MIB" -ne 0 ] || echo "$SLOTS" >"$root/etc/rtvirt-first-boot"
 touch "$root/etc/.updated" "$root/var/.updated"  # nothing to update at the first boot
 find "$root" -newer "$root/usr/lib/os-release" -exec touch --no-dereference --reference="$root/usr/lib/os-release" {} +
 

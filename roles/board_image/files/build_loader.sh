@@ -11,7 +11,11 @@ if [ -n "$PACKAGES" ]; then
   echo ":: fetching $PACKAGES"
   debian_tree extract "$SUITE" "$ARCHITECTURE" "$work/tree" "$(printf %s "$PACKAGES" | tr ' ' ,)" --components="main,$COMPONENT"
 fi
-take() { [ -s "$work/tree/$1" ] && cp "$work/tree/$1" "$2" || { echo "!! $PACKAGES of $SUITE holds no $1; correct the profile." >&2; exit 1; }; }
+# usage: take FILE_OF_A_PACKAGE TO
+take() {
+  [ -s "$work/tree/$1" ] || { echo "!! $PACKAGES of $SUITE holds no $1; correct the profile." >&2; exit 1; }
+  cp "$work/tree/$1" "$2"
+}
 for blob in $BLOBS; do take "${blob#*=}" "$OUT/raw/${blob%%=*}"; done
 for file in $FILES; do take "$file" "$OUT/boot/${file##*/}"; done
 if [ -n "$TEXT_NAME" ]; then
@@ -22,4 +26,5 @@ if [ -n "$ENVIRONMENT" ]; then
   # Of the size that Debian's U-Boot is built for; one that does not fit is left aside for its own defaults.
   printf '%s' "$ENVIRONMENT" | mkenvimage -s 65536 -o "$OUT/boot/uboot.env" -
 fi
+# shellcheck source=roles/board_image/files/grub.sh disable=SC1091 # known when it runs
 [ "$NAME" != grub ] || . "$(dirname "$0")/grub.sh"

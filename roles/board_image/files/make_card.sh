@@ -13,13 +13,13 @@ cp -R "$IMAGE/boot/." "$BOOT/"
 cp "$IDENTITY/ssh_host_ed25519_key" "$IDENTITY/authorized_keys" "$BOOT/identity/"
 
 # What the loaders' scripts count on, as on a board.
-RTVIRT_CHECK_MODE=no UNTRIED=no
+RTVIRT_CHECK_MODE=no
 changed() { :; }
 fail() { echo "$*" >&2; exit 1; }
 forget() { rm -rf "$@"; }
 # shellcheck source=roles/kernel_boot/files/kernel_boot.sh
 . "$LOADERS/kernel_boot.sh"
-# shellcheck source=/dev/null
+# shellcheck source=/dev/null disable=SC2153 # the one that the profile names
 . "$LOADERS/loader_$LOADER.sh"
 # A number of its own for each board, so that a loader never takes one card's partition for another's.
 volume=$(printf '%s' "$NAME" | sha256sum | cut -c 1-8 | tr a-f A-F)

@@ -21,7 +21,7 @@ on() {
   for program in $programs; do
     [ ! -e "$root/usr/bin/$program" ] || mount --bind "$native/usr/bin/$program" "$root/usr/bin/$program"
   done
-  version=$(chroot "$root" apt-cache depends python3-minimal 2>/dev/null | sed -n 's/.*Depends: python\(3[.0-9]*\)-minimal/\1/p' | head -n 1)
+  version=$(APT_CONFIG=$MMDEBSTRAP_APT_CONFIG apt-cache depends python3-minimal | sed -n 's/.*Depends: python\(3[.0-9]*\)-minimal.*/\1/p' | head -n 1)
   for program in usr/bin/systemd-hwdb ${version:+usr/bin/python$version}; do
     dpkg-divert --root="$root" --local --rename --quiet --add "/$program"
     ln -s true "$root/$program"

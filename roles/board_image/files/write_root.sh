@@ -16,6 +16,9 @@ found=$(head -c "$BYTES" "$other" | sha256sum | cut -d ' ' -f 1)
 resize2fs "$other" >/dev/null 2>&1 || fail "The file system on $other could not be made as large as its partition."
 # Its first boot has nothing to divide.
 there=$(mktemp -d)
-mount "$other" "$there" && rm -f "$there/etc/rtvirt-first-boot" && umount "$there" && rmdir "$there" || fail "The file system on $other cannot be mounted."
+mount "$other" "$there" || fail "The file system on $other cannot be mounted."
+rm -f "$there/etc/rtvirt-first-boot"
+umount "$there"
+rmdir "$there"
 fact root "$other"
 changed "wrote $((BYTES / 1048576)) MiB to $other"

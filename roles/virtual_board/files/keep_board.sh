@@ -55,7 +55,7 @@ while :; do
   run "$@"
   status=$?
   echo "QEMU ended with status $status"
-  [ "$RESETS" = keeper ] && [ "$status" -eq 0 ] && [ -z "$stopped" ] && ! is_off || break
+  if [ "$RESETS" != keeper ] || [ "$status" -ne 0 ] || [ -n "$stopped" ] || is_off; then break; fi
 done
 # Only our own: by now the next board may have been started here.
 case $(cat pid 2>/dev/null) in "$qemu" | "$$") rm -f pid owner ;; esac

@@ -49,8 +49,8 @@ CONFIG
 [ ! -e console.log ] || mv console.log console.previous.log
 machine_id=$(printf '%s' "$NAME" | sha256sum | cut -c 1-32)
 export IMAGE LOADERS LOADER BOOT_SCR ARM_WATCHDOG KERNEL COMMAND INITRD FDT WORDS QEMU NAME CARD_MIB
-FORMAT=qcow2 IDENTITY=$FOLDER/identity CARD=$FOLDER/card.qcow2 FOLDER=$FOLDER_OF_KERNEL \
-  OTHERS="$OTHERS maxcpus=$CPUS systemd.hostname=$NAME systemd.machine_id=$machine_id" \
+env "FORMAT=qcow2" "IDENTITY=$FOLDER/identity" "CARD=$FOLDER/card.qcow2" "FOLDER=$FOLDER_OF_KERNEL" \
+  "OTHERS=$OTHERS maxcpus=$CPUS systemd.hostname=$NAME systemd.machine_id=$machine_id" \
   sh "$MAKE_CARD" || fail "The card of $NAME could not be made."
 
 owner=$RTVIRT_OWNER_PID
@@ -61,10 +61,7 @@ rm -f pid
 # The card is made anew for each start, so nothing need be flushed to this machine's disk (cache=unsafe).
 # Virtual time: the clock counts instructions (shift=2: 4 ns each) and runs ahead when every core sleeps; the fixed date, seed and
 # device tree take out the rest of what differs from run to run.
-firmware=$QEMU/u-boot
-ln -sfn "$firmware" firmware.u-boot
-firmware=firmware.u-boot
-# shellcheck disable=SC2086 # words
+ln -sfn "$QEMU/u-boot" u-boot  # a name without spaces
 eval "set -- $ARGUMENTS"
 set -- "$QEMU/bin/$PROGRAM" -name "guest=$NAME,debug-threads=on" -nodefaults -display none "$@" \
   -icount shift=2,sleep=off -rtc base=2026-01-01,clock=vm -seed 1 \
@@ -72,7 +69,8 @@ set -- "$QEMU/bin/$PROGRAM" -name "guest=$NAME,debug-threads=on" -nodefaults -di
   -chardev file,id=console,path=console.log,append=on -serial chardev:console \
   -qmp unix:qmp.sock,server=on,wait=off
 [ "$RESETS" != keeper ] || set -- "$@" -no-reboot
-export RESETS FIRMWARE PYTHON PYTHONPATH QEMU_IMG="$QEMU/bin/qemu-img" BOOT_MIB="$(cat "$IMAGE/boot_mib")"
+BOOT_MIB=$(cat "$IMAGE/boot_mib")
+export RESETS FIRMWARE PYTHON PYTHONPATH BOOT_MIB QEMU_IMG="$QEMU/bin/qemu-img"
 printf '%s\n%s\n%s\n' "$VERSION" "$*" "$WARNING" >emulator
 setsid sh "$KEEP_BOARD" "$owner" "$FOLDER" "$@" >/dev/null 2>&1 </dev/null &
 tries=0
