@@ -7,8 +7,10 @@ from dataclasses import dataclass
 
 LAST_LINES = 15
 # Each boot begins with it; a board whose U-Boot comes in two parts prints it for each. Of GRUB a serial console may
-# show no more than the entry that it starts.
-_BANNER = re.compile(r"^U-Boot (?:SPL )?20\d\d\.\d\d|^GRUB loading|Welcome to GRUB!| Booting `", re.MULTILINE)
+# show no more than the entry that it starts. The last is what stands in for the firmware of an emulated Raspberry Pi.
+_BANNER = re.compile(
+    r"^U-Boot (?:SPL )?20\d\d\.\d\d|^GRUB loading|Welcome to GRUB!| Booting `|^rtvirt: booting kernels/", re.MULTILINE
+)
 # Terminals are told to clear and to ask for their size; readers are not.
 _CONTROL = re.compile(r"\x1b(?:\[[0-9;?!]*[A-Za-z]|\][^\x07\x1b\n]*(?:\x07|\x1b\\)?|[78c])")
 _DEATHS = ("Kernel panic", "Unable to mount root", "did not appear in 10 s")

@@ -29,3 +29,13 @@ guest="$card?offset=$(($(start_of guest) * 512))"
 for path in /etc/machine-id /var/lib/dpkg/status "/usr/lib/modules/$release/modules.dep"; do
   [ "$(look "cat $path")" = "$(debugfs -R "cat $path" "$guest" 2>/dev/null)" ] || fail "The guest's $path is not the board's."
 done
+
+# A board's own card: the same but for the boot partition, which holds its name and its keys.
+[ "$(stat -c %a "$CARD")" = 600 ] || fail "Others may read $CARD, which holds a secret key."
+at=$((1 + $(cat "$IMAGE/boot_mib")))
+cmp -s -i "${at}M" "$CARD" "$card" || fail "$CARD differs from the image behind its boot partition."
+boot="$CARD@@1M"
+for key in ssh_host_ed25519_key authorized_keys; do
+  mtype -i "$boot" "::identity/$key" | cmp -s - "$IDENTITY/$key" || fail "The card's $key is not the board's."
+done
+mtype -i "$boot" ::rtvirt/default.env | grep -q '^bootargs=.*systemd.hostname=molecule-card' || fail "The card's entry does not name the board."
