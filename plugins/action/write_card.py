@@ -19,9 +19,8 @@ description:
   - Refuses a device that is not plainly a card which nobody uses; in check mode that is all it does.
 options:
   image:
-    description: The card image.
+    description: The card image. Without it nothing is written; the task only says, in C(msg), which cards there are.
     type: path
-    required: true
   device:
     description:
       - Where the card is, as a name under /dev/disk/by-id or /dev/disk/by-path. A loop device or a file of the card's
@@ -33,7 +32,7 @@ options:
       - The size that is printed on the card, in GB. A device that is larger than that many GiB is refused, as it is
         something else.
     type: int
-    required: true
+    default: 32
 """
 
 
@@ -47,9 +46,10 @@ class ActionModule(ActionBase):
         """Check the device, then write it."""
         super().run(tmp, task_vars)
         _, args = self.validate_argument_spec(argument_spec=argument_spec(DOCUMENTATION))
-        device, image = str(args["device"]), Path(args["image"])
-        if not device:
-            return {"failed": True, "msg": cards.which()}
+        device = str(args["device"])
+        if not args["image"] or not device:
+            return {"failed": bool(args["image"]), "msg": cards.which()}
+        image = Path(args["image"])
         try:
             target = cards.check(Path(device), image, card_bytes=args["card_gb"] * 10**9)
             if self._task.check_mode:
