@@ -46,7 +46,6 @@ class Profile:
     root_mib: int = 0  # 0: as large as its content; the first boot makes it as large as the card lets it
     guest_mib: int = 0  # of a twin of the root, for guests of flavour debian; 0: none
     words: list[str] = field(default_factory=list)  # of its kernel's command line
-    trial_words: list[str] = field(default_factory=lambda: ["panic=10"])  # the same, while a kernel is on trial
     arm_watchdog: str = ""  # what starts the hardware watchdog, as the role kernel_boot has it
     overlays: list[str] = field(default_factory=lambda: list(OVERLAYS))  # files laid over Debian's
     masked_units: list[str] = field(default_factory=list)  # beside those of every board

@@ -6,6 +6,7 @@ from rtvirt_runner import checkout
 from rtvirt_runner.matrix import Cell
 
 END_LIMIT_S = 30  # for a workload to end when it is told to
+RUN_LIMIT_S = 600  # of the machine's clock, for one run of a program that ends by itself: on 32 bits sysbench's primes take minutes
 SLACK_S = 120  # of the machine's clock, beyond the loops' own time
 
 _ROLES = checkout.ROOT / "roles"
@@ -45,5 +46,6 @@ def environment(cell: Cell) -> dict[str, str]:
         "CPUS": str(program.get("cpus", "")),
         "REPEAT": "yes" if program.get("repeat") else "no",
         "FOLDER": str(program.get("folder", "memory")),
+        "RUN_LIMIT_S": str(RUN_LIMIT_S),
         "END_LIMIT_S": str(END_LIMIT_S),
     }

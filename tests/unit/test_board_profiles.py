@@ -44,7 +44,7 @@ def test_a_lab_brings_its_own(tmp_path: Path) -> None:
     profile = load_profile("ours", [tmp_path, checkout.PROFILES])
     assert profile.title == "A board of ours"
     assert profile.loader["blobs"] == {"8": "usr/lib/u-boot/Bananapi/u-boot-sunxi-with-spl.bin"}
-    assert (profile.boot_mib, profile.trial_words, profile.device_tree) == (128, ["panic=10"], "")
+    assert (profile.boot_mib, profile.words, profile.device_tree) == (128, [], "")
 
 
 def test_a_lab_may_put_its_own_in_the_place_of_ours(tmp_path: Path) -> None:

@@ -99,7 +99,7 @@ end_workload() {
 waits=0
 waits() {  # a look more, of as many as there are seconds in the limit
   waits=$((waits + 1))
-  [ "$waits" -le "$LIMIT_S" ]
+  [ "$waits" -le "$RUN_LIMIT_S" ]
 }
 
 judge() {  # STATUS
