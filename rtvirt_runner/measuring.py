@@ -6,8 +6,8 @@ from rtvirt_runner import checkout
 from rtvirt_runner.matrix import Cell
 
 END_LIMIT_S = 30  # for a workload to end when it is told to
-RUN_LIMIT_S = 600  # of the machine's clock, for one run of a program that ends by itself: on 32 bits sysbench's primes take minutes
 SLACK_S = 120  # of the machine's clock, beyond the loops' own time
+RUN_LIMIT_S = 600  # the same, for one run of a program that ends by itself: on 32 bits sysbench takes minutes
 
 _ROLES = checkout.ROOT / "roles"
 _STATE_SCRIPTS = [

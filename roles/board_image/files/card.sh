@@ -2,7 +2,10 @@
 # The card of a board as a file of its own, whose keys only its owner may read. make_card.sh names the variables.
 umask 077
 card=$CARD
-mkdir -p "${card%/*}" || fail "The folder ${card%/*} for the card cannot be made."
+if [ ! -d "${card%/*}" ]; then
+  mkdir -p "${card%/*}" || fail "The folder ${card%/*} for the card cannot be made."
+  printf '*\n' >"${card%/*}/.gitignore"  # it may be within a lab that is under version control
+fi
 CARD=$card.made
 export IMAGE LOADERS LOADER BOOT_SCR ARM_WATCHDOG KERNEL FOLDER COMMAND INITRD FDT OTHERS WORDS CARD FORMAT NAME IDENTITY
 said=$(sh "$MAKE_CARD" 2>&1) || fail "The card of $NAME could not be made: $(printf '%s' "$said" | tail -n 3)"
