@@ -30,6 +30,7 @@ run() {
     [ ! -e firmware/initramfs ] || set -- "$@" -initrd firmware/initramfs
     ;;
   esac
+  [ -z "$stopped" ] || return 0
   "$@" </dev/null &
   qemu=$!
   # Who lives as long as the board does.
