@@ -70,7 +70,7 @@ set -- "$QEMU/bin/$PROGRAM" -name "guest=$NAME,debug-threads=on" -nodefaults -di
   -qmp unix:qmp.sock,server=on,wait=off
 [ "$RESETS" != keeper ] || set -- "$@" -no-reboot
 BOOT_MIB=$(cat "$IMAGE/boot_mib")
-export RESETS FIRMWARE PYTHON PYTHONPATH BOOT_MIB QEMU_IMG="$QEMU/bin/qemu-img"
+export RESETS FIRMWARE PYTHON BOOT_MIB QEMU_IMG="$QEMU/bin/qemu-img"
 printf '%s\n%s\n%s\n' "$VERSION" "$*" "$WARNING" >emulator
 setsid sh "$KEEP_BOARD" "$owner" "$FOLDER" "$@" >/dev/null 2>&1 </dev/null &
 tries=0
