@@ -18,14 +18,13 @@ DATA = Path(__file__).parents[1] / "data"
 
 
 def virtual_lab(clock: str = "virtual") -> Lab:
-    """The two boards of 64 bits that inventory/virtual has."""
+    """The two boards that inventory/virtual has."""
     cpus = {"virtual-rpi2": 4, "virtual-cb2": 2}
     hostvars: dict[str, dict[str, Any]] = {
         name: {"rtvirt_board_cpus": count, "rtvirt_board_clock": clock} for name, count in cpus.items()
     }
     hostvars["virtual-rpi2"]["guest_gic"] = "user_space"
-    groups = {"all": [*cpus], "boards": [*cpus], "virtual_boards_arm64": [*cpus], "ungrouped": []}
-    return Lab.from_inventory(groups, hostvars)
+    return Lab.from_inventory({"all": [*cpus], "boards": [*cpus], "ungrouped": []}, hostvars)
 
 
 def catalogue() -> Catalogue:
