@@ -11,7 +11,7 @@
 boot=${BOOT:-/boot}
 [ ! -e "$boot/firmware/config.txt" ] || boot=$boot/firmware  # of a Raspberry Pi
 kernels=$boot/kernels
-managed="${PARAMETERS-} rtvirt.kernel rtvirt.trial rtvirt.trial_spins rtvirt.no_watchdog"
+managed="${PARAMETERS-} rtvirt.kernel rtvirt.trial rtvirt.trial_spins rtvirt.trial_no_watchdog"
 state=$boot/rtvirt
 
 running_line() { cat "${RUNNING_LINE:-/proc/cmdline}"; }

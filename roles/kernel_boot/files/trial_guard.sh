@@ -12,7 +12,7 @@ i6300esb() {
   return 1
 }
 
-# A shell would end when it cannot open the device, but for `command`. Some emulated boards are better off without (rtvirt.no_watchdog).
+# A shell would end when it cannot open the device, but for `command`. Some emulated boards are better off without (rtvirt.trial_no_watchdog).
 open_watchdog() { [ -z "$without" ] && [ -c /dev/watchdog ] && command exec 3>/dev/watchdog; }
 
 stop_watchdog() {
@@ -73,7 +73,7 @@ fi
 trap 'stop_watchdog; rm -f "$pid_file"; exit 0' USR1
 limit_s=$(sed -n 's/.*rtvirt\.trial=\([0-9]*\).*/\1/p' /proc/cmdline)
 case " $(cat /proc/cmdline) " in *' rtvirt.trial_spins '*) spins=yes ;; *) spins= ;; esac
-case " $(cat /proc/cmdline) " in *' rtvirt.no_watchdog '*) without=yes ;; *) without= ;; esac
+case " $(cat /proc/cmdline) " in *' rtvirt.trial_no_watchdog '*) without=yes ;; *) without= ;; esac
 began_s=$(uptime_s)  # that clock may have raced already
 echo "$$" >"$pid_file"
 i6300esb >/dev/null && modprobe i6300esb 2>/dev/null
