@@ -18,7 +18,7 @@ echo ":: unpacking the root file system"
 mkdir -p "$root" "$OUT/boot"
 tar --extract --numeric-owner --file "$ROOTFS/rootfs.tar" --directory "$root"
 for overlay in $OVERLAYS; do
-  cp -a --no-preserve=ownership "$FILES/$overlay/." "$root/"
+  cp -a --no-preserve=ownership,timestamps "$FILES/$overlay/." "$root/"
 done
 
 echo ":: adding kernel $FOLDER"
@@ -66,8 +66,12 @@ esac
 } | sfdisk --quiet "$card"
 # usage: fill LABEL START_MIB SIZE_MIB
 fill() {
-  E2FSPROGS_FAKE_TIME=1 mke2fs -q -t ext4 -L "$1" -U "$(uuid_of "$1")" -d "$root" \
+  # With the blocks and inodes of a usual file system, not of a small one: it will be as large as the card.
+  E2FSPROGS_FAKE_TIME=1 mke2fs -q -t ext4 -T default -L "$1" -U "$(uuid_of "$1")" -d "$root" \
     -E "offset=$(($2 * 1048576)),hash_seed=$(uuid_of "$1"),lazy_itable_init=1" "$card" "${3}M"
+  # When a file came to this machine and was last read here is in it too, and cannot be set where it came from.
+  find "$root" -printf 'set_inode_field "/%P" ctime @1\nset_inode_field "/%P" atime @1\n' |
+    E2FSPROGS_FAKE_TIME=1 debugfs -w -f - "$card?offset=$(($2 * 1048576))" >/dev/null
 }
 fill root "$((1 + BOOT_MIB))" "$ROOT_MIB"
 # A running root changes underneath a copy-on-write disk: guests of flavour debian start from a twin that nobody mounts.
