@@ -1,7 +1,8 @@
 #!/bin/sh
 # Put the image for a kind of board together in $OUT, as root: card.img (boot loader, an empty boot partition, the root, and where wanted the
 # same once more for guests) and boot/ (what the boot partition of each card made from it holds).
-# Nothing in it belongs to one board, and the same inputs give the same bytes.
+# Nothing in it belongs to one board, and the same inputs give the same bytes on one machine (of a folder mke2fs takes files in the order in
+# which that machine's file system lists them).
 # Needs: ROOTFS (folder with rootfs.tar), KERNEL (folder with kernel.tar.gz, of kernel_boot), LOADER (folder of build_loader.sh), FOLDER (the
 # kernel's name on a board), TABLE, BOOT_MIB, ROOT_MIB (0: as large as it must be; it grows on the board), GUEST_MIB, SLOTS, OVERLAYS,
 # MASKED_UNITS, ENABLED_UNITS.
