@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import subprocess
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,8 @@ short_description: wait until a board answers, after rebooting it if asked
 description:
   - Needs a shell on the board and nothing else, and tells a new boot from the old one by its boot id.
   - Gives up early when the console shows that this boot panicked, unless it is a trial, or that the emulator has ended.
+    What a console said before the waiting (or the reboot) began is of another boot, but for an emulator's, whose log
+    begins with its board.
   - A board that answers with another SSH host key than is known of it is refused at once.
 options:
   reboot:
@@ -38,7 +41,7 @@ options:
   power_command:
     description:
       - Command on the controller that takes the board's power away and gives it back. Run once when the board does not
-        answer in time, which is then waited for again.
+        answer in time or is given up early; it is then waited for again.
     type: str
   console:
     description: Console log of the board on the controller.
@@ -58,6 +61,37 @@ OTHER_KEY = ("Host key verification failed", "REMOTE HOST IDENTIFICATION HAS CHA
 ATTEMPT = {"timeout": 20, "reconnection_retries": 0}
 
 
+class _OtherKeyError(Exception):
+    """Who answers is not the board."""
+
+
+class _NotUpError(Exception):
+    """Why the board is not waited for any longer, a clause."""
+
+
+@dataclass(frozen=True)
+class _Console:
+    """A console log on the controller (none: nothing is known of it), from the byte where the awaited boot begins."""
+
+    path: str | None
+    begins_at: int = 0
+
+    @classmethod
+    def from_now(cls, path: str | None) -> _Console:
+        """What it has said so far is of another boot."""
+        return cls(path, len(_read(path)))
+
+    def death(self) -> str | None:
+        """The words that say that the boot cannot come up."""
+        return console.death(console.current_boot(_text(_read(self.path)[self.begins_at :])))
+
+    def last_lines(self) -> str:
+        """What it said last, as a further line for a message, or nothing; of another boot if it is silent since."""
+        log = _read(self.path)
+        lines = console.last_lines(console.current_boot(_text(log[self.begins_at :] or log)))
+        return "\nThe last lines of its console:\n" + "\n".join(lines) if lines else ""
+
+
 class ActionModule(ActionBase):
     """Returns boot_id and seconds; changed when it rebooted."""
 
@@ -71,37 +105,57 @@ class ActionModule(ActionBase):
         if self._task.check_mode:
             return {"changed": args["reboot"]}
         began = time.monotonic()
-        host = (task_vars or {}).get("inventory_hostname", "the board")
-        old = self._boot_id() if args["reboot"] else None
-        spoke = began
+        self._host = (task_vars or {}).get("inventory_hostname", "the board")
+        is_fresh = args["pid_file"] and not args["reboot"]
+        self._console = _Console(args["console"]) if is_fresh else _Console.from_now(args["console"])
+        old = self._boot_id() if args["reboot"] else ""
         for name, value in ATTEMPT.items():
             with contextlib.suppress(AnsibleError, KeyError):  # not every kind of connection has them
                 self._connection.set_option(name, value)
         if args["reboot"]:
             self._reboot()
+        try:
+            boot_id = self._wait_with_power(old, args)
+        except _OtherKeyError:
+            return {"failed": True, "msg": _other_key(self._host)}
+        except _NotUpError as why:
+            return {"failed": True, "msg": f"{self._host} did not come up: {why}.{self._console.last_lines()}"}
+        return {"changed": args["reboot"], "boot_id": boot_id, "seconds": round(time.monotonic() - began, 1)}
+
+    def _wait_with_power(self, old: str, args: dict[str, Any]) -> str:
+        """Wait, and when that was in vain once more with the power switched off and on, where the lab can do that."""
+        try:
+            return self._wait(old, args)
+        except _NotUpError as error:
+            if not args["power_command"]:
+                raise
+            why = str(error)
+        Display().display(f"{self._host}: {why}, so its power is switched off and on")
+        self._console = _Console.from_now(args["console"])
+        if trouble := _switch_power(args["power_command"]):
+            raise _NotUpError(f"{why}, and {trouble}")
+        try:
+            return self._wait(old, args)
+        except _NotUpError as error:
+            raise _NotUpError(f"{why}, and after its power was switched off and on: {error}") from None
+
+    def _wait(self, old: str, args: dict[str, Any]) -> str:
+        """The boot id of the next boot. Raises _NotUpError and _OtherKeyError."""
         limit_s = args["timeout_s"] * (2 if args["trial"] else 1)
-        power_command = args["power_command"]
-        waits_since = began
+        began = spoke = time.monotonic()
         while True:
             boot_id = self._boot_id()
             if boot_id and boot_id != old:
-                seconds = round(time.monotonic() - began, 1)
-                return {"changed": args["reboot"], "boot_id": boot_id, "seconds": seconds}
+                return boot_id
             if any(words in self._refusal for words in OTHER_KEY):
-                return {"failed": True, "msg": _other_key(host)}
-            late = time.monotonic() - waits_since > limit_s
-            if late and power_command:
-                Display().display(f"{host}: no answer after {limit_s} s, so its power is switched off and on")
-                if trouble := _switch_power(power_command):
-                    return {"failed": True, "msg": f"{host} did not come up, and {trouble}"}
-                power_command, waits_since = "", time.monotonic()
-                continue
-            why = self._why_hopeless(args) or (f"no answer after {time.monotonic() - began:.0f} s" if late else "")
-            if why:
-                return {"failed": True, "msg": f"{host} did not come up: {why}.{_last_lines(args['console'])}"}
-            if time.monotonic() - spoke > HEARTBEAT_S:
-                spoke = time.monotonic()
-                Display().display(f"{host}: still booting after {spoke - began:.0f} s")
+                raise _OtherKeyError
+            now = time.monotonic()
+            late = f"no answer after {limit_s} s" if now - began > limit_s else ""
+            if why := self._why_hopeless(args) or late:
+                raise _NotUpError(why)
+            if now - spoke > HEARTBEAT_S:
+                spoke = now
+                Display().display(f"{self._host}: still booting after {spoke - began:.0f} s")
             time.sleep(0.5)
 
     def _reboot(self) -> None:
@@ -127,16 +181,13 @@ class ActionModule(ActionBase):
         return str(result["stdout"]).strip()
 
     def _why_hopeless(self, args: dict[str, Any]) -> str:
-        death = None if args["trial"] else console.death(console.current_boot(_read(args["console"])))
-        if death:
+        if death := None if args["trial"] else self._console.death():
             return f"its console says '{death}'"
-        if args["pid_file"] and not _alive(args["pid_file"]):
-            return "its emulator has ended"
-        return ""
+        return "its emulator has ended" if args["pid_file"] and not _alive(args["pid_file"]) else ""
 
 
 def _switch_power(command: str) -> str:
-    """Run the lab's command; returns what went wrong, or nothing."""
+    """Run the lab's command; returns what went wrong, a clause, or nothing."""
     named = f"its rtvirt_power_command ({command})"
     try:
         done = subprocess.run(
@@ -149,9 +200,9 @@ def _switch_power(command: str) -> str:
             check=False,
         )
     except subprocess.TimeoutExpired:
-        return f"{named} did not end within {POWER_LIMIT_S:.0f} s; see to that command."
-    said = done.stdout.strip().rpartition("\n")[2]
-    return f"{named} ended with status {done.returncode}: {said}; see to that command." if done.returncode else ""
+        return f"{named} did not end within {POWER_LIMIT_S:.0f} s; see to that command"
+    said = done.stdout.strip().rpartition("\n")[2] or "it said nothing"
+    return f"{named} ended with status {done.returncode}: {said}; see to that command" if done.returncode else ""
 
 
 def _other_key(host: str) -> str:
@@ -163,17 +214,16 @@ def _other_key(host: str) -> str:
 
 
 def _alive(pid_file: str) -> bool:
-    pid = _read(pid_file).strip()
+    pid = _text(_read(pid_file)).strip()
     return bool(pid) and Path(f"/proc/{pid}").exists()
 
 
-def _read(path: str | None) -> str:
+def _read(path: str | None) -> bytes:
     try:
-        return Path(path).read_text(errors="replace") if path else ""
+        return Path(path).read_bytes() if path else b""
     except OSError:
-        return ""
+        return b""
 
 
-def _last_lines(path: str | None) -> str:
-    lines = console.last_lines(console.current_boot(_read(path)))
-    return "\nThe last lines of its console:\n" + "\n".join(lines) if lines else ""
+def _text(log: bytes) -> str:
+    return log.decode(errors="replace")

@@ -20,6 +20,7 @@ TOOLS |= {"cyclictest": "rt-tests", "busybox": "busybox-static", "valgrind": "va
 TOOLS |= {"aarch64-linux-gnu-gcc": "gcc-aarch64-linux-gnu", "qemu-aarch64-static": "qemu-user-static", "cmake": "cmake"}
 TOOLS |= {"/usr/aarch64-linux-gnu/lib/libc.a": "libc6-dev-arm64-cross"}
 TOOLS |= {"/usr/arm-linux-gnueabihf/lib/libc.a": "libc6-dev-armhf-cross"}
+TOOLS |= {"ssh-keygen": "openssh-client", "dropbear": "dropbear-bin"}  # an SSH server that no machine starts by itself
 TOOLS |= {"losetup": "mount", "addpart": "util-linux", "mkfs.ext4": "e2fsprogs"}
 PLAYBOOK = """\
 - name: Tools

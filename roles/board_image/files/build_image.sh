@@ -1,7 +1,8 @@
 #!/bin/sh
 # Put the image for a kind of board together in $OUT, as root: card.img (boot loader, an empty boot partition, the root, and where wanted the
 # same once more for guests) and boot/ (what the boot partition of each card made from it holds).
-# Nothing in it belongs to one board, and the same inputs give the same bytes.
+# Nothing in it belongs to one board, and the same inputs give the same bytes on one machine (of a folder mke2fs takes files in the order in
+# which that machine's file system lists them).
 # Needs: ROOTFS (folder with rootfs.tar), KERNEL (folder with kernel.tar.gz, of kernel_boot), LOADER (folder of build_loader.sh), FOLDER (the
 # kernel's name on a board), TABLE, BOOT_MIB, ROOT_MIB (0: as large as it must be; it grows on the board), GUEST_MIB, SLOTS, OVERLAYS,
 # MASKED_UNITS, ENABLED_UNITS.
@@ -18,7 +19,7 @@ echo ":: unpacking the root file system"
 mkdir -p "$root" "$OUT/boot"
 tar --extract --numeric-owner --file "$ROOTFS/rootfs.tar" --directory "$root"
 for overlay in $OVERLAYS; do
-  cp -a --no-preserve=ownership "$FILES/$overlay/." "$root/"
+  cp -a --no-preserve=ownership,timestamps "$FILES/$overlay/." "$root/"
 done
 
 echo ":: adding kernel $FOLDER"
@@ -66,8 +67,12 @@ esac
 } | sfdisk --quiet "$card"
 # usage: fill LABEL START_MIB SIZE_MIB
 fill() {
-  E2FSPROGS_FAKE_TIME=1 mke2fs -q -t ext4 -L "$1" -U "$(uuid_of "$1")" -d "$root" \
+  # With the blocks and inodes of a usual file system, not of a small one: it will be as large as the card.
+  E2FSPROGS_FAKE_TIME=1 mke2fs -q -t ext4 -T default -L "$1" -U "$(uuid_of "$1")" -d "$root" \
     -E "offset=$(($2 * 1048576)),hash_seed=$(uuid_of "$1"),lazy_itable_init=1" "$card" "${3}M"
+  # When a file came to this machine and was last read here is in it too, and cannot be set where it came from.
+  find "$root" -printf 'set_inode_field "/%P" ctime @1\nset_inode_field "/%P" atime @1\n' |
+    E2FSPROGS_FAKE_TIME=1 debugfs -w -f - "$card?offset=$(($2 * 1048576))" >/dev/null
 }
 fill root "$((1 + BOOT_MIB))" "$ROOT_MIB"
 # A running root changes underneath a copy-on-write disk: guests of flavour debian start from a twin that nobody mounts.

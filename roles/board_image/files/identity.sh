@@ -3,9 +3,12 @@
 # and kept, so that the board is known before its first boot; ROTATE=yes makes them anew. NAME; AUTHORIZED_KEYS: more keys, a line each;
 # ADDRESS: where the board is, for an ssh_config beside the keys, or nothing.
 umask 077
+if [ "$RTVIRT_CHECK_MODE" = yes ]; then
+  { [ -s "$FOLDER/client_key" ] && [ -s "$FOLDER/ssh_host_ed25519_key" ] && [ "$ROTATE" = no ]; } || changed "would make keys of $NAME"
+  exit 0
+fi
 mkdir -p "$FOLDER" || fail "The folder $FOLDER for the keys of $NAME cannot be made."
-cd "$FOLDER" || exit 1
-[ "$RTVIRT_CHECK_MODE" = no ] || { [ -s ssh_host_ed25519_key ] && [ "$ROTATE" = no ] || changed "would make keys of $NAME"; exit 0; }
+cd "$FOLDER" || fail "The folder $FOLDER for the keys of $NAME cannot be entered."
 [ "$ROTATE" = no ] || rm -f client_key client_key.pub ssh_host_ed25519_key ssh_host_ed25519_key.pub
 # usage: make_key FILE COMMENT
 make_key() {
@@ -13,13 +16,18 @@ make_key() {
   ssh-keygen -q -t ed25519 -N '' -C "$2" -f "$1" || fail "ssh-keygen could not make $FOLDER/$1."
   changed "made $1 of $NAME"
 }
+# Write standard input to a file, unless it has that content. usage: put FILE
+put() {
+  cat >"$1.new" || fail "The file $FOLDER/$1 cannot be written."
+  if cmp -s "$1.new" "$1"; then rm "$1.new"; else mv "$1.new" "$1" && changed "wrote $1 of $NAME"; fi
+}
 make_key client_key "rtvirt to $NAME"
 make_key ssh_host_ed25519_key "$NAME"
 chmod 700 .
 chmod 600 client_key ssh_host_ed25519_key
-{ cat client_key.pub; [ -z "$AUTHORIZED_KEYS" ] || printf '%s\n' "$AUTHORIZED_KEYS"; } >authorized_keys
-echo "$NAME $(cut -d ' ' -f 1-2 ssh_host_ed25519_key.pub)" >known_hosts
-[ -z "$ADDRESS" ] || cat >ssh_config <<CONFIG
+{ cat client_key.pub; [ -z "$AUTHORIZED_KEYS" ] || printf '%s\n' "$AUTHORIZED_KEYS"; } | put authorized_keys
+echo "$NAME $(cut -d ' ' -f 1-2 ssh_host_ed25519_key.pub)" | put known_hosts
+[ -z "$ADDRESS" ] || put ssh_config <<CONFIG
 Host $NAME
   HostName $ADDRESS
 Host * !*-guest
@@ -32,4 +40,4 @@ Host * !*-guest
   ConnectTimeout 60
 CONFIG
 # The folder may be within a lab that is under version control: its keys are not to be.
-[ -e .gitignore ] || printf '*\n' >.gitignore
+[ -e .gitignore ] || echo '*' >.gitignore

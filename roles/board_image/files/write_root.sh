@@ -1,6 +1,6 @@
 # shellcheck shell=sh
 # Write the root that does not run, from standard input, and read it back. ROOTS: what root= may be; BYTES and SUM of what comes (gzip).
-running=$(sed -n 's/.*\broot=\([^ ]*\).*/\1/p' /proc/cmdline)
+running=$(sed -n 's/.*\broot=\([^ ]*\).*/\1/p' "${RUNNING_LINE:-/proc/cmdline}")
 other=
 for root in $ROOTS; do [ "$root" = "$running" ] || other=$root; done
 case " $ROOTS " in *" $running "*) ;; *) fail "The board runs from $running, expected one of $ROOTS; is its board_image_profile right?" ;; esac

@@ -1,0 +1,242 @@
+"""playbooks/reprovision.yml refuses in one sentence, before it does anything; and the example lab is one that works."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rtvirt_runner import checkout
+
+REPROVISION = checkout.PLAYBOOKS / "reprovision.yml"
+# In the place of ssh: it tells that a board was to be touched.
+SSH = "#!/bin/sh\necho touched >>{touched}\nexit 255\n"
+
+
+@dataclass(frozen=True)
+class Bench:
+    """A lab that a test writes, and a cache of its own: what is in it afterwards was made for the lab."""
+
+    lab: Path
+    cache: Path
+    touched: Path
+
+    def reprovision(self, boards: Mapping[str, Any], *options: str) -> str:
+        """Run the playbook, which must refuse; returns what was said, in one line."""
+        (self.lab / "hosts.json").write_text(json.dumps({"boards": {"hosts": boards}}))
+        env = {
+            **os.environ,
+            "ANSIBLE_CONFIG": str(checkout.ANSIBLE_CONFIG),
+            "ANSIBLE_SSH_EXECUTABLE": str(self.lab / "ssh"),
+            "XDG_CACHE_HOME": str(self.cache),
+        }
+        command = [
+            Path(sys.executable).parent / "ansible-playbook",
+            "-i",
+            self.lab / "hosts.json",
+            REPROVISION,
+            *options,
+        ]
+        done = subprocess.run(
+            command,
+            cwd=checkout.ROOT,
+            env=env,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+        )
+        assert done.returncode != 0, done.stdout
+        return " ".join((done.stdout + done.stderr).split())
+
+    def refused(self, sentence: str, boards: Mapping[str, Any], *options: str) -> None:
+        """It says exactly this, and nothing has happened."""
+        began = time.monotonic()
+        told = self.reprovision(boards, *options)
+        assert time.monotonic() - began < 20
+        assert sentence in told
+        assert "TASK [Refuse what could not be done]" in told and told.count("TASK [") == 1
+        assert sorted(path.name for path in self.lab.iterdir()) == ["hosts.json", "ssh"]
+        assert not self.touched.exists() and not self.cache.exists()
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Bench:
+    (tmp_path / "lab").mkdir()
+    bench = Bench(tmp_path / "lab", tmp_path / "cache", tmp_path / "touched")
+    (bench.lab / "ssh").write_text(SSH.format(touched=bench.touched))
+    (bench.lab / "ssh").chmod(0o755)
+    return bench
+
+
+CB2 = {"board_image_profile": "cubieboard2", "rtvirt_provision": "file"}
+
+
+def test_without_a_board_by_name_all_would_lose_what_is_on_them(bench: Bench) -> None:
+    bench.refused(
+        "Nothing says which board to make afresh, and all would lose what is on them; name it with -l.",
+        {"cb2": CB2, "rpi2": {**CB2, "board_image_profile": "rpi2"}},
+    )
+
+
+def test_a_board_of_no_kind(bench: Bench) -> None:
+    bench.refused(
+        "cb2 has no board_image_profile, expected the name of a board profile; set it in the lab.",
+        {"cb2": {"rtvirt_provision": "file"}},
+        "-lcb2",
+    )
+
+
+def test_a_board_of_a_kind_that_nobody_knows(bench: Bench) -> None:
+    known = ", ".join(sorted(path.stem for path in checkout.PROFILES.glob("*.yml")))
+    bench.refused(
+        f"board_image_profile: unknown profile 'cubieboard', expected one of {known}; did you mean 'cubieboard2'?",
+        {"cb2": {**CB2, "board_image_profile": "cubieboard"}},
+        "-lcb2",
+    )
+
+
+def test_a_kind_of_the_lab_s_own_that_is_wrong(bench: Bench, tmp_path: Path) -> None:
+    """Whoever writes a profile sees at once what is wrong with it."""
+    (tmp_path / "profiles").mkdir()
+    (bench.lab / "profiles").symlink_to(tmp_path / "profiles")
+    profile = (checkout.PROFILES / "cubieboard2.yml").read_text()
+    (tmp_path / "profiles" / "ours.yml").write_text(profile.replace("table: dos", "table: mbr"))
+    told = bench.reprovision({"cb2": {**CB2, "board_image_profile": "ours"}}, "-lcb2")
+    assert f"{bench.lab}/profiles/ours.yml: table: unknown table 'mbr', expected one of gpt, dos" in told
+    assert told.count("TASK [") == 1
+
+
+@pytest.mark.parametrize(("way", "shown"), [("sdcard", "sdcard"), (None, "(none)")])
+def test_a_way_that_is_none(bench: Bench, way: str | None, shown: str) -> None:
+    bench.refused(
+        f"cb2 has the rtvirt_provision {shown}, expected one of virtual, card, file, slot; set it in the lab.",
+        {"cb2": {"board_image_profile": "cubieboard2"} | ({"rtvirt_provision": way} if way else {})},
+        "-lcb2",
+    )
+
+
+def test_over_the_network_only_the_other_of_two_roots_is_written(bench: Bench) -> None:
+    bench.refused(
+        "The profile virt_arm64 of board has one root, expected two to write the other over the network; write a card "
+        "instead.",
+        {"board": {"board_image_profile": "virt_arm64", "rtvirt_provision": "slot"}},
+        "-lboard",
+    )
+
+
+def test_keys_are_not_changed_over_the_network(bench: Bench) -> None:
+    bench.refused(
+        "The keys of cb2 are on its boot partition, which both of its roots share; make them anew with another card.",
+        {"cb2": {**CB2, "rtvirt_provision": "slot"}},
+        *("-lcb2", "-ertvirt_rotate_identity=true"),
+    )
+
+
+def test_one_board_that_is_refused_keeps_the_others_from_being_begun(bench: Bench) -> None:
+    bench.refused(
+        "rpi2 has no board_image_profile, expected the name of a board profile; set it in the lab.",
+        {"cb2": CB2, "rpi2": {"rtvirt_provision": "file"}},
+        "-lcb2,rpi2",
+    )
+
+
+@pytest.mark.parametrize(
+    ("device", "sentence"),
+    [
+        (
+            "/dev/disk/by-id/none",
+            "/dev/disk/by-id/none is not there (No such file or directory), expected the device of",
+        ),
+        ("", "No device is named"),  # and nobody is there to be asked
+    ],
+)
+def test_a_card_that_is_not_there_is_told_before_its_image_is_made(bench: Bench, device: str, sentence: str) -> None:
+    told = bench.reprovision({"cb2": CB2}, "-lcb2", "-ertvirt_provision=card", f"-ertvirt_card_device={device}")
+    assert sentence in told.partition("TASK [Look at that one, before an image is made for it]")[2]
+    assert not bench.cache.exists() and not bench.touched.exists()
+    assert not (bench.lab / "identity").exists()
+
+
+# ------------------------------------------------------------------------------------------------------ the example lab
+
+ASK = """\
+- name: Ask what the lab says
+  hosts: boards
+  gather_facts: false
+  tasks:
+    - name: Say it
+      ansible.builtin.copy:
+        content: "{{ {'args': ansible_ssh_common_args, 'gic': guest_gic, 'kernel': guest_kernel,
+          'way': rtvirt_provision, 'config': guest_board_ssh_config,
+          'guest': hostvars[inventory_hostname ~ '-guest'].ansible_ssh_common_args,
+          'profile': board_image_profile | rtvirt.testbed.board_profile(inventory_dir), 'fallback': kvm_host_fallback}
+          | to_json }}"
+        dest: "{{ playbook_dir }}/{{ inventory_hostname }}.json"
+        mode: "0644"
+      delegate_to: localhost
+"""
+MATRIX = """\
+matrix:
+  name: mine
+  title: My boards
+  repetitions: 2
+  cyclictest: {loops: 1000, interval_us: 1000, priority: 95, histogram_us: 1000}
+  splits:
+    1-1: {host_cpus: '0', guest_cpus: '1'}
+  experiments:
+    idle:
+      title: Idle latency
+      axes:
+        board: [boards]
+        kernel: [linux-6.1-rt-armhf]
+        tuning: [none, full]
+        split: [1-1]
+        place: [host, guest]
+        guest: [minimal-armhf]
+        workload: [idle]
+"""
+
+
+@pytest.fixture(scope="module")
+def my_lab(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the example, as its first lines say, with a blank in its name."""
+    return Path(shutil.copytree(checkout.ROOT / "inventory/example_lab", tmp_path_factory.mktemp("labs") / "my lab"))
+
+
+def test_the_example_says_all_that_its_boards_are_asked_for(my_lab: Path, tmp_path: Path) -> None:
+    (tmp_path / "ask.yml").write_text(ASK)
+    env = {**os.environ, "ANSIBLE_CONFIG": str(checkout.ANSIBLE_CONFIG), "XDG_CACHE_HOME": "/caches"}
+    command = [Path(sys.executable).parent / "ansible-playbook", "-i", my_lab, tmp_path / "ask.yml"]
+    done = subprocess.run(command, cwd=checkout.ROOT, env=env, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    for board, profile, gic in (("rpi2", "rpi2", "user_space"), ("cb2", "cubieboard2", "in_kernel")):
+        said = json.loads((tmp_path / f"{board}.json").read_text())
+        keys = my_lab / "identity" / board / "ssh_config"
+        assert said["args"] == f"-F '{keys}'"
+        assert said["config"] == str(keys)
+        assert said["guest"] == f"-F /caches/rtvirt/boards/{board}/guest/ssh_config"
+        assert (said["profile"]["name"], said["gic"], said["way"]) == (profile, gic, "card")
+        assert (said["kernel"], said["fallback"]) == ("linux-6.1-rt-armhf", "emulate")
+
+
+def test_a_matrix_for_the_example_can_be_looked_at(my_lab: Path, tmp_path: Path) -> None:
+    (tmp_path / "mine.yml").write_text(MATRIX)
+    command = [Path(sys.executable).parent / "rtvirt", "plan", "-i", my_lab, "--matrix", tmp_path / "mine.yml"]
+    done = subprocess.run(
+        [*command, "--results", tmp_path / "results"], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"\b16 cells", done.stdout), done.stdout
+    for word in ("rpi2", "cb2", "linux-6.1-rt-armhf"):
+        assert word in done.stdout
+    assert not (tmp_path / "results").exists()
