@@ -26,7 +26,8 @@ SILENCE_S = 30.0
 INTERRUPTED_LIMIT_S = 120.0
 # On machines that no other test uses.
 APART = tuple(
-    f"tests/machines/test_{name}.py" for name in ("grub", "armhf_kernel", "guest_armhf", "determinism", "workloads")
+    f"tests/machines/test_{name}.py"
+    for name in ("grub", "pc_image", "armhf_kernel", "guest_armhf", "determinism", "workloads")
 )
 _UNSEARCHED = {".git", ".venv", ".cache", ".ansible", "collections", "results"}
 
