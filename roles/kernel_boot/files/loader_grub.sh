@@ -65,7 +65,7 @@ grub_set_up() {
 }
 
 grub_put_hook() {
-  { grep -vsF 'rtvirt.cfg' "$grub/custom.cfg"; echo "$grub_hook"; } | put "$grub/custom.cfg" 'the line that reads our entries'
+  { grep -vsF 'rtvirt.cfg' "$grub/custom.cfg" || :; echo "$grub_hook"; } | put "$grub/custom.cfg" 'the line that reads our entries'
 }
 
 # How GRUB finds our kernels: the id of their file system, and their folder's path in that.
@@ -91,7 +91,7 @@ grub_next() { [ ! -s "$grub/grubenv" ] || grub-editenv "$grub/grubenv" list | se
 grub_entries_changed() {
   [ "$RTVIRT_CHECK_MODE" = no ] || return 0
   text=$(
-    echo "# Made by rtvirt's role kernel_boot from $state. Without this file the distribution's own default is started again."
+    echo "# Made by rtvirt's role kernel_boot from /boot/rtvirt. Without this file the distribution's own default is started again."
     echo "search --no-floppy --fs-uuid --set=rtvirt_device $(grub_device)"
     for entry in last_good default trial; do
       [ ! -e "$state/$entry.env" ] || grub_entry "$entry" || exit 1

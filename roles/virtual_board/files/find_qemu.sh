@@ -8,6 +8,7 @@ if [ -z "$folder" ]; then
       fail "There is no $program; run: sudo apt-get install --no-install-recommends qemu-system-arm qemu-utils u-boot-qemu"
     ln -sfn "$found" "$LINKS/bin/$program"
   done
+  ! found=$(command -v qemu-system-x86_64) || ln -sfn "$found" "$LINKS/bin/qemu-system-x86_64"  # only emulated PCs want it
   firmware=/usr/lib/u-boot/qemu_arm64/u-boot.bin
   [ -e "$firmware" ] || fail "There is no $firmware; run: sudo apt-get install --no-install-recommends u-boot-qemu"
   ln -sfn "$firmware" "$LINKS/u-boot/qemu_arm64.bin"

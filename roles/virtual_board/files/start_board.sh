@@ -24,6 +24,8 @@ if running; then
 fi
 [ "$RTVIRT_CHECK_MODE" = no ] || { changed "would start $NAME"; exit 0; }
 
+[ -x "$QEMU/bin/$PROGRAM" ] || fail "There is no $PROGRAM to run $NAME; run: sudo apt-get install --no-install-recommends qemu-system-x86"
+
 # A port of the loopback that nobody listens on, the last one if it is still free.
 free() { ! grep -qi ":$(printf '%04X' "$1") 00000000:0000 0A" /proc/net/tcp; }
 port=$(cat port 2>/dev/null || echo 0)
