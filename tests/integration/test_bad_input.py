@@ -28,7 +28,10 @@ BAD_MATRICES = {
     "overlapping core lists": (replacing("guest_cpus: '3'", "guest_cpus: '2-3'"), ("splits.3-1", "overlap")),
     "an unknown workload": (replacing("bitcount, qsort", "bitcuont, qsort"), ("bitcuont", "did you mean 'bitcount'?")),
     "a core the board lacks": (replacing("guest_cpus: '3'", "guest_cpus: '7'"), ("'7'", "0-3")),
-    "an unknown group": (replacing("board: [virtual-rpi2, virtual-cb2]", "board: [raspberries]"), ("raspberries", "virtual-cb2")),
+    "an unknown group": (
+        replacing("board: [virtual-rpi2, virtual-cb2]", "board: [raspberries]"),
+        ("raspberries", "virtual-cb2"),
+    ),
     "not YAML": ("matrix: [", ("line 1",)),
 }
 
