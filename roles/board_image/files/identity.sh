@@ -9,7 +9,10 @@ if [ "$RTVIRT_CHECK_MODE" = yes ]; then
 fi
 mkdir -p "$FOLDER" || fail "The folder $FOLDER for the keys of $NAME cannot be made."
 cd "$FOLDER" || fail "The folder $FOLDER for the keys of $NAME cannot be entered."
-[ "$ROTATE" = no ] || rm -f client_key client_key.pub ssh_host_ed25519_key ssh_host_ed25519_key.pub
+# Until the new card is in the board, only the old keys lead to it.
+[ "$ROTATE" = no ] || for key in client_key client_key.pub ssh_host_ed25519_key ssh_host_ed25519_key.pub; do
+  [ ! -e "$key" ] || mv "$key" "$key.previous"
+done
 # usage: make_key FILE COMMENT
 make_key() {
   [ ! -s "$1" ] || return 0
