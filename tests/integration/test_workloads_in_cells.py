@@ -21,7 +21,7 @@ def run_cell(shell: str = "sh", **changes: str) -> remote.Reply:
     """What the machine answers to a cell of 300 wake-ups, and that nothing is left of it."""
     cell = {"CPU": LAST_CPU, "LOOPS": 300, "INTERVAL_US": 1000, "PRIORITY": 80, "HISTOGRAM_US": 20000, "LIMIT_S": 60}
     workload = {"COMMAND": "", "PREPARE": "", "CLEANUP": "", "CPUS": LAST_CPU, "REPEAT": "no", "FOLDER": "memory"}
-    workload |= {"END_LIMIT_S": 2}
+    workload |= {"RUN_LIMIT_S": 60, "END_LIMIT_S": 2}
     environment = {name: str(value) for name, value in {**cell, **workload, **changes}.items()}
     script = remote.compose("\n".join(path.read_text() for path in SCRIPTS), environment)
     before = leftovers()
