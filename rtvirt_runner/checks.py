@@ -27,7 +27,16 @@ INTERRUPTED_LIMIT_S = 120.0
 # On machines that no other test uses.
 APART = tuple(
     f"tests/machines/test_{name}.py"
-    for name in ("card_images", "grub", "pc_image", "armhf_kernel", "guest_armhf", "determinism", "workloads")
+    for name in (
+        "card_images",
+        "grub",
+        "pc_image",
+        "armhf_kernel",
+        "guest_armhf",
+        "reprovision",
+        "determinism",
+        "workloads",
+    )
 )
 _UNSEARCHED = {".git", ".venv", ".cache", ".ansible", "collections", "results"}
 
