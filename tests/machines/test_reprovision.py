@@ -114,7 +114,7 @@ def test_it_is_measured_after_a_boot_on_trial(records: dict[str, Record], worklo
     measured = read_measurement(records[workload])
     assert measured.reason == ""
     facts: dict[str, Any] = records[workload].system["board"]
-    assert (facts["machine"], facts["realtime"], facts["isolated_cpus"]) == ("armv7l", "1", "3")
+    assert (facts["machine"], facts["realtime"], facts["isolated_cpus"]) == ("armv7l", True, "3")
 
 
 def test_a_used_board_becomes_as_a_fresh_one(fresh: Fresh, records: dict[str, Record]) -> None:
