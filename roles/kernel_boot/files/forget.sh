@@ -17,7 +17,7 @@ if [ -n "$folder" ]; then
     [ "$release" = "$(uname -r)" ] || [ ! -e "/lib/modules/$release/.rtvirt" ] || forget "/lib/modules/$release"
   done
 fi
-forget "$state/last_good.env" "$state/original.env" "$state/kernels" "$state/board.env" /usr/local/lib/rtvirt \
+forget "$state/last_good.env" "$state/original.env" "$state/kernels" /usr/local/lib/rtvirt \
   /etc/systemd/system/sysinit.target.wants/rtvirt-trial-guard.service /etc/systemd/system/rtvirt-trial-guard.service
 "${loader}_entries_changed"
 sync
