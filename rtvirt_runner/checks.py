@@ -254,7 +254,8 @@ def _pytest(
     name: str, scratch: Path, environment: Mapping[str, str] | None = None, arguments: Sequence[str] = ()
 ) -> Check:
     report = scratch / f"{name}.xml"
-    command = [sys.executable, "-m", "pytest", *(arguments or [f"tests/{name}"]), f"--junitxml={report}"]
+    options = [f"--junitxml={report}", "--durations=12"]
+    command = [sys.executable, "-m", "pytest", *(arguments or [f"tests/{name}"]), *options]
     return Check(f"pytest: {name}", command, lambda code: pytest_count(report, code), environment or {})
 
 

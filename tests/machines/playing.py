@@ -69,5 +69,7 @@ def ssh(board: str, command: str) -> list[str | Path]:
 
 def on_board(board: str, command: str, given: bytes = b"") -> str:
     """Run a command on a board; returns what it printed."""
-    done = subprocess.run(ssh(board, command), input=given, stdout=subprocess.PIPE, check=True, timeout=120)
+    # Pipes of its own: ssh makes what it writes to non-blocking, for good when it is killed, and Ansible refuses that.
+    done = subprocess.run(ssh(board, command), input=given, capture_output=True, check=False, timeout=300)
+    assert done.returncode == 0, done.stderr.decode()
     return done.stdout.decode()
