@@ -142,6 +142,17 @@ def test_keys_are_not_changed_over_the_network(bench: Bench) -> None:
     )
 
 
+def test_two_boards_do_not_get_one_card(bench: Bench) -> None:
+    bench.refused(
+        "The cards of cb2 and rpi2 are written one after the other; name one board with -l.",
+        {
+            "cb2": {**CB2, "rtvirt_provision": "card"},
+            "rpi2": {"board_image_profile": "rpi2", "rtvirt_provision": "card"},
+        },
+        "-lcb2,rpi2",
+    )
+
+
 def test_one_board_that_is_refused_keeps_the_others_from_being_begun(bench: Bench) -> None:
     bench.refused(
         "rpi2 has no board_image_profile, expected the name of a board profile; set it in the lab.",
