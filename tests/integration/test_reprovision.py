@@ -2,12 +2,15 @@
 
 import json
 import os
+import pty
 import re
+import select
 import shutil
 import subprocess
 import sys
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,8 +32,8 @@ class Bench:
     cache: Path
     touched: Path
 
-    def reprovision(self, boards: Mapping[str, Any], *options: str) -> str:
-        """Run the playbook, which must refuse; returns what was said, in one line."""
+    def command(self, boards: Mapping[str, Any], *options: str) -> tuple[list[str], dict[str, str]]:
+        """What runs the playbook, and in which environment."""
         (self.lab / "hosts.json").write_text(json.dumps({"boards": {"hosts": boards}}))
         env = {
             **os.environ,
@@ -38,13 +41,12 @@ class Bench:
             "ANSIBLE_SSH_EXECUTABLE": str(self.lab / "ssh"),
             "XDG_CACHE_HOME": str(self.cache),
         }
-        command = [
-            Path(sys.executable).parent / "ansible-playbook",
-            "-i",
-            self.lab / "hosts.json",
-            REPROVISION,
-            *options,
-        ]
+        playbook = str(Path(sys.executable).parent / "ansible-playbook")
+        return [playbook, "-i", str(self.lab / "hosts.json"), str(REPROVISION), *options], env
+
+    def reprovision(self, boards: Mapping[str, Any], *options: str) -> str:
+        """Run the playbook, which must refuse; returns what was said, in one line."""
+        command, env = self.command(boards, *options)
         done = subprocess.run(
             command,
             cwd=checkout.ROOT,
@@ -176,6 +178,27 @@ def test_a_card_that_is_not_there_is_told_before_its_image_is_made(bench: Bench,
     assert sentence in told.partition("TASK [Ask which one]")[2]
     assert not bench.cache.exists() and not bench.touched.exists()
     assert not (bench.lab / "identity").exists()
+
+
+def test_on_a_terminal_it_asks_for_the_card_and_takes_the_answer(bench: Bench) -> None:
+    command, env = bench.command({"cb2": {**CB2, "rtvirt_provision": "card"}}, "-lcb2")
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.execve(command[0], command, env)
+    said = b""
+    with suppress(OSError):  # Linux says EIO when the other end of a terminal is gone
+        for _ in range(200):
+            if select.select([terminal], [], [], 1.0)[0]:
+                said += os.read(terminal, 4096)
+            else:  # it waits; what is typed before it asks is dropped
+                os.write(terminal, b"/dev/disk/by-id/none\n")
+    os.close(terminal)
+    _, status = os.waitpid(pid, 0)
+    assert os.waitstatus_to_exitcode(status) == 2
+    question, _, behind = said.decode().partition("Its name:")
+    assert "No device is named" in question
+    assert "/dev/disk/by-id/none is not there (No such file or directory)" in " ".join(behind.split())
+    assert not bench.cache.exists() and not bench.touched.exists()
 
 
 # ------------------------------------------------------------------------------------------------------ the example lab
