@@ -99,12 +99,15 @@ def test_a_converged_board_is_left_alone(full: tuple[str, str]) -> None:
 
 
 def break_it() -> None:
-    """An interrupt on the guest's core, a vCPU on the host's, real-time tasks throttled."""
+    """An interrupt on the guest's core, a vCPU on the host's, real-time tasks throttled.
+
+    The vCPU without its real-time priority: with it, it can keep the kernel's RCU from that core, and the board hangs.
+    """
     on_board(
         BOARD,
         "for irq in /proc/irq/[0-9]*; do echo 1 >$irq/smp_affinity_list && break; done 2>/dev/null; "
         "echo 950000 >/proc/sys/kernel/sched_rt_runtime_us; "
-        "read -r _ vcpu </run/rtvirt/guest.vcpus; taskset -c -p 0 $vcpu >/dev/null",
+        "read -r _ vcpu </run/rtvirt/guest.vcpus; chrt -o -p 0 $vcpu && taskset -c -p 0 $vcpu >/dev/null",
     )
 
 
