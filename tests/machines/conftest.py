@@ -1,34 +1,60 @@
-"""The results folder that ``rtvirt test --tier machines`` let the smoke matrix fill; set it to look at another."""
+"""The one way by which a test gets an emulated board, and what a matrix left behind."""
 
+from __future__ import annotations
+
+import json
 import os
+import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from rtvirt_runner import checkout
-from rtvirt_runner.matrix import Catalogue, Lab, Matrix, load_matrix
-from rtvirt_runner.results import Record, ResultsTree
-from rtvirt_runner.runner import read_inventory
 
-# For `import playing`: pytest's importlib mode leaves a test's own folder out of the import path.
+# For `import playing` and `import honesty`: pytest's importlib mode leaves a test's own folder out of the import path.
 sys.path.insert(0, str(Path(__file__).parent))
 
+import honesty
+from playing import BENCH, LAB_FOLDER, OWNED, play
 
-@pytest.fixture(scope="session")
-def results() -> Path:
-    folder = os.environ.get("RTVIRT_TEST_RESULTS")
-    assert folder, "set RTVIRT_TEST_RESULTS to a results folder of the smoke matrix, or run rtvirt test --tier machines"
-    return Path(folder)
-
-
-@pytest.fixture(scope="session")
-def matrix() -> Matrix:
-    groups, hostvars = read_inventory(checkout.VIRTUAL_LAB)
-    catalogue = Catalogue.load(checkout.VARS)
-    return load_matrix(checkout.matrix_path("smoke"), Lab.from_inventory(groups, hostvars), catalogue)
+# Boots, entered snapshots and guests' starts are written down by this, for the suite's table.
+os.environ["ANSIBLE_CALLBACK_PLUGINS"] = str(LAB_FOLDER / "callback_plugins")
+os.environ["ANSIBLE_CALLBACKS_ENABLED"] = "boards"
 
 
-@pytest.fixture(scope="session")
-def records(results: Path) -> list[Record]:
-    return ResultsTree(results).load_records("smoke")
+@pytest.fixture(scope="module")
+def board(request: pytest.FixtureRequest) -> Iterator[str]:
+    """The name of a board of the tests' lab that is up, as the module's markers say.
+
+    ``board(name, kernel=..., words=[...], state={...})``: which one, and with ``state`` (as of playbooks/converge.yml)
+    its guest too. ``asserts_on(...)`` decides whether it may have come from a snapshot (honesty.py). It ends with the module.
+    """
+    marker = request.node.get_closest_marker("board")
+    assert marker, "say which board the module wants: pytestmark = pytest.mark.board('bench-a', ...)"
+    name = marker.args[0]
+    given = {"start": honesty.start(honesty.asserted(request.node)), **marker.kwargs}
+    said = play(LAB_FOLDER / "board.yml", *BENCH, "-l", name, "-e", json.dumps(given))
+    assert "status 0" in said, said
+    yield name
+    play(checkout.PLAYBOOKS / "reset.yml", *BENCH, "-l", name)
+
+
+@pytest.fixture(scope="module")
+def matrix_results(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The results folder of a matrix, measured on the virtual lab as a user would. Parameter: the matrix, by name or path."""
+    folder = tmp_path_factory.mktemp("measured") / "results"
+    command = [Path(sys.executable).parent / "rtvirt", "matrix", "--matrix", str(request.param), "--results", str(folder)]
+    done = subprocess.run(
+        command,
+        cwd=checkout.ROOT,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+        env={name: value for name, value in OWNED.items() if name != "RTVIRT_OWNER_PID"},  # it ends its boards itself
+    )
+    assert done.returncode == 0, done.stdout
+    return folder

@@ -13,6 +13,8 @@ from rtvirt_runner import artifacts, checkout
 
 LIMIT_S = 900
 PLAYBOOKS = checkout.ROOT / "playbooks"
+LAB_FOLDER = checkout.ROOT / "tests" / "lab"
+BENCH = ("-i", str(LAB_FOLDER / "inventory"))  # the tests' own boards
 # The board outlives the playbook that starts it, and ends with the tests, however they end.
 OWNED = {**os.environ, "RTVIRT_OWNER_PID": str(os.getpid())}
 
@@ -60,6 +62,13 @@ def play(playbook: Path, *options: str) -> str:
         check=False,
     )
     return f"{done.stdout}\nstatus {done.returncode}\n"
+
+
+def count_boot(board: str) -> None:
+    """Write down that a machine of QEMU was started from power-on by the test itself, for the suite's table."""
+    if path := os.environ.get("RTVIRT_TEST_EVENTS"):
+        with Path(path).open("a") as stream:
+            stream.write(json.dumps({"event": "cold boot", "board": board}) + "\n")
 
 
 def ssh(board: str, command: str) -> list[str | Path]:

@@ -7,12 +7,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from playing import make
+from playing import count_boot, make
 
 from rtvirt_runner import artifacts, checkout
 from rtvirt_runner.artifacts import Recipe
 from rtvirt_runner.kernels import load_kernels
 
+pytestmark = [
+    pytest.mark.slow(exercises=["roles/kernel_build", "playbooks/vars/kernels.yml", "rtvirt_runner/kernel_build.py", "rtvirt_runner/kconfig.py"]),
+    pytest.mark.asserts_on("booting"),
+    pytest.mark.xdist_group("armhf kernel"),
+]
 HERE = Path(__file__).parent
 NAME = "linux-6.1-rt-armhf"
 BOOT_LIMIT_S = 300.0
@@ -99,6 +104,7 @@ def said_by(made: Made, console: str, *machine: str) -> dict[str, str]:
         *("-append", f"console={console} panic=-1 rdinit=/init"),
     ]
     facts: dict[str, str] = {}
+    count_boot("armhf")
     with subprocess.Popen(
         command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, errors="replace"
     ) as qemu:

@@ -11,21 +11,29 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from playing import make
+from playing import count_boot, make
 
-from rtvirt_runner import measuring, remote
-from rtvirt_runner.matrix import Cell, Matrix
+from rtvirt_runner import checkout, measuring, remote
+from rtvirt_runner.matrix import Catalogue, Cell, Lab, load_matrix
 from rtvirt_runner.parsers import cyclictest, workload
 from rtvirt_runner.remote import Reply
+from rtvirt_runner.runner import read_inventory
 
+pytestmark = [
+    pytest.mark.slow(exercises=["roles/virtual_board", "roles/measure", "roles/workloads/files", "roles/guest_image", "rtvirt_runner/measuring.py", "rtvirt_runner/remote.py"]),
+    pytest.mark.asserts_on("booting", "answers"),
+    pytest.mark.xdist_group("determinism"),
+]
 HERE = Path(__file__).parent / "determinism"
 BOOT_LIMIT_S = 600.0
 WORKLOADS = ["idle", "basicmath", "bitcount", "qsort", "susan", "dijkstra", "patricia", "jpeg", "ecu", "sysbench-cpu"]
 
 
 @pytest.fixture(scope="module")
-def cells(matrix: Matrix) -> dict[str, Cell]:
+def cells() -> dict[str, Cell]:
     """The smoke matrix's own cells on the host of virtual-cb2, by workload."""
+    lab = Lab.from_inventory(*read_inventory(checkout.VIRTUAL_LAB))
+    matrix = load_matrix(checkout.matrix_path("smoke"), lab, Catalogue.load(checkout.VARS))
     wanted = [
         cell for cell in matrix.cells if (cell.board, cell.place, cell.tuning) == ("virtual-cb2", "host", "paper")
     ]
@@ -70,6 +78,7 @@ def boot(qemu: Path, kernel: Path, initramfs: Path, console: Path) -> str:
     command += ["-icount", "shift=2,sleep=off", "-rtc", "base=2026-01-01,clock=vm", "-seed", "1", "-no-reboot"]
     command += ["-kernel", kernel, "-initrd", initramfs, "-append", words]
     command += ["-chardev", f"file,id=console,path={console}", "-serial", "chardev:console"]
+    count_boot("determinism")
     subprocess.run(command, stdin=subprocess.DEVNULL, timeout=BOOT_LIMIT_S, check=True)
     return console.read_text()
 

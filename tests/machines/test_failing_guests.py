@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import json
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from playing import PLAYBOOKS, on_board, play, ssh
+from playing import BENCH, PLAYBOOKS, on_board, play, ssh
 
 from rtvirt_runner.results import Record, ResultsTree
 
-BOARD = "virtual-cb2"
+BOARD = "bench-b"
+pytestmark = [
+    pytest.mark.slow(exercises=["roles/guest", "roles/guest_image", "playbooks/tasks", "plugins/action/measure_cell.py", "rtvirt_runner/remote.py"]),
+    pytest.mark.board(BOARD, kernel="linux-6.12-rt"),
+    pytest.mark.asserts_on("answers"),
+    pytest.mark.xdist_group("bench-b"),
+]
 HERE = Path(__file__).parent / "failing_guests"
 MATRIX = """\
 matrix:
@@ -26,7 +31,7 @@ matrix:
     failing:
       title: What happens when a guest fails
       axes:
-        board: [virtual-cb2]
+        board: [bench-b]
         kernel: [linux-6.12-rt]
         tuning: [none]
         split: [1-1]
@@ -34,8 +39,8 @@ matrix:
         guest: [minimal]
         workload: [idle, bitcount, host-load]
       include:
-        - {board: virtual-cb2, kernel: linux-6.12-rt, tuning: none, split: 1-1, place: host, workload: idle}
-        - board: virtual-cb2
+        - {board: bench-b, kernel: linux-6.12-rt, tuning: none, split: 1-1, place: host, workload: idle}
+        - board: bench-b
           kernel: linux-6.12-rt
           tuning: none
           split: 1-1
@@ -58,7 +63,7 @@ class Lab:
         settings: dict[str, Any] = {"rtvirt_matrix": str(self.matrix), "rtvirt_results_dir": str(self.results)}
         # The board stays up for the next test; a guest that stands still need not be waited for as long as usual.
         settings |= {"rtvirt_keep_boards": True, "rtvirt_cell_slack_s": 60, **given}
-        return play(PLAYBOOKS / "full_matrix.yml", "-e", json.dumps(settings))
+        return play(PLAYBOOKS / "full_matrix.yml", *BENCH, "-e", json.dumps(settings))
 
     def records(self) -> dict[str, Record]:
         """What is stored, by guest and workload."""
@@ -76,11 +81,8 @@ class Lab:
 
 
 @pytest.fixture(scope="module")
-def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
-    started = play(HERE / "board.yml")
-    assert "status 0" in started, started
-    yield Lab(tmp_path_factory.mktemp("failing"))
-    play(PLAYBOOKS / "reset.yml", "-l", BOARD)
+def lab(board: str, tmp_path_factory: pytest.TempPathFactory) -> Lab:
+    return Lab(tmp_path_factory.mktemp("failing"))
 
 
 def test_a_guest_that_does_not_boot_costs_its_cells_alone(lab: Lab) -> None:

@@ -14,11 +14,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from playing import count_boot
 
 from rtvirt_runner import artifacts, checkout, kernel_build, kernels
 from rtvirt_runner.artifacts import Recipe
 from rtvirt_runner.downloads import Store
 
+pytestmark = [
+    pytest.mark.slow(exercises=["roles/kernel_boot", "rtvirt_runner/kernel_build.py", "plugins/action/wait_for_boot.py"]),
+    pytest.mark.asserts_on("booting", "trials", "idempotence"),
+    pytest.mark.xdist_group("grub"),
+]
 FILES = Path(__file__).parent / "grub"
 NAME = "grub-machine"
 LIMIT_S = 300.0
@@ -120,6 +126,7 @@ def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
         *("-device", "virtio-net-pci,netdev=net,romfile="),
         *("-chardev", "file,id=console,path=console.log", "-serial", "chardev:console"),
     ]
+    count_boot(NAME)
     with (folder / "qemu.log").open("wb") as log:
         process = subprocess.Popen(command, cwd=folder, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
     (folder / "pid").write_text(f"{process.pid}\n")

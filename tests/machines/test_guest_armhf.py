@@ -17,6 +17,11 @@ from rtvirt_runner.kernels import load_kernels
 from rtvirt_runner.results import Record, ResultsTree
 from rtvirt_runner.tables import read_measurement
 
+pytestmark = [
+    pytest.mark.slow(exercises=["roles/guest", "roles/guest_image", "rtvirt_runner/guests.py", "playbooks/vars/guests.yml"]),
+    pytest.mark.asserts_on("booting", "convergence", "answers"),
+    pytest.mark.xdist_group("guest armhf"),
+]
 BOARD = "virtual-a20"  # of its own: other tests use the lab's meanwhile
 LAB = {
     "boards": {"children": {"virtual_boards": {"hosts": {BOARD: {"rtvirt_board_cpus": 2, "guest_gic": "in_kernel"}}}}},

@@ -6,16 +6,20 @@ import json
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playing import LIMIT_S, OWNED, PLAYBOOKS, on_board, play
+from playing import BENCH, LIMIT_S, OWNED, PLAYBOOKS, on_board, play
 
 from rtvirt_runner import checkout
 from rtvirt_runner.results import ResultsTree
 
-BOARD = "virtual-cb2"
+BOARD = "bench-b"
+pytestmark = [
+    pytest.mark.board(BOARD, kernel="linux-6.12-rt"),
+    pytest.mark.asserts_on("booting", "convergence", "idempotence", "answers"),
+    pytest.mark.xdist_group("bench-b"),
+]
 HERE = Path(__file__).parent / "isolation"
 SCRIPTS = Path(sys.executable).parent
 STATE = {"kernel": "linux-6.12-rt", "host_cpus": "0", "guest_cpus": "1"}
@@ -33,7 +37,7 @@ FULL = json.dumps({"rtvirt_state": STATE | {"tuning": "full", "guest": "minimal"
 
 def run(playbook: Path, *options: str) -> str:
     """A playbook for one board, which goes well; returns what Ansible said."""
-    said = play(playbook, "-l", f"{BOARD},localhost", *options)
+    said = play(playbook, *BENCH, "-l", f"{BOARD},localhost", "-e", "rtvirt_snapshots=false", *options)
     assert "status 0" in said, said
     return said
 
@@ -44,7 +48,7 @@ def converge(tuning: str) -> str:
 
 
 def inspect() -> subprocess.CompletedProcess[str]:
-    command = [SCRIPTS / "rtvirt", "inspect", BOARD, "--all"]
+    command = [SCRIPTS / "rtvirt", "inspect", BOARD, "--all", *BENCH]
     return subprocess.run(
         command, env=OWNED, cwd=checkout.ROOT, capture_output=True, text=True, timeout=LIMIT_S, check=False
     )
@@ -64,16 +68,17 @@ def changes(said: str) -> list[int]:
 
 
 @pytest.fixture(scope="module")
-def fresh() -> Iterator[str]:
-    """A board as its card makes it, and a snapshot of that."""
-    run(PLAYBOOKS / "reset.yml")
+def fresh(board: str) -> str:
+    """A board as its card makes it, and a listing of that."""
     run(PLAYBOOKS / "converge.yml", "-e", json.dumps({"rtvirt_state": STATE | {"tuning": "none"}}))
     run(PLAYBOOKS / "reset.yml", "-e", "rtvirt_keep_boards=true")
-    yield on_board(BOARD, SNAPSHOT)
-    run(PLAYBOOKS / "reset.yml")
+    return on_board(BOARD, SNAPSHOT)
 
 
-@pytest.fixture(scope="module", params=["none", "paper", "full"])
+SLOW = pytest.mark.slow(exercises=["roles/cpu_isolation", "roles/guest", "rtvirt_runner/tunings.py", "playbooks/vars/tunings.yml"])
+
+
+@pytest.fixture(scope="module", params=[pytest.param("none", marks=SLOW), pytest.param("paper", marks=SLOW), "full"])
 def tuning(fresh: str, request: pytest.FixtureRequest) -> str:
     converge(request.param)
     return str(request.param)
@@ -135,7 +140,7 @@ def test_a_cell_is_refused_on_a_board_that_is_not_as_wanted(full: tuple[str, str
     assert (boots(), qemu_pid()) == full
 
 
-def test_reset_gives_back_the_snapshot(fresh: str, full: tuple[str, str]) -> None:
+def test_reset_gives_back_what_was_there(fresh: str, full: tuple[str, str]) -> None:
     converge("none")
     run(PLAYBOOKS / "reset.yml", "-e", "rtvirt_keep_boards=true")
     assert on_board(BOARD, SNAPSHOT) == fresh

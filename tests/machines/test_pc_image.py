@@ -12,11 +12,16 @@ from pathlib import Path
 
 import pytest
 import yaml
-from playing import on_board, play, ssh
+from playing import count_boot, on_board, play, ssh
 
 from rtvirt_runner import artifacts, checkout
 from rtvirt_runner.artifacts import Recipe
 
+pytestmark = [
+    pytest.mark.slow(exercises=["roles/board_image", "roles/kernel_boot", "roles/virtual_board"]),
+    pytest.mark.asserts_on("booting", "cards", "trials", "idempotence"),
+    pytest.mark.xdist_group("pc image"),
+]
 BOARD = "virtual-pc"
 KERNEL = "debian-rt-amd64"
 LAB = {
@@ -123,6 +128,7 @@ def test_the_same_disk_starts_by_uefi_with_what_was_kept(lab: Path, tmp_path: Pa
         *("-device", "virtio-net-pci,netdev=net,romfile="),
         *("-chardev", f"file,id=console,path={log}", "-serial", "chardev:console"),
     ]
+    count_boot(BOARD)
     with subprocess.Popen(command, stdin=subprocess.DEVNULL) as machine:
         try:
             wait_until_it_answers(machine, log)

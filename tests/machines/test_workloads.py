@@ -9,13 +9,18 @@ from typing import Any
 
 import pytest
 import yaml
-from playing import PLAYBOOKS, play
+from playing import BENCH, PLAYBOOKS, play
 
 from rtvirt_runner import checkout
 from rtvirt_runner.results import Record, ResultsTree
 from rtvirt_runner.tables import read_measurement
 
-BOARD = "virtual-rpi2"  # other tests use the other one meanwhile
+BOARD = "bench-a"
+pytestmark = [
+    pytest.mark.slow(exercises=["roles/workloads", "roles/measure", "rtvirt_runner/workloads.py", "rtvirt_runner/measuring.py", "docs/workloads.md"]),
+    pytest.mark.asserts_on("booting", "convergence", "answers"),
+    pytest.mark.xdist_group("bench-a"),
+]
 DOCS = (checkout.ROOT / "docs" / "workloads.md").read_text()
 BAD: dict[str, dict[str, Any]] = {
     "crashes": {"command": "sh -c 'sleep 0.2; kill -SEGV $$'"},
@@ -66,7 +71,7 @@ def said(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
         "rtvirt_results_dir": str(folder / "results"),
     }
     given["rtvirt_lab_workloads"] |= BAD
-    return play(PLAYBOOKS / "full_matrix.yml", "-l", f"{BOARD},localhost", "-e", json.dumps(given)), folder / "results"
+    return play(PLAYBOOKS / "full_matrix.yml", *BENCH, "-l", f"{BOARD},localhost", "-e", json.dumps(given)), folder / "results"
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,7 @@
 # shellcheck shell=sh
 # Make the board's identity and card, and start QEMU, unless just this board already runs for us.
-# A running board that is defined otherwise, or whose run is gone, is stopped first. The role's tasks name the variables.
+# A running board that is defined otherwise, or whose run is gone, is stopped first. The role's variables name the environment.
+# SNAPSHOT: a folder that keep_snapshot.sh made; the board goes on from there, and its card is that snapshot's.
 umask 077
 mkdir -p "$FOLDER"
 cd "$FOLDER" || fail "The folder $FOLDER cannot be used."
@@ -50,10 +51,17 @@ CONFIG
 
 [ ! -e console.log ] || mv console.log console.previous.log
 machine_id=$(printf '%s' "$NAME" | sha256sum | cut -c 1-32)
-export IMAGE LOADERS LOADER BOOT_SCR ARM_WATCHDOG KERNEL COMMAND INITRD FDT WORDS QEMU NAME CARD_MIB
-env "FORMAT=qcow2" "IDENTITY=$FOLDER/identity" "CARD=$FOLDER/card.qcow2" "FOLDER=$FOLDER_OF_KERNEL" \
-  "OTHERS=$OTHERS maxcpus=$CPUS systemd.hostname=$NAME systemd.machine_id=$machine_id" \
-  sh "$MAKE_CARD" || fail "The card of $NAME could not be made."
+make_card() {
+  export IMAGE LOADERS LOADER BOOT_SCR ARM_WATCHDOG KERNEL COMMAND INITRD FDT WORDS QEMU NAME CARD_MIB
+  env "FORMAT=qcow2" "IDENTITY=$FOLDER/identity" "CARD=$FOLDER/card.qcow2" "FOLDER=$FOLDER_OF_KERNEL" \
+    "OTHERS=$OTHERS maxcpus=$CPUS systemd.hostname=$NAME systemd.machine_id=$machine_id" \
+    sh "$MAKE_CARD" || fail "The card of $NAME could not be made."
+}
+unpack_snapshot() {
+  (cd "$SNAPSHOT" && sha256sum --quiet --status -c sums) || fail "It is damaged: its files do not have the sums that it was kept with."
+  zstd -q -d -f -o card.qcow2 "$SNAPSHOT/card.qcow2.zst" && cp "$SNAPSHOT/console.log" . || fail "It could not be unpacked to $FOLDER."
+}
+if [ -n "$SNAPSHOT" ]; then unpack_snapshot; else make_card; fi
 
 owner=$RTVIRT_OWNER_PID
 [ "$KEEP" = no ] || owner=0
@@ -71,6 +79,7 @@ set -- "$QEMU/bin/$PROGRAM" -name "guest=$NAME,debug-threads=on" -nodefaults -di
   -chardev file,id=console,path=console.log,append=on -serial chardev:console \
   -qmp unix:qmp.sock,server=on,wait=off
 [ "$RESETS" != keeper ] || set -- "$@" -no-reboot
+[ -z "$SNAPSHOT" ] || set -- "$@" -loadvm rtvirt
 BOOT_MIB=$(cat "$IMAGE/boot_mib")
 export RESETS FIRMWARE PYTHON BOOT_MIB QEMU_IMG="$QEMU/bin/qemu-img"
 printf '%s\n%s\n%s\n' "$VERSION" "$*" "$WARNING" >emulator
@@ -82,4 +91,5 @@ until [ -s pid ]; do
   sleep 0.1
 done
 fact port "$port"
+fact entered "$([ -n "$SNAPSHOT" ] && echo snapshot || echo boot)"
 changed "started $NAME on port $port"

@@ -1,4 +1,4 @@
-"""What a finished smoke matrix on the virtual lab must have left behind."""
+"""What a finished matrix on the virtual lab must have left behind: a quick one of 14 cells, and the smoke matrix."""
 
 import csv
 import re
@@ -13,34 +13,65 @@ import pytest
 
 from rtvirt_runner import checkout
 from rtvirt_runner.kernels import load_kernels
-from rtvirt_runner.matrix import Matrix, parse_cpu_list
+from rtvirt_runner.matrix import Catalogue, Lab, Matrix, load_matrix, parse_cpu_list
 from rtvirt_runner.results import Record, ResultsTree
+from rtvirt_runner.runner import read_inventory
+
+SMOKE, QUICK = "smoke", str(Path(__file__).parent / "quick.yml")
+BOTH = [
+    pytest.param(QUICK, id="quick"),
+    pytest.param(SMOKE, id="smoke", marks=pytest.mark.slow(exercises=["playbooks", "roles", "plugins", "rtvirt_runner"])),
+]
+pytestmark = [
+    pytest.mark.asserts_on("booting", "trials", "convergence", "answers"),
+    pytest.mark.xdist_group("virtual lab"),
+    pytest.mark.parametrize("matrix_results", BOTH, indirect=True, scope="module"),
+]
+smoke_only = pytest.mark.parametrize("matrix_results", BOTH[1:], indirect=True, scope="module")
 
 AXES = ["board", "kernel", "tuning", "split", "place", "guest", "workload", "repetition"]
 NUMBERS = ["samples", "min_us", "avg_us", "max_us", "p50_us", "p99_us", "p999_us", "overflows", "clock"]
 
 
-@pytest.fixture(scope="session")
-def rows(results: Path) -> list[dict[str, str]]:
-    with (results / "smoke" / "report" / "cells.csv").open(newline="") as stream:
+@pytest.fixture(scope="module")
+def matrix(matrix_results: Path) -> Matrix:
+    """The matrix that was measured."""
+    name = SMOKE if (matrix_results / SMOKE).is_dir() else QUICK
+    lab = Lab.from_inventory(*read_inventory(checkout.VIRTUAL_LAB))
+    return load_matrix(checkout.matrix_path(name), lab, Catalogue.load(checkout.VARS))
+
+
+@pytest.fixture(scope="module")
+def records(matrix_results: Path, matrix: Matrix) -> list[Record]:
+    return ResultsTree(matrix_results).load_records(matrix.name)
+
+
+@pytest.fixture(scope="module")
+def report(matrix_results: Path, matrix: Matrix) -> Path:
+    return matrix_results / matrix.name / "report"
+
+
+@pytest.fixture(scope="module")
+def rows(report: Path) -> list[dict[str, str]]:
+    with (report / "cells.csv").open(newline="") as stream:
         return list(csv.DictReader(stream))
 
 
-@pytest.fixture(scope="session")
-def page(results: Path) -> str:
-    return (results / "smoke" / "report" / "index.html").read_text()
+@pytest.fixture(scope="module")
+def page(report: Path) -> str:
+    return (report / "index.html").read_text()
 
 
 def guest_records(records: Iterable[Record]) -> list[Record]:
     return [record for record in records if record.cell.place == "guest"]
 
 
-def test_every_cell_is_done(results: Path, matrix: Matrix) -> None:
-    assert ResultsTree(results).pending("smoke", matrix.cells) == []
+def test_every_cell_is_done(matrix_results: Path, matrix: Matrix) -> None:
+    assert ResultsTree(matrix_results).pending(matrix.name, matrix.cells) == []
 
 
-def test_nothing_half_written_is_left(results: Path) -> None:
-    assert list((results / "smoke").rglob(".*")) == []
+def test_nothing_half_written_is_left(matrix_results: Path) -> None:
+    assert list(matrix_results.glob("*/**/.*")) == []
 
 
 def test_the_table_has_a_row_per_cell_and_a_column_per_axis(rows: list[dict[str, str]], matrix: Matrix) -> None:
@@ -48,6 +79,7 @@ def test_the_table_has_a_row_per_cell_and_a_column_per_axis(rows: list[dict[str,
     assert set(AXES + NUMBERS) <= set(rows[0])
 
 
+@smoke_only
 def test_both_boards_all_splits_host_and_guest_are_there(rows: list[dict[str, str]]) -> None:
     measured = {(row["board"], row["split"], row["place"]) for row in rows if row["workload"] == "idle"}
     for place in ("host", "guest"):
@@ -72,12 +104,14 @@ def test_virtualization_costs_something(rows: list[dict[str, str]]) -> None:
         if row["place"] == "guest" and host in averages:  # an ablation is measured in the guest alone
             compared += 1
             assert float(row["avg_us"]) > averages[host]
-    assert compared > 10
+    assert compared >= 5
 
 
 def test_workloads_give_the_same_answer_in_both_places_and_their_slowdown_is_known(rows: list[dict[str, str]]) -> None:
     programs = {"basicmath", "bitcount", "qsort", "susan", "dijkstra", "patricia", "jpeg", "ecu"}
-    for workload in programs | {"sysbench-cpu", "sysbench-fileio"}:
+    measured = [{row["workload"] for row in rows if (row["place"], row["tuning"]) == (place, "paper")} for place in ("host", "guest")]
+    assert {"bitcount", "ecu"} <= set.intersection(*measured)
+    for workload in set.intersection(*measured) - {"idle", "host-load"}:
         (host,) = (row for row in rows if (row["workload"], row["place"], row["tuning"]) == (workload, "host", "paper"))
         (guest,) = (
             row for row in rows if (row["workload"], row["place"], row["tuning"]) == (workload, "guest", "paper")
@@ -90,6 +124,7 @@ def test_workloads_give_the_same_answer_in_both_places_and_their_slowdown_is_kno
             assert 1.0 <= ratio < 1.5
 
 
+@smoke_only
 def test_the_page_has_the_papers_figures_and_tables(page: str) -> None:
     for what in ("Figures 8, 9 and 10", "Figure 7", "Figure 11, Table III", "Figure 12, Table IV", "Figure 4, Table I"):
         assert f"Reproduces: {what}." in page
@@ -139,6 +174,7 @@ def test_every_setting_of_every_cell_was_read_back(records: list[Record]) -> Non
         assert not record.cell.settings or "ok" in {row["state"] for row in rows}
 
 
+@smoke_only
 def test_the_gic_costs_what_the_paper_says_it_does(rows: list[dict[str, str]]) -> None:
     """Section IV.B: the host, then a guest whose GIC is KVM's, then one whose GIC is QEMU's; in average and p99."""
     found = {
@@ -152,7 +188,18 @@ def test_the_gic_costs_what_the_paper_says_it_does(rows: list[dict[str, str]]) -
 
 
 def test_a_tuned_guest_keeps_its_promise_under_load(rows: list[dict[str, str]]) -> None:
-    """The paper's "achievable with care": below 1000 us, where an untuned guest takes milliseconds."""
+    """The paper's "achievable with care": below 1000 us."""
+    (worst,) = [
+        int(row["max_us"])
+        for row in rows
+        if (row["place"], row["workload"], row["tuning"], row["guest"]) == ("guest", "host-load", "full", "minimal")
+    ]
+    assert worst < 1000
+
+
+@smoke_only
+def test_an_untuned_guest_breaks_it(rows: list[dict[str, str]]) -> None:
+    """It takes milliseconds, where a tuned one stays below 1000 us."""
     worst = {
         row["tuning"]: int(row["max_us"])
         for row in rows
@@ -177,6 +224,7 @@ def test_the_machine_ran_what_the_cell_asked_for(records: list[Record]) -> None:
         assert set(record.cell.kernel_words) <= set(board["cmdline"].split())
 
 
+@smoke_only
 def test_kernels_built_from_source_ran_on_both_boards_and_ran_guests(records: list[Record], page: str) -> None:
     measured = {(record.cell.board, record.cell.kernel, record.cell.place) for record in records}
     for board in ("virtual-rpi2", "virtual-cb2"):
@@ -189,16 +237,23 @@ def test_a_cell_costs_few_ssh_commands(records: list[Record]) -> None:
     assert max(record.status.ssh_commands for record in records) <= 4  # three beyond the one that measures
 
 
-def test_a_finished_matrix_has_nothing_left_to_do(results: Path) -> None:
-    before = file_times(results)
+def test_two_kernels_were_booted_on_trial_and_a_user_space_gic_was_used(records: list[Record]) -> None:
+    cb2 = [record for record in records if record.cell.board == "virtual-cb2"]
+    assert len({record.cell.kernel for record in cb2}) > 1
+    machines = {" ".join(record.system["board"]["qemu_argv"]) for record in guest_records(cb2)}
+    assert {"kernel-irqchip=off" in machine for machine in machines} == {True, False}
+
+
+def test_a_finished_matrix_has_nothing_left_to_do(matrix_results: Path, matrix: Matrix, report: Path) -> None:
+    before = file_times(matrix_results)
     began = time.monotonic()
-    command = [Path(sys.executable).parent / "rtvirt", "matrix", "--results", results]
+    command = [Path(sys.executable).parent / "rtvirt", "matrix", "--matrix", matrix.path, "--results", matrix_results]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert time.monotonic() - began < 30
     assert done.returncode == 0
     assert "nothing left to do" in done.stderr
-    assert done.stdout.splitlines()[-1] == str(results / "smoke" / "report" / "index.html")
-    assert file_times(results) == before
+    assert done.stdout.splitlines()[-1] == str(report / "index.html")
+    assert file_times(matrix_results) == before
 
 
 def file_times(folder: Path) -> dict[Path, int]:

@@ -1,0 +1,53 @@
+"""Each role's scenario, as `molecule test -s ROLE` plays it: converge, idempotence, verify, and what it takes back."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import honesty
+import pytest
+import yaml
+from playing import OWNED
+
+from rtvirt_runner import checkout
+
+LIMIT_S = 900
+FOLDERS = sorted(path.parent for path in (checkout.ROOT / "molecule").glob("*/molecule.yml"))
+
+
+def scenario(folder: Path) -> object:
+    """One scenario; those with a board go one after the other, as it is the same board's name."""
+    wants_board = "create" in sequence(folder)
+    marks = [pytest.mark.asserts_on(*honesty.of_scenario(folder))]
+    return pytest.param(
+        folder.name, id=folder.name, marks=[*marks, pytest.mark.xdist_group("molecule" if wants_board else folder.name)]
+    )
+
+
+def sequence(folder: Path) -> list[str]:
+    """What `molecule test` does with a scenario."""
+    shared = yaml.safe_load((checkout.ROOT / ".config/molecule/config.yml").read_text())["scenario"]
+    return list({**shared, **(yaml.safe_load((folder / "molecule.yml").read_text()) or {}).get("scenario", {})}["test_sequence"])
+
+
+@pytest.mark.parametrize("name", [scenario(folder) for folder in FOLDERS])
+def test_role(name: str, tmp_path: Path) -> None:
+    environment = OWNED | {
+        "ANSIBLE_COLLECTIONS_PATH": str(checkout.ROOT / "collections"),
+        "MOLECULE_EPHEMERAL_DIRECTORY": str(tmp_path),  # what a killed run left behind says "created" of a board that is gone
+    }
+    done = subprocess.run(
+        [Path(sys.executable).parent / "molecule", "test", "-s", name, "--no-command-borders"],
+        cwd=checkout.ROOT,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=LIMIT_S,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout
+    assert "failed=0" in done.stdout
