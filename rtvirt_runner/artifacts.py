@@ -187,8 +187,9 @@ def remove(path: Path) -> None:
     except FileNotFoundError:
         pass
     except PermissionError:
-        command = [*_sudo(True), "rm", "-rf", "--one-file-system", "--", str(path)]
-        if subprocess.run(command, capture_output=True, check=False).returncode != 0:
+        sudo = _sudo(True)
+        command = [*sudo, "rm", "-rf", "--one-file-system", "--", str(path)]
+        if not sudo or shutil.which("sudo") is None or subprocess.run(command, capture_output=True).returncode != 0:
             raise
 
 

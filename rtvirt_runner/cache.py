@@ -26,6 +26,7 @@ _PARTIAL_PREFIX = ".partial-"
 _KEY = re.compile(r"-[0-9a-f]{16}$")
 _ARTIFACT_IN_TEXT = re.compile(r"/artifacts/([^/\s\0\"']+)")
 _HEADER_BYTES = 1 << 16  # of a qcow2 file; it names the file that it is a layer over
+_BOOKKEEPING = ("leases", "locks")  # a few kilobytes
 _BLOCK_BYTES = 512  # what st_blocks counts, whatever the file system's are
 
 
@@ -164,7 +165,7 @@ def _items(cache: Path) -> Iterator[_Item]:
     for path in _children(cache):
         if path.name in _FINDERS:
             yield from _FINDERS[path.name](path)
-        else:
+        elif path.name not in _BOOKKEEPING:
             yield _Item(Kind.OTHER, path.name, path.name, (path,))
 
 
