@@ -202,10 +202,11 @@ def _ccache(folder: Path) -> Iterator[_Item]:
 
 def _boards(folder: Path) -> Iterator[_Item]:
     for path in _children(folder):
-        keys = path / "identity"
-        if keys.exists():
-            yield _Item(Kind.KEYS, path.name, path.name, (keys,))
-        if rest := tuple(child for child in _children(path) if child != keys):
+        children = _children(path)
+        # A guest's folder holds its keys too; its board may be a real one, on which it runs on.
+        if keys := tuple(child for child in children if child.name in ("identity", "guest")):
+            yield _Item(Kind.KEYS, path.name, path.name, keys)
+        if rest := tuple(child for child in children if child not in keys):
             yield _Item(Kind.BOARD, path.name, path.name, rest)
 
 

@@ -99,7 +99,7 @@ def _why_it_stays(entry: Entry) -> str:
     if entry.held_by:
         return "are in use"
     if entry.kind is Kind.KEYS:
-        return "are keys of boards, which a lab knows them by"
+        return "are keys, by which a lab knows its boards and guests"
     return "are not rtvirt's to prune" if entry.kind is Kind.OTHER else "could not be removed"
 
 

@@ -44,7 +44,9 @@ def board(folder: Path, name: str, image: Path) -> Path:
     """The folder of a board that was started once."""
     path = folder / "boards" / name
     (path / "identity").mkdir(parents=True)
-    (path / "identity" / "client_key").write_text("secret")
+    (path / "guest").mkdir()
+    for keys in ("identity", "guest"):
+        (path / keys / "client_key").write_text("secret")
     (path / "definition").write_text(f"{image} /usr -machine virt")
     (path / "console.log").write_bytes(os.urandom(MIB))
     return path
@@ -237,14 +239,15 @@ def test_a_running_board_keeps_its_folder_its_image_and_what_its_card_is_a_layer
     assert len(cache.prune(folder, 0).removed) == 4
 
 
-def test_a_board_that_does_not_run_leaves_its_keys(folder: Path) -> None:
+def test_a_board_that_does_not_run_leaves_its_keys_and_those_of_its_guest(folder: Path) -> None:
     bench = board(folder, "bench", Path("/image"))
     other = board(folder, "other", Path("/image"))
     with process_called("guest=bench2,") as pid:  # the number was taken again
         (bench / "pid").write_text(f"{pid}\n")
         cache.prune(folder, 0)
-    assert [path.name for path in (*bench.iterdir(), *other.iterdir())] == ["identity", "identity"]
-    assert (bench / "identity" / "client_key").read_text() == "secret"
+    for path in (bench, other):
+        assert {child.name for child in path.iterdir()} == {"identity", "guest"}
+        assert (path / "guest" / "client_key").read_text() == "secret"
 
 
 def test_a_board_that_a_run_may_be_about_to_start_is_left_alone(folder: Path, tmp_path: Path) -> None:
@@ -449,7 +452,7 @@ def test_prune_says_why_it_could_not_do_what_was_asked(folder: Path, capsys: pyt
         assert cli.main(["cache", "prune", "--to", "1MB"]) == 1
     last = capsys.readouterr().out.splitlines()[-1]
     assert last.startswith("That is more than 1.0 MB: ")
-    assert "2.1 MB are in use" in last and "are keys of boards, which a lab knows them by" in last
+    assert "2.1 MB are in use" in last and "are keys, by which a lab knows its boards and guests" in last
 
 
 @pytest.mark.parametrize("size", ["1", "1G", "GB", "-1GB", "1 potato", ""])
