@@ -2,8 +2,8 @@
 
 An artifact is a folder made by one POSIX sh script. Its key is the SHA-256 of the script, of the sources it names, of
 its inputs and of the keys of the artifacts it needs, so that a change anywhere gives a new folder and no change gives
-none. A build happens in a hidden folder that is renamed when it is whole: the cache can be deleted at any time and a
-build can be killed at any time.
+none. A build happens in a hidden folder that is renamed when it is whole: a build can be killed at any time. What is
+found or built is leased for as long as the run lasts (leases.py), so that nobody prunes it meanwhile (cache.py).
 """
 
 from __future__ import annotations
@@ -24,6 +24,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
+
+from rtvirt_runner import leases
 
 TOOLS = Path(__file__).parent / "tools"
 PROGRESS_MARK = ":: "
@@ -85,8 +87,10 @@ class Artifact:
 
 
 def find(recipe: Recipe, cache: Path) -> Artifact | None:
-    """The artifact when it has been built already."""
+    """The artifact when it has been built already; it then stays there until this run ends."""
     path = cache / "artifacts" / f"{recipe.name}-{recipe.key}"
+    if not leases.hold(cache, path, path / "manifest.json"):
+        return None
     try:
         manifest = json.loads((path / "manifest.json").read_text())
     except (OSError, ValueError):
@@ -103,15 +107,15 @@ def build(recipe: Recipe, cache: Path, say: Callable[[str], None]) -> Artifact:
         _need_root(recipe)
         path = cache / "artifacts" / f"{recipe.name}-{recipe.key}"
         partial = path.with_name(f".partial-{path.name}")
-        _remove(partial, recipe.as_root)
+        remove(partial)
         partial.mkdir(parents=True)
         began = time.monotonic()
         try:
             _run(recipe, partial, cache / "logs" / f"{path.name}.log", say)
             seconds = round(time.monotonic() - began, 1)
-            _finish(recipe, partial, path, seconds)
+            _finish(recipe, partial, cache, seconds)
         except BaseException:
-            _remove(partial, recipe.as_root)
+            remove(partial)
             raise
         return Artifact(path, recipe.key, built=True, seconds=seconds)
 
@@ -170,13 +174,23 @@ def _need_root(recipe: Recipe) -> None:
         raise BuildError(f"building {recipe.name} needs root; run this as root, or let sudo work without a password.")
 
 
-def _remove(path: Path, as_root: bool) -> None:
-    if not path.exists():
+def remove(path: Path) -> None:
+    """Remove a folder or file that may be missing, as root where a killed build of root's has left files of root's.
+
+    Raises OSError when it cannot be removed.
+    """
+    if not path.is_dir() or path.is_symlink():
+        path.unlink(missing_ok=True)
         return
-    if _sudo(as_root):
-        subprocess.run([*_sudo(as_root), "rm", "-rf", "--", str(path)], check=True)
-    else:
+    try:
         shutil.rmtree(path)
+    except FileNotFoundError:
+        pass
+    except PermissionError:
+        sudo = _sudo(True)
+        command = [*sudo, "rm", "-rf", "--one-file-system", "--", str(path)]
+        if not sudo or shutil.which("sudo") is None or subprocess.run(command, capture_output=True).returncode != 0:
+            raise
 
 
 def _environment(recipe: Recipe, out: Path) -> dict[str, str]:
@@ -197,6 +211,7 @@ def _environment(recipe: Recipe, out: Path) -> dict[str, str]:
 def _run(recipe: Recipe, out: Path, log: Path, say: Callable[[str], None]) -> None:
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("w") as handle:
+        fcntl.flock(handle, fcntl.LOCK_SH)  # in use, for who prunes
         progress = _Progress(recipe.name, handle, say)
         process = subprocess.Popen(
             _command(recipe, out),
@@ -302,7 +317,7 @@ def _end(process: subprocess.Popen[bytes]) -> None:
             process.wait()
 
 
-def _finish(recipe: Recipe, partial: Path, path: Path, seconds: float) -> None:
+def _finish(recipe: Recipe, partial: Path, cache: Path, seconds: float) -> None:
     if _sudo(recipe.as_root):
         owner = f"{os.geteuid()}:{os.getegid()}"
         subprocess.run([*_sudo(True), "chown", "-R", owner, str(partial)], check=True)
@@ -314,5 +329,8 @@ def _finish(recipe: Recipe, partial: Path, path: Path, seconds: float) -> None:
         "seconds": seconds,
     }
     (partial / "manifest.json").write_text(json.dumps(manifest, indent=2, sort_keys=True) + "\n")
-    _remove(path, recipe.as_root)
-    partial.rename(path)
+    path = cache / "artifacts" / f"{recipe.name}-{recipe.key}"
+    remove(path)
+    with leases.gate(cache):
+        partial.rename(path)
+        leases.take(cache, path)

@@ -1,8 +1,8 @@
-"""The command line: ``rtvirt matrix``, ``plan``, ``status``, ``report``, ``inspect``, ``kernels`` and ``test``.
+"""The command line: ``rtvirt matrix``, ``plan``, ``status``, ``report``, ``inspect``, ``kernels``, ``cache``, ``test``.
 
-Answers go to stdout, everything said on the way to stderr. Exit codes: 0 good, 1 cells or checks failed or a board is
-not as wanted, 2 bad input, 130 interrupted. The report (pandas, matplotlib: a second to import) is imported only to
-write it, so that help and a complaint come at once.
+Answers go to stdout, everything said on the way to stderr. Exit codes: 0 good, 1 cells or checks failed, or a board or
+the cache's size is not as wanted, 2 bad input, 130 interrupted. The report (pandas, matplotlib: a second to import) is
+imported only to write it, so that help and a complaint come at once.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.tree import Tree
 
-from rtvirt_runner import checkout, cli_inspect, cli_kernels
+from rtvirt_runner import artifacts, cache, checkout, cli_cache, cli_inspect, cli_kernels
 from rtvirt_runner import declarations as declared
 from rtvirt_runner.checks import TIERS, run_tiers
 from rtvirt_runner.declarations import InputError
@@ -46,6 +46,8 @@ examples:
   rtvirt inspect virtual-cb2             what is wanted of a board and what it has, setting by setting
   rtvirt kernels                         the kernel catalogue, what of it is built, what runs where
   rtvirt kernels build linux-6.12-rt     make a kernel of it (docs/kernels.md)
+  rtvirt cache                           what is kept between runs, what it takes, what of it is in use
+  rtvirt cache prune --to 5GB            make room: what was used least recently goes first (docs/cache.md)
   rtvirt status                          how far a run is; ask from another terminal
   rtvirt test --tier lint --tier unit    some of the checks
 
@@ -124,6 +126,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     _add_inspect(commands.add_parser("inspect", help="show what is wanted of a board and what it has, read from it"))
     _add_kernels(commands.add_parser("kernels", help="show the kernel catalogue, or build kernels of it"))
+    _add_cache(commands.add_parser("cache", help="show what is kept between runs, or prune it"))
     _add_test_options(commands.add_parser("test", help="run every check that CI runs"))
     return parser
 
@@ -169,6 +172,19 @@ def _add_kernels(parser: argparse.ArgumentParser) -> None:
     build.add_argument("names", nargs="+", metavar="NAME", help="a kernel's name in the catalogue")
     build.add_argument("-v", "--verbose", action="count", default=0, help="more from Ansible in the log; repeatable")
     build.set_defaults(run=_build_kernels)
+
+
+def _add_cache(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--all", action="store_true", help="every entry, those of one name not folded into one line")
+    parser.add_argument("--json", action="store_true", help="every entry as JSON, with its paths and its size in bytes")
+    parser.set_defaults(run=_cache)
+    commands = parser.add_subparsers(metavar="COMMAND")
+    prune = commands.add_parser(
+        "prune", help="remove what was used least recently until the cache is small enough; never what is in use"
+    )
+    prune.add_argument("--to", required=True, metavar="SIZE", help="how large it may be: 0, 500MiB, 1.5GB, ...")
+    prune.add_argument("--dry-run", action="store_true", help="say what would go, remove nothing")
+    prune.set_defaults(run=_prune_cache)
 
 
 def _add_test_options(parser: argparse.ArgumentParser) -> None:
@@ -330,6 +346,28 @@ def _build_kernels(args: argparse.Namespace) -> int:
         _show_failures(outcome)
         return FAILED_CELLS
     return _kernels(args)
+
+
+def _cache(args: argparse.Namespace) -> int:
+    folder = artifacts.cache_folder()
+    entries = cache.entries(folder)
+    if args.json:
+        print(cli_cache.as_json(entries, folder))
+    else:
+        _stdout().print(cli_cache.cache_table(entries, f"the cache {folder}", args.all))
+    return DONE
+
+
+def _prune_cache(args: argparse.Namespace) -> int:
+    """Exit code 1 when the cache is larger than asked for: who prunes to have room does not have it."""
+    pruned = cache.prune(artifacts.cache_folder(), cli_cache.parse_size(args.to), dry_run=args.dry_run)
+    if pruned.removed:
+        _stdout().print(cli_cache.cache_table(pruned.removed, "would go" if args.dry_run else "removed", True))
+    _stdout().print(cli_cache.cache_table(pruned.left, "would stay" if args.dry_run else "left", False))
+    for failure in pruned.failures:
+        say(failure)
+    print(cli_cache.summary(pruned, args.dry_run), flush=True)
+    return DONE if pruned.reached else FAILED_CELLS
 
 
 def _test(args: argparse.Namespace) -> int:

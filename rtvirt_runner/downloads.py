@@ -11,7 +11,8 @@ its URL. Where none of them says anything, its sum is recorded now if the operat
                       refused/<sha256>/<file name>              what was not believed, for a look
 
 What has a name there is not hashed again when it is handed out: it got the name after its last byte was verified and
-written to the disk, and is read-only. Whoever changes it all the same could change this program too.
+written to the disk, and is read-only. Whoever changes it all the same could change this program too. What is handed out
+is leased until the run ends (leases.py); the rest may be pruned (cache.py) and is fetched again when it is wanted.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+from rtvirt_runner import leases
 from rtvirt_runner.artifacts import lock
 from rtvirt_runner.sums import SignedSums, check_keyring, look_up, record, recorded
 from rtvirt_runner.transfer import (
@@ -112,6 +114,10 @@ class Store:
         """The folder of what has arrived from a URL so far."""
         return self.folder / "partial" / _label(url)
 
+    def hold(self, kept: Path) -> bool:
+        """Keep something verified from being pruned until this run ends; False when it is not there."""
+        return leases.hold(self.cache, kept.parent, kept)
+
     def lock(self, url: str, say: Say) -> contextlib.AbstractContextManager[None]:
         """One at a time may fetch a URL."""
         return lock(self.cache / "locks" / f"{_label(url)}.lock", say)
@@ -170,10 +176,10 @@ def fetch(download: Download | GitSource, store: Store, say: Say) -> Path:
         expected = _expected(download, store, say)
         if expected is not None:
             kept = store.kept(download.name, expected.digits)
-            if kept.exists():
+            if store.hold(kept):
                 return kept
         file, found = _from_mirror(download, expected, store, say) or _from_network(download, expected, store, say)
-        kept = _keep(file, store.kept(download.name, found))
+        kept = _keep(file, store.kept(download.name, found), store)
         if expected is None:
             assert store.sums_file is not None  # or it would have been refused before
             record(store.sums_file, download.url, found, say)
@@ -185,12 +191,12 @@ def find(source: Download | GitSource, store: Store) -> Path | None:
     with _plain_errors():
         if isinstance(source, GitSource):
             kept = _tar(source, store)
-            return kept if kept.exists() else None
+            return kept if store.hold(kept) else None
         expected = _known(source, store)
         if expected is None:
             return None
         kept = store.kept(source.name, expected.digits)
-        return kept if kept.exists() else None
+        return kept if store.hold(kept) else None
 
 
 def _expected(download: Download, store: Store, say: Say) -> _Sum | None:
@@ -248,7 +254,7 @@ def _fetch_signed_sum(download: Download, sums: SignedSums, store: Store, say: S
         except DownloadError as error:
             aside = _set_aside(file, listing.name, found, store)
             raise DownloadError(f"{error} (it is kept as {aside} for a look).") from None
-        _keep(file, _kept_list(sums, store))
+        _keep(file, _kept_list(sums, store), store)
     if named is None:
         raise DownloadError(
             f"the signed list {sums.url} does not name {_name_in_list(download, sums)}; correct one URL or the other, "
@@ -323,22 +329,25 @@ def _from_network(download: Download, expected: _Sum | None, store: Store, say: 
     return partial.file, found
 
 
-def _keep(file: Path, kept: Path) -> Path:
-    """Give a verified file its name."""
+def _keep(file: Path, kept: Path, store: Store) -> Path:
+    """Give a verified file its name, and keep it until this run ends."""
     with file.open("rb") as handle:
         os.fsync(handle.fileno())
     file.chmod(0o444)
-    kept.parent.mkdir(parents=True, exist_ok=True)
     partial = file.parent
-    file.replace(kept)
+    with leases.gate(store.cache):
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        file.replace(kept)
+        leases.take(store.cache, kept.parent)
     shutil.rmtree(partial)
     return kept
 
 
 def _set_aside(file: Path, name: str, found: str, store: Store) -> Path:
     aside = store.folder / "refused" / found / name
-    aside.parent.mkdir(parents=True, exist_ok=True)
-    return file.replace(aside)
+    with leases.gate(store.cache):
+        aside.parent.mkdir(parents=True, exist_ok=True)
+        return file.replace(aside)
 
 
 @contextlib.contextmanager
@@ -367,14 +376,14 @@ def fetch_git(source: GitSource, store: Store, say: Say) -> Path:
     """
     kept = _tar(source, store)
     with _plain_errors(), store.lock(f"{source.url}#{source.commit}", say):
-        if kept.exists():
+        if store.hold(kept):
             return kept
         scratch = store.partial(f"{source.url}#{source.commit}")
         if scratch.exists():
             shutil.rmtree(scratch)
         repository = _Repository(scratch / "repository", source, _mirrored_repository(source, store), say)
         repository.fetch()
-        return _keep(repository.archive(scratch / "tar"), kept)
+        return _keep(repository.archive(scratch / "tar"), kept, store)
 
 
 def _tar(source: GitSource, store: Store) -> Path:

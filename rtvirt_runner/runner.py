@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import signal
@@ -85,6 +86,7 @@ def run_playbook(
         view or open_view() as shown,
         _Run(progress, shown, log).interruptible() as run,
     ):
+        fcntl.flock(log, fcntl.LOCK_SH)  # in use, for who prunes the cache
         runner = ansible_runner.interface.init_runner(
             private_data_dir=private,  # a fresh one each time: extra variables would stay in it
             project_dir=str(checkout.ROOT),
