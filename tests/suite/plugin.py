@@ -187,6 +187,7 @@ class Telling:
         self._expected = len(ids)
         self._tell_pick()
 
+    @pytest.hookimpl(tryfirst=True)  # before --collect-only lists the tests
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         self._expected = len(session.items)
         self._tell_pick()

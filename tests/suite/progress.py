@@ -81,7 +81,7 @@ class Progress:
     def _break_silence(self) -> None:
         while not self._stop.wait(min(1.0, self._silence_s / 4)):
             if time.monotonic() - self._said >= self._silence_s:
-                self._say("\n".join(self._at_work()) or "... no test is running yet")
+                self._say("\n".join(self._at_work()) or "... no test is running")
 
     def _at_work(self) -> list[str]:
         lines = []
