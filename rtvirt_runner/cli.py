@@ -8,6 +8,7 @@ imported only to write it, so that help and a complaint come at once.
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections import Counter
 from collections.abc import Sequence
@@ -21,7 +22,6 @@ from rich.tree import Tree
 
 from rtvirt_runner import artifacts, cache, checkout, cli_cache, cli_inspect, cli_kernels
 from rtvirt_runner import declarations as declared
-from rtvirt_runner.checks import TIERS, run_tiers
 from rtvirt_runner.declarations import InputError
 from rtvirt_runner.matrix import Catalogue, Cell, Lab, Matrix, load_matrix, plan
 from rtvirt_runner.progress import Stage, duration
@@ -29,6 +29,7 @@ from rtvirt_runner.results import Record, ResultsError, ResultsTree
 from rtvirt_runner.runner import InventoryError, Outcome, read_inventory, run_playbook
 
 DONE, FAILED_CELLS, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
+MOST_TEST_WORKERS = 2  # each may have an emulated board, which keeps a core busy and wants memory
 
 _ABOUT = """\
 Measures what virtualization costs a real-time workload: boots boards with a PREEMPT_RT kernel, starts a KVM guest on
@@ -49,7 +50,7 @@ examples:
   rtvirt cache                           what is kept between runs, what it takes, what of it is in use
   rtvirt cache prune --to 5GB            make room: what was used least recently goes first (docs/cache.md)
   rtvirt status                          how far a run is; ask from another terminal
-  rtvirt test --tier lint --tier unit    some of the checks
+  rtvirt test tests/lint tests/unit      some of the checks; rtvirt test --help says more
 
 results:
   results/<matrix>/report/index.html     the page; cells.csv beside it has a row per cell
@@ -57,6 +58,24 @@ results:
   results/<matrix>/log/                  the whole output of each run
 Cells that are done are never measured again: an interrupted run goes on where it stopped. To measure a cell again,
 remove its folder.
+"""
+
+
+_TESTS = """\
+Hands over to pytest in the checkout, with a worker for each core, two at most; its exit status is pytest's (0 good,
+1 failed, 5 nothing to run). Without options it is what CI runs. Tests are in folders from quick to slow: tests/lint,
+tests/unit, tests/integration (this machine only) and tests/machines (emulated boards).
+
+  --all            the slow tests too
+  --changed [REV]  only slow tests that a change since REV can reach, and why each was picked; REV is a commit, by
+                   default the one where the branch left its upstream, or else the commit before the last
+  PATH             only these, a folder or file or file::test
+
+everything else is pytest's, such as:
+  rtvirt test tests/unit                     one tier
+  rtvirt test --changed --collect-only -q    what --changed would run
+  rtvirt test -n 0 -x -v tests/unit          one after the other, up to the first failure
+  rtvirt test -k grub --durations 20
 """
 
 
@@ -82,7 +101,11 @@ class Request:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code."""
-    args = _parser().parse_args(argv)
+    parser = _parser()
+    args, unknown = parser.parse_known_args(argv)
+    if unknown and args.run is not _test:  # pytest knows those
+        parser.error(f"unrecognized arguments: {' '.join(unknown)}")
+    args.for_pytest = unknown
     try:
         return int(args.run(args))
     except (InventoryError, InputError, ResultsError, UsageError) as error:
@@ -127,7 +150,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_inspect(commands.add_parser("inspect", help="show what is wanted of a board and what it has, read from it"))
     _add_kernels(commands.add_parser("kernels", help="show the kernel catalogue, or build kernels of it"))
     _add_cache(commands.add_parser("cache", help="show what is kept between runs, or prune it"))
-    _add_test_options(commands.add_parser("test", help="run every check that CI runs"))
+    _add_test(commands)
     return parser
 
 
@@ -187,10 +210,16 @@ def _add_cache(parser: argparse.ArgumentParser) -> None:
     prune.set_defaults(run=_prune_cache)
 
 
-def _add_test_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--tier", action="append", choices=list(TIERS), help="only this tier; repeatable (default: all, in this order)"
+def _add_test(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser(
+        "test",
+        help="run every check that CI runs",
+        usage="rtvirt test [--all | --changed [REV]] [PATH ...] [any option of pytest]",
+        description=_TESTS,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,  # what is not known here is pytest's
     )
+    parser.add_argument("--tier", help=argparse.SUPPRESS)  # what tiers were called before they were folders
     parser.set_defaults(run=_test)
 
 
@@ -371,7 +400,13 @@ def _prune_cache(args: argparse.Namespace) -> int:
 
 
 def _test(args: argparse.Namespace) -> int:
-    return run_tiers(args.tier)
+    if args.tier is not None:
+        raise UsageError(
+            f"--tier {args.tier} is not an option any more, expected the tier's folder: rtvirt test tests/{args.tier}"
+        )
+    os.chdir(checkout.ROOT)
+    workers = min(MOST_TEST_WORKERS, len(os.sched_getaffinity(0)))
+    os.execv(sys.executable, [sys.executable, "-m", "pytest", "-n", str(workers), *args.for_pytest])
 
 
 # --------------------------------------------------------------------------------------------------------- showing

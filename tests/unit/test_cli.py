@@ -145,3 +145,35 @@ def test_help_teaches(capsys: pytest.CaptureFixture[str]) -> None:
     told = capsys.readouterr().out
     for word in ("examples:", "results/<matrix>/report/index.html", "virtual time", "docs/writing-a-matrix.md"):
         assert word in told
+
+
+def test_test_hands_over_to_pytest_with_all_that_it_does_not_know(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    handed: list[str] = []
+
+    def execv(path: str, words: list[str]) -> None:
+        handed.extend(words)
+        raise SystemExit  # the real one does not return either
+
+    monkeypatch.setattr("os.execv", execv)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit):
+        cli.main(["test", "--changed", "HEAD~3", "-k", "grub or card", "tests/machines", "-n", "0"])
+    assert handed[1:4] == ["-m", "pytest", "-n"]
+    assert handed[5:] == ["--changed", "HEAD~3", "-k", "grub or card", "tests/machines", "-n", "0"]
+    assert Path.cwd() == checkout.ROOT
+
+
+def test_a_tier_is_a_folder_now(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["test", "--tier", "lint"]) == 2
+    assert capsys.readouterr().err == (
+        "rtvirt: --tier lint is not an option any more, expected the tier's folder: rtvirt test tests/lint\n"
+    )
+
+
+def test_other_commands_refuse_what_they_do_not_know(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["plan", "--faster"])
+    assert ended.value.code == 2
+    assert "unrecognized arguments: --faster" in capsys.readouterr().err

@@ -1,0 +1,125 @@
+"""Which test runs when and where: quick ones first, then the longest groups first, so that workers end together."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from xdist.remote import Producer
+from xdist.scheduler import LoadScopeScheduling
+from xdist.workermanage import WorkerController
+
+from rtvirt_runner import artifacts
+from suite.selection import path_of
+
+GUESSES_S: Mapping[str, float] = {"lint": 10.0, "unit": 0.05, "integration": 1.0, "machines": 60.0}
+_FIRST, _SECOND, _THEN, _LAST = range(4)
+
+
+def tier_of(nodeid: str) -> str:
+    """``tests/unit/test_x.py::test_y`` is of tier ``unit``."""
+    folders = nodeid.partition("::")[0].split("/")
+    return folders[1] if len(folders) > 2 and folders[0] == "tests" else "other"
+
+
+def is_ungrouped(item: pytest.Item) -> bool:
+    """Whether a test shares nothing dear with the others of its module."""
+    return tier_of(item.nodeid) in ("lint", "unit") or item.get_closest_marker("splittable") is not None
+
+
+def group_of(item: pytest.Item) -> str:
+    """What runs on one worker, one test after the other, has the same group."""
+    mark = item.get_closest_marker("xdist_group")
+    if mark is not None:
+        return str(mark.args[0] if mark.args else mark.kwargs["name"])
+    return item.nodeid if is_ungrouped(item) else path_of(item)
+
+
+@dataclass(frozen=True)
+class Groups:
+    """The group of each test by its id, and the groups that nothing may run beside."""
+
+    by_test: Mapping[str, str]
+    alone: frozenset[str]
+
+
+def groups_of(items: Sequence[pytest.Item]) -> Groups:
+    by_test = {item.nodeid: group_of(item) for item in items}
+    alone = (by_test[item.nodeid] for item in items if item.get_closest_marker("alone") is not None)
+    return Groups(by_test, frozenset(alone))
+
+
+def in_order(items: Sequence[pytest.Item], groups: Groups, seconds: Mapping[str, float]) -> list[pytest.Item]:
+    """Lint, unit tests as they stand, the other groups with the longest first, and what runs alone."""
+    length_s: dict[str, float] = {}
+    place: dict[str, int] = {}
+    for number, item in enumerate(items):
+        group = groups.by_test[item.nodeid]
+        test_s = seconds.get(item.nodeid, GUESSES_S.get(tier_of(item.nodeid), 1.0))
+        length_s[group] = length_s.get(group, 0.0) + test_s
+        place.setdefault(group, number)
+
+    def key(item: pytest.Item) -> tuple[int, float, int]:
+        group = groups.by_test[item.nodeid]
+        stage = _LAST if group in groups.alone else {"lint": _FIRST, "unit": _SECOND}.get(tier_of(item.nodeid), _THEN)
+        return (stage, 0.0 if stage == _SECOND else -length_s[group], place[group])
+
+    return sorted(items, key=key)
+
+
+class SuiteScheduling(LoadScopeScheduling):  # type: ignore[misc]
+    """xdist's scheduler of groups, with our groups, and without a second group for a worker that does not need it yet.
+
+    The original hands out the next group while two tests of the last one are still to come: with tests that take
+    minutes a worker would sit on a group that another, idle one could run.
+    """
+
+    def __init__(self, config: pytest.Config, log: Producer, by_test: Path) -> None:
+        super().__init__(config, log)
+        self._by_test_file = by_test  # written by the workers: only they collect
+        self._by_test: dict[str, str] = {}
+        config.option.loadscopereorder = False  # by number of tests
+
+    def _split_scope(self, nodeid: str) -> str:
+        self._by_test = self._by_test or json.loads(self._by_test_file.read_text())
+        return self._by_test[nodeid]
+
+    def _reschedule(self, node: WorkerController) -> None:
+        # A worker starts a test when it knows the one after it (what to tear down depends on that): one has to wait.
+        if self.workqueue and self._pending_of(self.assigned_work[node]) > 1:
+            return
+        super()._reschedule(node)
+
+
+# ------------------------------------------------------------------------------------------ how long tests have taken
+
+
+def seconds_file() -> Path:
+    return artifacts.cache_folder() / "test-seconds.json"
+
+
+def read_seconds() -> dict[str, float]:
+    """Seconds that each test took last, by id; without a file that is as it should be, there are only guesses."""
+    try:
+        return {str(nodeid): float(value) for nodeid, value in json.loads(seconds_file().read_text()).items()}
+    except (OSError, ValueError, AttributeError, TypeError):
+        return {}
+
+
+def keep_seconds(seconds: Mapping[str, float], root: Path) -> None:
+    """Remember how long these took, and forget tests whose file is gone."""
+    kept = {nodeid: value for nodeid, value in read_seconds().items() if (root / nodeid.partition("::")[0]).is_file()}
+    kept |= {nodeid: round(value, 3) for nodeid, value in seconds.items()}
+    write_json(seconds_file(), kept)
+
+
+def write_json(path: Path, content: object) -> None:
+    """Write a file that is never seen half written."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    half = path.with_name(f"{path.name}.{os.getpid()}")
+    half.write_text(json.dumps(content))
+    half.replace(path)

@@ -1,0 +1,259 @@
+"""The suite's rules as a pytest plugin: pytest calls what is here, the modules beside it do the work.
+
+With xdist there is one process that hands out tests and tells a person (the controller), and workers that collect and
+run them; without it one process does both.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import tempfile
+from collections.abc import Generator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from _pytest.terminal import TerminalReporter
+from xdist.remote import Producer
+from xdist.workermanage import WorkerController
+
+from suite import order, selection, summary
+from suite.alone import GroupLock
+from suite.events import VARIABLE, EventFile
+from suite.outcomes import EVENTS, Outcome
+from suite.progress import CurrentTest, Progress
+
+MARKERS = (
+    "slow(exercises): runs with --all, or with --changed when one of these paths (files, folders, globs) has changed",
+    "alone: nothing runs beside this test's group",
+    "splittable: tests of this module may run on several workers, as they share no dear fixture",
+)
+DEFAULT_REVISION = ""
+
+
+@dataclass(frozen=True)
+class Run:
+    """What all processes of a run share."""
+
+    folder: Path  # of this run alone, gone after it
+    changed: Sequence[str] | None  # paths, if they pick the tests
+    seconds: Mapping[str, float]  # that tests took last, by id
+
+    @property
+    def groups(self) -> Path:
+        return self.folder / "groups.json"
+
+    @property
+    def picked(self) -> Path:
+        return self.folder / "picked.json"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("rtvirt", "the suite's choice of tests")
+    group.addoption("--all", action="store_true", dest="all_tests", help="the slow tests too")
+    group.addoption(
+        "--changed",
+        nargs="?",
+        const=DEFAULT_REVISION,
+        metavar="REV",
+        help="only slow tests that a change since REV can reach (default: since the branch left its upstream, or else "
+        "since the commit before the last)",
+    )
+    parser.addini("boot_budget", "boots of emulated boards that the quick suite may take", default="0")
+    parser.addini("silence_s", "seconds without a line after which the running tests are told", default="30")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    for marker in MARKERS:
+        config.addinivalue_line("markers", marker)
+    given: dict[str, Any] | None = getattr(config, "workerinput", None)
+    run = (
+        Run(Path(given["suite_folder"]), given["suite_changed"], given["suite_seconds"]) if given else _new_run(config)
+    )
+    config.pluginmanager.register(Collecting(run, config), "suite-collecting")
+    if given or not config.getoption("numprocesses", None):
+        config.pluginmanager.register(Running(run, given["workerid"] if given else "here"), "suite-running")
+    if not given:
+        signal.signal(signal.SIGTERM, signal.default_int_handler)  # fixtures have boards to stop
+        config.pluginmanager.register(Telling(run, config), "suite-telling")
+
+
+def _new_run(config: pytest.Config) -> Run:
+    revision = config.getoption("changed")
+    changed = None
+    if revision is not None:
+        try:
+            changed = selection.changed_paths(config.rootpath, revision)
+        except selection.RevisionError as error:
+            pytest.exit(str(error), returncode=2)
+    folder = Path(tempfile.mkdtemp(prefix="rtvirt-test-"))
+    config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
+    return Run(folder, changed, order.read_seconds())
+
+
+class Collecting:
+    """Picks, groups and orders tests, wherever they are collected."""
+
+    def __init__(self, run: Run, config: pytest.Config) -> None:
+        self._run = run
+        self._all = bool(config.getoption("all_tests"))
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_collection_modifyitems(self, config: pytest.Config, items: list[pytest.Item]) -> None:
+        picked = self._pick(items)
+        if left_out := [item for item in items if item not in set(picked.tests)]:
+            config.hook.pytest_deselected(items=left_out)
+        groups = order.groups_of(picked.tests)
+        items[:] = order.in_order(picked.tests, groups, self._run.seconds)
+        for item in items:
+            item.stash[GROUP] = groups.by_test[item.nodeid]
+            item.stash[ALONE] = groups.by_test[item.nodeid] in groups.alone
+        order.write_json(self._run.groups, dict(groups.by_test))
+        order.write_json(self._run.picked, {"left_out": picked.left_out, "reasons": picked.reasons})
+
+    def _pick(self, items: list[pytest.Item]) -> selection.Picked:
+        if self._all:
+            return selection.Picked(list(items), 0, [])
+        if self._run.changed is not None:
+            return selection.reached_tests(items, self._run.changed)
+        return selection.quick_tests(items)
+
+
+GROUP = pytest.StashKey[str]()
+ALONE = pytest.StashKey[bool]()
+
+
+class Running:
+    """Is around each test, where it runs."""
+
+    def __init__(self, run: Run, worker: str) -> None:
+        self._lock = GroupLock(run.folder / "alone.lock")
+        self._current = CurrentTest(run.folder, worker)
+        events = run.folder / f"{worker}.events"
+        self._events = EventFile(events)
+        os.environ[VARIABLE] = str(events)
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtest_protocol(
+        self, item: pytest.Item, nextitem: pytest.Item | None
+    ) -> Generator[None, object, object]:
+        alone = item.stash[ALONE]
+        self._current.tell(f"{item.nodeid} waits to be alone" if alone else item.nodeid)
+        self._lock.hold(alone=alone)
+        self._current.tell(item.nodeid)
+        try:
+            return (yield)
+        finally:
+            self._current.tell_nothing()
+            if nextitem is None or nextitem.stash[GROUP] != item.stash[GROUP]:
+                self._lock.release()
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_makereport(self) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+        report = yield
+        if news := self._events.news():
+            report.user_properties.append((EVENTS, dict(news)))
+        return report
+
+
+class Telling:
+    """Takes what the workers report, and tells a person."""
+
+    def __init__(self, run: Run, config: pytest.Config) -> None:
+        self._run, self._config = run, config
+        self._outcomes: dict[str, Outcome] = {}
+        self._expected = 0
+        self._told_pick = False
+        self._budget = int(config.getini("boot_budget"))
+        self._is_quick = run.changed is None and not config.getoption("all_tests")
+        self._progress: Progress | None = None
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_configure_node(self, node: WorkerController) -> None:
+        shared = {"folder": str(self._run.folder), "changed": self._run.changed, "seconds": dict(self._run.seconds)}
+        node.workerinput.update({f"suite_{name}": value for name, value in shared.items()})
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_xdist_make_scheduler(self, config: pytest.Config, log: Producer) -> order.SuiteScheduling | None:
+        return order.SuiteScheduling(config, log, self._run.groups) if config.getvalue("dist") == "load" else None
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_xdist_node_collection_finished(self, ids: Sequence[str]) -> None:
+        self._expected = len(ids)
+        self._tell_pick()
+
+    @pytest.hookimpl(tryfirst=True)  # before --collect-only lists the tests
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        self._expected = len(session.items)
+        self._tell_pick()
+
+    def pytest_sessionstart(self) -> None:
+        if self._config.get_verbosity() <= 0 and not self._config.option.collectonly:
+            self._reporter.showfspath = False
+            self._progress = Progress(self._reporter, self._run.folder, float(self._config.getini("silence_s")))
+            self._config.pluginmanager.register(self._progress, "suite-progress")
+            self._progress.start()
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        outcome = self._outcomes.setdefault(report.nodeid, Outcome(report.nodeid))
+        outcome.add(report)
+        if self._progress is not None and report.failed:
+            self._progress.failed(outcome, report.when or "run")
+        has_ended = report.when not in ("setup", "call")  # a worker that died reports something else than 'teardown'
+        if self._progress is not None and has_ended:
+            self._progress.ended(outcome, self._expected)
+
+    def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
+        if self._progress is not None:
+            self._progress.stop()
+        if self._outcomes:
+            order.keep_seconds({each.nodeid: each.seconds for each in self._outcomes.values()}, self._config.rootpath)
+        if exitstatus == pytest.ExitCode.NO_TESTS_COLLECTED and self._nothing_to_pick():
+            session.exitstatus = pytest.ExitCode.OK
+        if exitstatus == pytest.ExitCode.OK and self._over_budget():
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+    def pytest_terminal_summary(self, terminalreporter: TerminalReporter) -> None:
+        outcomes = list(self._outcomes.values())
+        if outcomes:
+            for table in (summary.tier_table(outcomes), summary.slowest_table(outcomes)):
+                terminalreporter.write_line("\n" + "\n".join(table))
+            terminalreporter.write_line("")
+        if self._is_quick and self._picked.get("left_out"):
+            terminalreporter.write_line(f"{self._picked['left_out']} slow tests were left out: see --all and --changed")
+        if self._over_budget():
+            boots = summary.all_boots(outcomes)
+            terminalreporter.write_line(f"boots: {boots}, expected at most {self._budget} (boot_budget)", red=True)
+
+    def _over_budget(self) -> bool:
+        return self._is_quick and summary.all_boots(self._outcomes.values()) > self._budget
+
+    def _tell_pick(self) -> None:
+        """Say once what --changed has picked, as soon as somebody has collected."""
+        if self._run.changed is None or self._told_pick or not self._run.picked.exists():
+            return
+        self._told_pick = True
+        nothing = f"nothing picked: no slow test exercises any of the {len(self._run.changed)} paths that have changed"
+        for line in self._picked["reasons"] or [nothing]:
+            self._reporter.write_line(line)
+
+    def _nothing_to_pick(self) -> bool:
+        return self._run.changed is not None and self._picked.get("reasons") == []
+
+    @property
+    def _picked(self) -> dict[str, Any]:
+        """What a process that collects has written, if one came that far."""
+        with contextlib.suppress(FileNotFoundError):
+            return dict(json.loads(self._run.picked.read_text()))
+        return {}
+
+    @property
+    def _reporter(self) -> TerminalReporter:
+        reporter = self._config.pluginmanager.get_plugin("terminalreporter")
+        assert isinstance(reporter, TerminalReporter)
+        return reporter
