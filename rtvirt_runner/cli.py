@@ -206,6 +206,12 @@ def _add_cache(parser: argparse.ArgumentParser) -> None:
         "prune", help="remove what was used least recently until the cache is small enough; never what is in use"
     )
     prune.add_argument("--to", required=True, metavar="SIZE", help="how large it may be: 0, 500MiB, 1.5GB, ...")
+    prune.add_argument(
+        "--kind",
+        action="append",
+        choices=sorted(cache.PRUNABLE),
+        help="only entries of this kind, which then are to take SIZE or less; repeatable (default: the whole cache)",
+    )
     prune.add_argument("--dry-run", action="store_true", help="say what would go, remove nothing")
     prune.set_defaults(run=_prune_cache)
 
@@ -389,7 +395,8 @@ def _cache(args: argparse.Namespace) -> int:
 
 def _prune_cache(args: argparse.Namespace) -> int:
     """Exit code 1 when the cache is larger than asked for: who prunes to have room does not have it."""
-    pruned = cache.prune(artifacts.cache_folder(), cli_cache.parse_size(args.to), dry_run=args.dry_run)
+    kinds = {cache.Kind(kind) for kind in args.kind} if args.kind else cache.PRUNABLE
+    pruned = cache.prune(artifacts.cache_folder(), cli_cache.parse_size(args.to), kinds, args.dry_run)
     if pruned.removed:
         _stdout().print(cli_cache.cache_table(pruned.removed, "would go" if args.dry_run else "removed", True))
     _stdout().print(cli_cache.cache_table(pruned.left, "would stay" if args.dry_run else "left", False))

@@ -1,5 +1,6 @@
-"""QEMU's monitor, for scripts: ``python -m rtvirt_runner.qmp SOCKET COMMAND`` or ``... SOCKET hmp 'LINE OF THE HUMAN MONITOR'``.
+"""QEMU's monitor, for scripts: ``python -m rtvirt_runner.qmp SOCKET COMMAND``.
 
+With ``hmp`` for the command a line of the human monitor follows.
 The protocol is QEMU's docs/interop/qmp-spec: a greeting, ``qmp_capabilities``, then a command and its answer, each one
 line of JSON; events may come between.
 """

@@ -29,7 +29,8 @@ def board(request: pytest.FixtureRequest) -> Iterator[str]:
     """The name of a board of the tests' lab that is up, as the module's markers say.
 
     ``board(name, kernel=..., words=[...], state={...})``: which one, and with ``state`` (as of playbooks/converge.yml)
-    its guest too. ``asserts_on(...)`` decides whether it may have come from a snapshot (honesty.py). It ends with the module.
+    its guest too. ``asserts_on(...)`` decides whether it may have come from a snapshot (honesty.py). It ends with the
+    module.
     """
     marker = request.node.get_closest_marker("board")
     assert marker, "say which board the module wants: pytestmark = pytest.mark.board('bench-a', ...)"
@@ -43,9 +44,16 @@ def board(request: pytest.FixtureRequest) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def matrix_results(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The results folder of a matrix, measured on the virtual lab as a user would. Parameter: the matrix, by name or path."""
+    """The results folder of a matrix (the parameter: its name or path), measured on the virtual lab as a user would."""
     folder = tmp_path_factory.mktemp("measured") / "results"
-    command = [Path(sys.executable).parent / "rtvirt", "matrix", "--matrix", str(request.param), "--results", str(folder)]
+    command = [
+        Path(sys.executable).parent / "rtvirt",
+        "matrix",
+        "--matrix",
+        str(request.param),
+        "--results",
+        str(folder),
+    ]
     done = subprocess.run(
         command,
         cwd=checkout.ROOT,

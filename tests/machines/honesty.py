@@ -51,7 +51,9 @@ def asserted(node: Any) -> list[str]:
     """What a test or module asserts on, by its markers."""
     found = [what for marker in node.iter_markers("asserts_on") for what in marker.args]
     if not found:
-        pytest.fail(f"{node.nodeid} does not say what it asserts on, expected asserts_on with some of {', '.join(STARTS)}")
+        pytest.fail(
+            f"{node.nodeid} does not say what it asserts on, expected asserts_on with some of {', '.join(STARTS)}"
+        )
     return found
 
 

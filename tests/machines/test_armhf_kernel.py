@@ -14,7 +14,14 @@ from rtvirt_runner.artifacts import Recipe
 from rtvirt_runner.kernels import load_kernels
 
 pytestmark = [
-    pytest.mark.slow(exercises=["roles/kernel_build", "playbooks/vars/kernels.yml", "rtvirt_runner/kernel_build.py", "rtvirt_runner/kconfig.py"]),
+    pytest.mark.slow(
+        exercises=[
+            "roles/kernel_build",
+            "playbooks/vars/kernels.yml",
+            "rtvirt_runner/kernel_build.py",
+            "rtvirt_runner/kconfig.py",
+        ]
+    ),
     pytest.mark.asserts_on("booting"),
     pytest.mark.xdist_group("armhf kernel"),
 ]

@@ -19,7 +19,15 @@ import pytest
 from rtvirt_runner import artifacts, board_profiles, checkout, rpi_firmware
 
 pytestmark = [
-    pytest.mark.slow(exercises=["roles/board_image", "roles/kernel_boot/files", "rtvirt_runner/cards.py", "rtvirt_runner/rpi_firmware.py", "rtvirt_runner/board_profiles.py"]),
+    pytest.mark.slow(
+        exercises=[
+            "roles/board_image",
+            "roles/kernel_boot/files",
+            "rtvirt_runner/cards.py",
+            "rtvirt_runner/rpi_firmware.py",
+            "rtvirt_runner/board_profiles.py",
+        ]
+    ),
     pytest.mark.asserts_on("cards"),
     pytest.mark.xdist_group("card images"),
 ]

@@ -20,7 +20,16 @@ from rtvirt_runner.remote import Reply
 from rtvirt_runner.runner import read_inventory
 
 pytestmark = [
-    pytest.mark.slow(exercises=["roles/virtual_board", "roles/measure", "roles/workloads/files", "roles/guest_image", "rtvirt_runner/measuring.py", "rtvirt_runner/remote.py"]),
+    pytest.mark.slow(
+        exercises=[
+            "roles/virtual_board",
+            "roles/measure",
+            "roles/workloads/files",
+            "roles/guest_image",
+            "rtvirt_runner/measuring.py",
+            "rtvirt_runner/remote.py",
+        ]
+    ),
     pytest.mark.asserts_on("booting", "answers"),
     pytest.mark.xdist_group("determinism"),
 ]

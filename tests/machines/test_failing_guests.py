@@ -14,7 +14,15 @@ from rtvirt_runner.results import Record, ResultsTree
 
 BOARD = "bench-b"
 pytestmark = [
-    pytest.mark.slow(exercises=["roles/guest", "roles/guest_image", "playbooks/tasks", "plugins/action/measure_cell.py", "rtvirt_runner/remote.py"]),
+    pytest.mark.slow(
+        exercises=[
+            "roles/guest",
+            "roles/guest_image",
+            "playbooks/tasks",
+            "plugins/action/measure_cell.py",
+            "rtvirt_runner/remote.py",
+        ]
+    ),
     pytest.mark.board(BOARD, kernel="linux-6.12-rt"),
     pytest.mark.asserts_on("answers"),
     pytest.mark.xdist_group("bench-b"),

@@ -21,7 +21,9 @@ from rtvirt_runner.artifacts import Recipe
 from rtvirt_runner.downloads import Store
 
 pytestmark = [
-    pytest.mark.slow(exercises=["roles/kernel_boot", "rtvirt_runner/kernel_build.py", "plugins/action/wait_for_boot.py"]),
+    pytest.mark.slow(
+        exercises=["roles/kernel_boot", "rtvirt_runner/kernel_build.py", "plugins/action/wait_for_boot.py"]
+    ),
     pytest.mark.asserts_on("booting", "trials", "idempotence"),
     pytest.mark.xdist_group("grub"),
 ]

@@ -18,7 +18,9 @@ from rtvirt_runner.results import Record, ResultsTree
 from rtvirt_runner.tables import read_measurement
 
 pytestmark = [
-    pytest.mark.slow(exercises=["roles/guest", "roles/guest_image", "rtvirt_runner/guests.py", "playbooks/vars/guests.yml"]),
+    pytest.mark.slow(
+        exercises=["roles/guest", "roles/guest_image", "rtvirt_runner/guests.py", "playbooks/vars/guests.yml"]
+    ),
     pytest.mark.asserts_on("booting", "convergence", "answers"),
     pytest.mark.xdist_group("guest armhf"),
 ]

@@ -75,7 +75,9 @@ def fresh(board: str) -> str:
     return on_board(BOARD, SNAPSHOT)
 
 
-SLOW = pytest.mark.slow(exercises=["roles/cpu_isolation", "roles/guest", "rtvirt_runner/tunings.py", "playbooks/vars/tunings.yml"])
+SLOW = pytest.mark.slow(
+    exercises=["roles/cpu_isolation", "roles/guest", "rtvirt_runner/tunings.py", "playbooks/vars/tunings.yml"]
+)
 
 
 @pytest.fixture(scope="module", params=[pytest.param("none", marks=SLOW), pytest.param("paper", marks=SLOW), "full"])

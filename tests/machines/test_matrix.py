@@ -20,7 +20,9 @@ from rtvirt_runner.runner import read_inventory
 SMOKE, QUICK = "smoke", str(Path(__file__).parent / "quick.yml")
 BOTH = [
     pytest.param(QUICK, id="quick"),
-    pytest.param(SMOKE, id="smoke", marks=pytest.mark.slow(exercises=["playbooks", "roles", "plugins", "rtvirt_runner"])),
+    pytest.param(
+        SMOKE, id="smoke", marks=pytest.mark.slow(exercises=["playbooks", "roles", "plugins", "rtvirt_runner"])
+    ),
 ]
 pytestmark = [
     pytest.mark.asserts_on("booting", "trials", "convergence", "answers"),
@@ -109,7 +111,10 @@ def test_virtualization_costs_something(rows: list[dict[str, str]]) -> None:
 
 def test_workloads_give_the_same_answer_in_both_places_and_their_slowdown_is_known(rows: list[dict[str, str]]) -> None:
     programs = {"basicmath", "bitcount", "qsort", "susan", "dijkstra", "patricia", "jpeg", "ecu"}
-    measured = [{row["workload"] for row in rows if (row["place"], row["tuning"]) == (place, "paper")} for place in ("host", "guest")]
+    measured = [
+        {row["workload"] for row in rows if (row["place"], row["tuning"]) == (place, "paper")}
+        for place in ("host", "guest")
+    ]
     assert {"bitcount", "ecu"} <= set.intersection(*measured)
     for workload in set.intersection(*measured) - {"idle", "host-load"}:
         (host,) = (row for row in rows if (row["workload"], row["place"], row["tuning"]) == (workload, "host", "paper"))

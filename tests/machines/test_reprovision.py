@@ -18,7 +18,15 @@ from rtvirt_runner.results import Record, ResultsTree
 from rtvirt_runner.tables import read_measurement
 
 pytestmark = [
-    pytest.mark.slow(exercises=["roles/board_image", "roles/virtual_board", "roles/kernel_boot", "playbooks/reprovision.yml", "playbooks/tasks"]),
+    pytest.mark.slow(
+        exercises=[
+            "roles/board_image",
+            "roles/virtual_board",
+            "roles/kernel_boot",
+            "playbooks/reprovision.yml",
+            "playbooks/tasks",
+        ]
+    ),
     pytest.mark.asserts_on("booting", "cards", "first_contact", "trials", "answers"),
     pytest.mark.xdist_group("reprovision"),
 ]

@@ -29,14 +29,18 @@ def scenario(folder: Path) -> object:
 def sequence(folder: Path) -> list[str]:
     """What `molecule test` does with a scenario."""
     shared = yaml.safe_load((checkout.ROOT / ".config/molecule/config.yml").read_text())["scenario"]
-    return list({**shared, **(yaml.safe_load((folder / "molecule.yml").read_text()) or {}).get("scenario", {})}["test_sequence"])
+    return list(
+        {**shared, **(yaml.safe_load((folder / "molecule.yml").read_text()) or {}).get("scenario", {})}["test_sequence"]
+    )
 
 
 @pytest.mark.parametrize("name", [scenario(folder) for folder in FOLDERS])
 def test_role(name: str, tmp_path: Path) -> None:
     environment = OWNED | {
         "ANSIBLE_COLLECTIONS_PATH": str(checkout.ROOT / "collections"),
-        "MOLECULE_EPHEMERAL_DIRECTORY": str(tmp_path),  # what a killed run left behind says "created" of a board that is gone
+        "MOLECULE_EPHEMERAL_DIRECTORY": str(
+            tmp_path
+        ),  # what a killed run left behind says "created" of a board that is gone
     }
     done = subprocess.run(
         [Path(sys.executable).parent / "molecule", "test", "-s", name, "--no-command-borders"],

@@ -17,7 +17,15 @@ from rtvirt_runner.tables import read_measurement
 
 BOARD = "bench-a"
 pytestmark = [
-    pytest.mark.slow(exercises=["roles/workloads", "roles/measure", "rtvirt_runner/workloads.py", "rtvirt_runner/measuring.py", "docs/workloads.md"]),
+    pytest.mark.slow(
+        exercises=[
+            "roles/workloads",
+            "roles/measure",
+            "rtvirt_runner/workloads.py",
+            "rtvirt_runner/measuring.py",
+            "docs/workloads.md",
+        ]
+    ),
     pytest.mark.asserts_on("booting", "convergence", "answers"),
     pytest.mark.xdist_group("bench-a"),
 ]
@@ -71,7 +79,9 @@ def said(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
         "rtvirt_results_dir": str(folder / "results"),
     }
     given["rtvirt_lab_workloads"] |= BAD
-    return play(PLAYBOOKS / "full_matrix.yml", *BENCH, "-l", f"{BOARD},localhost", "-e", json.dumps(given)), folder / "results"
+    return play(
+        PLAYBOOKS / "full_matrix.yml", *BENCH, "-l", f"{BOARD},localhost", "-e", json.dumps(given)
+    ), folder / "results"
 
 
 @pytest.fixture(scope="module")

@@ -24,3 +24,8 @@ zstd -q -1 -T0 -o "$OUT/card.qcow2.zst" "$BOARD_FOLDER/card.qcow2"
 cp "$BOARD_FOLDER/console.log" "$OUT/console.log"
 cd "$OUT"
 sha256sum card.qcow2.zst console.log >sums
+
+# Those that were used longest ago leave.
+room=$((LIMIT_MIB - $(du -sm . | cut -f 1)))
+[ "$room" -ge 0 ] || { echo "!! It takes more than the $LIMIT_MIB MiB that the cache keeps of snapshots."; exit 1; }
+"${PYTHON%/*}/rtvirt" cache prune --kind snapshot --to "${room}MiB" || echo 'The others are in use: the limit is passed for now.'
