@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tarfile
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -33,6 +34,7 @@ pytestmark = [
 ]
 MIB = 1 << 20
 SECTOR = 512
+ELF_MACHINE_ARM = 40
 BOOT_AT = MIB
 FILES = checkout.ROOT / "roles/board_image/files"
 ROOT_FOLDERS = ("/etc", "/root", "/home", "/srv", "/opt", "/var/lib", "/usr/local")  # where secrets of a system are
@@ -291,6 +293,22 @@ def test_a_card_has_its_keys_in_the_boot_partition_and_is_read_by_its_owner_alon
         ours = (identity / "client_key").read_bytes().splitlines()[2]  # the key by which we come stays with us
         assert ours not in file.read(image.root_at - BOOT_AT)
     assert (card.stat().st_mode & 0o777, card.parent.stat().st_mode & 0o777) == (0o600, 0o700)
+
+
+def test_of_the_machine_that_made_it_a_root_file_system_holds_no_program(lab: Lab) -> None:
+    rootfs = Path(lab.image("cb2").manifest["needs"]["ROOTFS"])
+    machines: dict[int, list[str]] = {}
+    with tarfile.open(rootfs / "rootfs.tar") as tar:
+        names = tar.getnames()
+        for member in tar:
+            if member.isreg() and re.match(r"\./usr/(s?bin|lib|libexec)/", member.name):
+                file = tar.extractfile(member)
+                head = file.read(20) if file else b""
+                if head.startswith(b"\x7fELF"):
+                    machines.setdefault(int.from_bytes(head[18:20], "little"), []).append(member.name)
+    assert len(machines.pop(ELF_MACHINE_ARM)) > 500
+    assert machines == {}
+    assert [name for name in names if name.endswith(".distrib")] == []
 
 
 def test_the_root_file_system_is_sound_and_made_to_grow(lab: Lab) -> None:

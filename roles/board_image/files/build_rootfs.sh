@@ -21,7 +21,7 @@ if [ "$native" != "$ARCHITECTURE" ]; then
   register_qemu
   echo ":: fetching what maintainer scripts call, for this machine ($native)"
   debian_tree extract "$SUITE" "$native" "$work/native" bash,coreutils,dash,dpkg,findutils,grep,gzip,mawk,perl-base,sed,tar,xz-utils
-  set -- --essential-hook="sh '$FILES/native_programs.sh' on '$work/native' \"\$1\"" \
+  set -- --extract-hook="sh '$FILES/native_programs.sh' on '$work/native' \"\$1\"" \
     --customize-hook="sh '$FILES/native_programs.sh' off '$work/native' \"\$1\""
 fi
 
@@ -30,9 +30,14 @@ echo ":: installing Debian $SUITE for $ARCHITECTURE"
 debian_tree minbase "$SUITE" "$ARCHITECTURE" "$OUT/rootfs.tar" "$PACKAGES" --mode=root --verbose \
   --dpkgopt=force-unsafe-io --dpkgopt='path-exclude=/usr/share/man/*' --dpkgopt='path-exclude=/usr/share/locale/*' \
   --dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-include=/usr/share/doc/*/copyright' "$@" \
-  --customize-hook="chroot \"\$1\" sh -c 'cd /tmp && apt-get download $UNPACKED && for deb in *.deb; do dpkg-deb --extract \"\$deb\" / && rm \"\$deb\"; done'" \
+  --customize-hook="sh '$FILES/unpack_packages.sh' \"\$1\" $UNPACKED" \
   --customize-hook="sh '$FILES/forget_build.sh' \"\$1\" $SUITE" \
-  2>&1 | awk -v total="$PACKAGES_ABOUT" '
-    { print; fflush() }
-    /^Setting up / { n++; if (n % 10 == 0) { printf ":: %d of about %d packages set up\n", n, total; fflush() } }'
+  2>&1 | {
+    count=0
+    while IFS= read -r line; do  # awk would hold lines back until it has read a block of them
+      printf '%s\n' "$line"
+      case $line in "Setting up "*) count=$((count + 1)) ;; *) continue ;; esac
+      [ "$((count % 10))" -ne 0 ] || echo ":: $count of about $PACKAGES_ABOUT packages set up"
+    done
+  }
 [ -s "$OUT/rootfs.tar" ] || { echo "mmdebstrap left no root file system" >&2; exit 1; }

@@ -1,6 +1,7 @@
 #!/bin/sh
-# While a foreign Debian is installed: let its shell, Perl and small tools be this machine's own, of the same suite, so that only what
-# depends on the architecture is emulated; and leave out what nothing on a bench board needs and emulation takes minutes for.
+# While a foreign Debian is installed, from its first package on: let its shells, Perl and small tools be this machine's own, of the same
+# suite, so that only what depends on the architecture is emulated; and leave out what nothing on a bench board needs and emulation takes
+# minutes for.
 # usage: native_programs.sh on|off NATIVE ROOT       NATIVE: folder of unpacked packages
 # The outcome is the same, file by file, but for what is left out: Python's compiled modules (Python makes them when it first runs) and
 # udev's database of hardware names.
@@ -13,29 +14,32 @@ programs="bash dash perl sed grep mawk find xargs tar gzip xz dpkg-deb dpkg-spli
 libraries=$(cd "$native" && dirname "$(find usr/lib -name libc.so.6 | head -n 1)")
 loader=$(cd "$native" && find usr/lib64 usr/lib -maxdepth 1 -name 'ld-linux*' 2>/dev/null | head -n 1)
 
+# Let dpkg put a file elsewhere, whether its package is there yet or comes later. usage: divert FILE
+divert() { dpkg-divert --root="$root" --local --rename --quiet --add "/$1"; }
+
 on() {
-  mkdir -p "$root/$libraries" "$root/${loader%/*}"
+  mkdir -p "$root/${libraries%/*}" "$root/${loader%/*}"
   [ "${loader%%/ld-*}" = usr/lib ] || ln -s "${loader%/*}" "$root/$(basename "${loader%/*}")"
-  mount --bind "$native/$libraries" "$root/$libraries"
+  cp -a "$native/$libraries" "$root/$libraries"
   cp -L "$native/$loader" "$root/$loader"
   for program in $programs; do
-    [ ! -e "$root/usr/bin/$program" ] || mount --bind "$native/usr/bin/$program" "$root/usr/bin/$program"
+    divert "usr/bin/$program"
+    cp "$native/usr/bin/$program" "$root/usr/bin/$program"
   done
   version=$(APT_CONFIG=$MMDEBSTRAP_APT_CONFIG apt-cache depends python3-minimal | sed -n 's/.*Depends: python\(3[.0-9]*\)-minimal.*/\1/p' | head -n 1)
-  for program in usr/bin/systemd-hwdb ${version:+usr/bin/python$version}; do
-    dpkg-divert --root="$root" --local --rename --quiet --add "/$program"
+  # The keys that ssh-keygen makes would be thrown away.
+  for program in usr/bin/systemd-hwdb usr/bin/ssh-keygen ${version:+usr/bin/python$version}; do
+    divert "$program"
     ln -s true "$root/$program"
   done
 }
 
 off() {
   for program in $(dpkg-divert --root="$root" --list | sed -n 's/^local diversion of \(.*\) to .*\.distrib$/\1/p'); do
-    rm -f "$root$program"
+    rm "$root$program"
     dpkg-divert --root="$root" --local --rename --quiet --remove "$program"
   done
-  for program in $programs; do umount "$root/usr/bin/$program" 2>/dev/null || :; done
-  umount "$root/$libraries"
-  rmdir "$root/$libraries"
+  rm -r "${root:?}/$libraries"
   rm "$root/$loader"
   [ "${loader%%/ld-*}" = usr/lib ] || { rmdir "$root/${loader%/*}"; rm "$root/$(basename "${loader%/*}")"; }
 }
