@@ -1,4 +1,4 @@
-"""The results folder that ``rtvirt test --tier machines`` let the smoke matrix fill; set it to look at another."""
+"""The results folder of the smoke matrix, from the variable RTVIRT_TEST_RESULTS."""
 
 import os
 import sys
@@ -18,7 +18,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 @pytest.fixture(scope="session")
 def results() -> Path:
     folder = os.environ.get("RTVIRT_TEST_RESULTS")
-    assert folder, "set RTVIRT_TEST_RESULTS to a results folder of the smoke matrix, or run rtvirt test --tier machines"
+    assert folder, "set RTVIRT_TEST_RESULTS to a results folder of the smoke matrix"
     return Path(folder)
 
 
