@@ -1,5 +1,6 @@
 """Brings tools, and makes ``import web`` work: in pytest's importlib mode a test's folder is not searched."""
 
+import fcntl
 import json
 import os
 import shutil
@@ -34,10 +35,16 @@ PLAYBOOK = """\
 @pytest.fixture(scope="session", autouse=True)
 def tools(tmp_path_factory: pytest.TempPathFactory) -> None:
     """Install what the tests call and the machine lacks: on a fresh one they run before anything else has done so."""
-    missing = {tool: package for tool, package in TOOLS.items() if not (shutil.which(tool) or Path(tool).is_file())}
-    if missing:
-        playbook = tmp_path_factory.mktemp("tools") / "tools.yml"
-        playbook.write_text(PLAYBOOK)
-        command = [Path(sys.executable).parent / "ansible-playbook", "-e", json.dumps({"controller_tools": missing})]
-        env = {**os.environ, "ANSIBLE_CONFIG": str(checkout.ANSIBLE_CONFIG)}
-        subprocess.run([*command, "-i", "localhost,", playbook], env=env, check=True)
+    with (tmp_path_factory.getbasetemp().parent / "tools.lock").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # every worker comes here at once, and one installs
+        missing = {tool: package for tool, package in TOOLS.items() if not (shutil.which(tool) or Path(tool).is_file())}
+        if missing:
+            install(missing, tmp_path_factory.mktemp("tools") / "tools.yml")
+
+
+def install(missing: dict[str, str], playbook: Path) -> None:
+    """Let the role controller install packages, by the tool that each is for."""
+    playbook.write_text(PLAYBOOK)
+    command = [Path(sys.executable).parent / "ansible-playbook", "-e", json.dumps({"controller_tools": missing})]
+    env = {**os.environ, "ANSIBLE_CONFIG": str(checkout.ANSIBLE_CONFIG)}
+    subprocess.run([*command, "-i", "localhost,", playbook], env=env, check=True)

@@ -4,15 +4,16 @@
 """
 
 import re
+import resource
 import shutil
 import subprocess
-import time
 from pathlib import Path
 
 import pytest
 
 from rtvirt_runner import checkout
 
+pytestmark = pytest.mark.splittable
 STAND_IN = "import sys\n\n\ndef main() -> int:\n    print('ran', *sys.argv[1:])\n    return 7\n"
 
 
@@ -48,12 +49,19 @@ def finish(process: subprocess.Popen[str]) -> tuple[int, str, str]:
 
 
 def best_of_five(command: Path) -> float:
+    """Seconds of processor time: the other worker's tests cannot stretch them as they stretch the wall clock's."""
     times = []
     for _ in range(5):
-        began = time.monotonic()
+        began = processor_seconds()
         finish(start(command))
-        times.append(time.monotonic() - began)
+        times.append(processor_seconds() - began)
     return min(times)
+
+
+def processor_seconds() -> float:
+    """What all processes that were started here and have ended took."""
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
 
 
 def test_an_environment_is_made_once_and_made_again_only_when_it_must_be(tree: Path, tmp_path: Path) -> None:

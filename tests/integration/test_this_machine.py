@@ -13,6 +13,9 @@ import pytest
 from rtvirt_runner import checkout
 from rtvirt_runner.results import Record, ResultsTree
 
+# The settings of this machine change, and everything that it runs moves to one core.
+pytestmark = pytest.mark.alone
+
 LAB = checkout.ROOT / "inventory" / "this_machine"
 MATRIX = """\
 matrix:

@@ -16,7 +16,8 @@ import pytest
 import yaml
 
 COLD, BOOTED, GUEST = "cold", "booted", "guest"
-# The nearest state to the goal that a board may start from. A role's outcome is reached on a booted board that has never met the role.
+# The nearest state to the goal that a board may start from. A role's outcome is reached on a booted board that never met
+# the role.
 STARTS = {
     "booting": COLD,
     "trials": COLD,
@@ -27,7 +28,7 @@ STARTS = {
     "role": BOOTED,
     "answers": GUEST,
 }
-# What stands in the sources of a test or scenario, and what must then be among the things that it asserts on (any of them).
+# What stands in the sources of a test or scenario, and what (any of these) it must then say that it asserts on.
 EVIDENCE: dict[str, set[str]] = {
     "trial: true": {"trials"},
     "bad_kernels/boot.yml": {"trials"},

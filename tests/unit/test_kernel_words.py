@@ -71,7 +71,7 @@ lines = st.lists(words, max_size=8)
 wishes = st.lists(st.sampled_from(["isolcpus=1", "nohz_full=1", "quiet", "turbo=N"]), unique=True)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(line=lines, wanted=wishes)
 def test_doing_it_again_changes_nothing_and_no_word_comes_twice(line: list[str], wanted: list[str]) -> None:
     added, once = compose(" ".join(line), " ".join(wanted))
@@ -80,7 +80,7 @@ def test_doing_it_again_changes_nothing_and_no_word_comes_twice(line: list[str],
     assert set(wanted) <= set(once.split())
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(line=lines, wanted=wishes)
 def test_taking_our_words_back_leaves_what_was_there(line: list[str], wanted: list[str]) -> None:
     _, before = compose(" ".join(line))

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 from fakes import VARS, catalogue, virtual_lab
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from rtvirt_runner.declarations import InputError
@@ -320,7 +320,6 @@ def test_a_guest_goes_on_running_while_the_settings_of_its_board_change(tmp_path
     assert without == [set(), {"irqs"}, {"ksm"}]
 
 
-@settings(deadline=None)  # plans of a hundred cells, on a machine that may be busy
 @given(st.permutations(repeated().cells))
 def test_a_plan_holds_every_cell_once_whatever_the_order(cells: list[Cell]) -> None:
     planned = [cell for boot in plan([*cells, *cells[:3]]) for cell in boot.cells]

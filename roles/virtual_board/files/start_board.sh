@@ -59,7 +59,7 @@ make_card() {
 }
 unpack_snapshot() {
   (cd "$SNAPSHOT" && sha256sum --quiet --status -c sums) || fail "It is damaged: its files do not have the sums that it was kept with."
-  zstd -q -d -f -o card.qcow2 "$SNAPSHOT/card.qcow2.zst" && cp "$SNAPSHOT/console.log" . || fail "It could not be unpacked to $FOLDER."
+  if ! zstd -q -d -f -o card.qcow2 "$SNAPSHOT/card.qcow2.zst" || ! cp "$SNAPSHOT/console.log" .; then fail "It could not be unpacked to $FOLDER."; fi
 }
 if [ -n "$SNAPSHOT" ]; then unpack_snapshot; else make_card; fi
 
