@@ -16,8 +16,7 @@ import pytest
 import yaml
 
 COLD, BOOTED, GUEST = "cold", "booted", "guest"
-# The nearest state to the goal that a board may start from. A role's outcome is reached on a booted board that never met
-# the role.
+# The nearest state to the goal that a board may start from. A role is tried on a booted board that never met it.
 STARTS = {
     "booting": COLD,
     "trials": COLD,
