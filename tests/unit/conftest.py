@@ -1,6 +1,6 @@
-"""Makes ``import fakes`` work: pytest's importlib mode leaves a test's own folder out of the import path."""
+"""Makes ``import fakes`` and ``import honesty`` work: pytest's importlib mode leaves tests' folders out of the path."""
 
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parent))
+sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parent.parent / "machines")]

@@ -3,26 +3,24 @@
 from __future__ import annotations
 
 import ast
-import sys
 from pathlib import Path
 
+import honesty
 import pytest
 import yaml
 
 from rtvirt_runner import checkout
 
 MACHINES = checkout.ROOT / "tests" / "machines"
-sys.path.insert(0, str(MACHINES))
-
-import honesty
-
 SCENARIOS = sorted(path.parent for path in (checkout.ROOT / "molecule").glob("*/molecule.yml"))
 TESTS = sorted(MACHINES.glob("test_*.py"))
 
 
 def playbooks_named_in(source: str) -> str:
     """The text of a test and of the playbooks and helpers beside it that it names."""
-    beside = [path for path in MACHINES.rglob("*") if path.suffix in (".yml", ".sh") and f"{path.parent.name}/" in source]
+    beside = [
+        path for path in MACHINES.rglob("*.*") if f"{path.parent.name}/" in source and path.suffix in (".yml", ".sh")
+    ]
     helpers = [MACHINES / "trials.py"] if "from trials import" in source else []
     return "\n".join([source, *(path.read_text() for path in [*beside, *helpers])])
 

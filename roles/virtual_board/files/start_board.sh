@@ -16,6 +16,8 @@ if running; then
     fail "The board $NAME is in use by the run with process id $owner; wait for it or stop it."
   fi
   if [ "$(cat definition 2>/dev/null)" = "$definition" ] && { [ "$owner" -eq 0 ] || [ "$owner" -eq "$RTVIRT_OWNER_PID" ]; }; then
+    # Whoever kept a snapshot of it and was killed meanwhile has left it standing still.
+    [ "$RTVIRT_CHECK_MODE" = yes ] || "$PYTHON" -m rtvirt_runner.qmp qmp.sock cont >/dev/null || :
     fact port "$(cat port)"
     exit 0
   fi
