@@ -1,10 +1,8 @@
-"""The one way by which a test gets an emulated board, and what a matrix left behind."""
+"""The one way by which a test gets an emulated board."""
 
 from __future__ import annotations
 
 import json
-import os
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,11 +15,7 @@ from rtvirt_runner import checkout
 sys.path.insert(0, str(Path(__file__).parent))
 
 import honesty
-from playing import BENCH, LAB_FOLDER, OWNED, play
-
-# Boots, entered snapshots and guests' starts are written down by this, for the suite's table.
-os.environ["ANSIBLE_CALLBACK_PLUGINS"] = str(LAB_FOLDER / "callback_plugins")
-os.environ["ANSIBLE_CALLBACKS_ENABLED"] = "boards"
+from playing import BENCH, LAB_FOLDER, play
 
 
 @pytest.fixture(scope="module")
@@ -40,29 +34,3 @@ def board(request: pytest.FixtureRequest) -> Iterator[str]:
     assert "status 0" in said, said
     yield name
     play(checkout.PLAYBOOKS / "reset.yml", *BENCH, "-l", name)
-
-
-@pytest.fixture(scope="module")
-def matrix_results(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The results folder of a matrix (the parameter: its name or path), measured on the virtual lab as a user would."""
-    folder = tmp_path_factory.mktemp("measured") / "results"
-    command = [
-        Path(sys.executable).parent / "rtvirt",
-        "matrix",
-        "--matrix",
-        str(request.param),
-        "--results",
-        str(folder),
-    ]
-    done = subprocess.run(
-        command,
-        cwd=checkout.ROOT,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        check=False,
-        env={name: value for name, value in OWNED.items() if name != "RTVIRT_OWNER_PID"},  # it ends its boards itself
-    )
-    assert done.returncode == 0, done.stdout
-    return folder

@@ -15,6 +15,11 @@ LIMIT_S = 900
 PLAYBOOKS = checkout.ROOT / "playbooks"
 LAB_FOLDER = checkout.ROOT / "tests" / "lab"
 BENCH = ("-i", str(LAB_FOLDER / "inventory"))  # the tests' own boards
+# Boots, entered snapshots and guests' starts are written down by this, for the suite's table.
+os.environ |= {
+    "ANSIBLE_CALLBACK_PLUGINS": str(LAB_FOLDER / "callback_plugins"),
+    "ANSIBLE_CALLBACKS_ENABLED": "boards",
+}
 # The board outlives the playbook that starts it, and ends with the tests, however they end.
 OWNED = {**os.environ, "RTVIRT_OWNER_PID": str(os.getpid())}
 

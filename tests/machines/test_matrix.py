@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from playing import OWNED
 
 from rtvirt_runner import checkout
 from rtvirt_runner.kernels import load_kernels
@@ -27,12 +28,37 @@ BOTH = [
 pytestmark = [
     pytest.mark.asserts_on("booting", "trials", "convergence", "answers"),
     pytest.mark.xdist_group("virtual lab"),
-    pytest.mark.parametrize("matrix_results", BOTH, indirect=True, scope="module"),
 ]
 smoke_only = pytest.mark.parametrize("matrix_results", BOTH[1:], indirect=True, scope="module")
 
 AXES = ["board", "kernel", "tuning", "split", "place", "guest", "workload", "repetition"]
 NUMBERS = ["samples", "min_us", "avg_us", "max_us", "p50_us", "p99_us", "p999_us", "overflows", "clock"]
+
+
+@pytest.fixture(scope="module", params=BOTH)
+def matrix_results(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The results folder of a matrix (the parameter: its name or path), measured on the virtual lab as a user would."""
+    folder = tmp_path_factory.mktemp("measured") / "results"
+    command = [
+        Path(sys.executable).parent / "rtvirt",
+        "matrix",
+        "--matrix",
+        str(request.param),
+        "--results",
+        str(folder),
+    ]
+    done = subprocess.run(
+        command,
+        cwd=checkout.ROOT,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+        env={name: value for name, value in OWNED.items() if name != "RTVIRT_OWNER_PID"},  # it ends its boards itself
+    )
+    assert done.returncode == 0, done.stdout
+    return folder
 
 
 @pytest.fixture(scope="module")
