@@ -36,11 +36,11 @@ def sequence(folder: Path) -> list[str]:
 
 @pytest.mark.parametrize("name", [scenario(folder) for folder in FOLDERS])
 def test_role(name: str, tmp_path: Path) -> None:
-    environment = OWNED | {
+    # A state of its own: what a killed run left behind says "created" of a board that is gone.
+    environment = {
+        **OWNED,
         "ANSIBLE_COLLECTIONS_PATH": str(checkout.ROOT / "collections"),
-        "MOLECULE_EPHEMERAL_DIRECTORY": str(
-            tmp_path
-        ),  # what a killed run left behind says "created" of a board that is gone
+        "MOLECULE_EPHEMERAL_DIRECTORY": str(tmp_path),
     }
     done = subprocess.run(
         [Path(sys.executable).parent / "molecule", "test", "-s", name, "--no-command-borders"],
