@@ -12,6 +12,8 @@ pytestmark = [
     pytest.mark.xdist_group("bench-a"),
 ]
 
+SLOW = pytest.mark.slow(exercises=["roles/kernel_boot", "plugins/action/wait_for_boot.py"])
+
 
 @pytest.fixture(scope="module")
 def good_kernel(board: str) -> str:
@@ -45,6 +47,7 @@ def test_check_mode_tells_and_changes_nothing(good_kernel: str) -> None:
     assert f"changed: [{BOARD}]" in said
 
 
+@SLOW
 def test_the_next_good_kernel_installs_old_ones_go_and_a_second_run_changes_nothing(good_kernel: str) -> None:
     first = boot("debian", kernel_boot_keep=0)
     assert "status 0" in first, first
@@ -56,6 +59,7 @@ def test_the_next_good_kernel_installs_old_ones_go_and_a_second_run_changes_noth
     assert "changed=0" in again, again
 
 
+@SLOW
 def test_a_default_entry_that_was_cut_short_is_passed_over_for_the_last_good_one(good_kernel: str) -> None:
     on_board(BOARD, "sed -i '$d' /boot/rtvirt/default.env && sync")
     assert "status 0" in play(HERE / "reboot.yml", *BENCH, "-e", f"board={BOARD}")

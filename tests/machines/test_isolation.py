@@ -21,6 +21,7 @@ pytestmark = [
     pytest.mark.xdist_group("bench-b"),
 ]
 HERE = Path(__file__).parent / "isolation"
+SLOW = pytest.mark.slow(exercises=["roles/cpu_isolation", "roles/guest", "rtvirt_runner/tunings.py", "playbooks"])
 SCRIPTS = Path(sys.executable).parent
 STATE = {"kernel": "linux-6.12-rt", "host_cpus": "0", "guest_cpus": "1"}
 SNAPSHOT = """
@@ -75,13 +76,16 @@ def fresh(board: str) -> str:
     return on_board(BOARD, SNAPSHOT)
 
 
-SLOW = pytest.mark.slow(
-    exercises=["roles/cpu_isolation", "roles/guest", "rtvirt_runner/tunings.py", "playbooks/vars/tunings.yml"]
-)
+@SLOW
+def test_reset_gives_back_what_was_there(fresh: str) -> None:
+    converge("full")
+    converge("none")
+    run(PLAYBOOKS / "reset.yml", "-e", "rtvirt_keep_boards=true")
+    assert on_board(BOARD, SNAPSHOT) == fresh
 
 
 @pytest.fixture(scope="module", params=[pytest.param("none", marks=SLOW), pytest.param("paper", marks=SLOW), "full"])
-def tuning(fresh: str, request: pytest.FixtureRequest) -> str:
+def tuning(board: str, request: pytest.FixtureRequest) -> str:
     converge(request.param)
     return str(request.param)
 
@@ -93,7 +97,7 @@ def test_every_tuning_is_all_green(tuning: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def full(fresh: str) -> tuple[str, str]:
+def full(board: str) -> tuple[str, str]:
     """The board with tuning full: which boot, which QEMU."""
     converge("full")
     return boots(), qemu_pid()
@@ -140,9 +144,3 @@ def test_a_cell_is_refused_on_a_board_that_is_not_as_wanted(full: tuple[str, str
     assert "vcpu_threads: thread CPU 0/KVM" in record.status.reason
     assert inspect().returncode == 0  # set right again for the next cell
     assert (boots(), qemu_pid()) == full
-
-
-def test_reset_gives_back_what_was_there(fresh: str, full: tuple[str, str]) -> None:
-    converge("none")
-    run(PLAYBOOKS / "reset.yml", "-e", "rtvirt_keep_boards=true")
-    assert on_board(BOARD, SNAPSHOT) == fresh

@@ -14,15 +14,17 @@ from playing import OWNED
 from rtvirt_runner import checkout
 
 LIMIT_S = 900
+# A Debian takes minutes to boot in an emulated board's guest; what else the role guest does is seen with a minimal one.
+SLOW = {"guest_debian": pytest.mark.slow(exercises=["roles/guest", "roles/guest_image", "molecule/guest_debian"])}
 FOLDERS = sorted(path.parent for path in (checkout.ROOT / "molecule").glob("*/molecule.yml"))
 
 
 def scenario(folder: Path) -> object:
     """One scenario; those with a board go one after the other, as it is the same board's name."""
-    wants_board = "create" in sequence(folder)
-    marks = [pytest.mark.asserts_on(*honesty.of_scenario(folder))]
+    group = "molecule" if "create" in sequence(folder) else folder.name
+    marks = [pytest.mark.asserts_on(*honesty.of_scenario(folder)), pytest.mark.xdist_group(group)]
     return pytest.param(
-        folder.name, id=folder.name, marks=[*marks, pytest.mark.xdist_group("molecule" if wants_board else folder.name)]
+        folder.name, id=folder.name, marks=[*marks, *([SLOW[folder.name]] if folder.name in SLOW else [])]
     )
 
 
