@@ -75,6 +75,15 @@ def test_a_board_returns_to_its_state_and_its_boot_goes_on(kept: str) -> None:
     assert on_board(BOARD, "ls /root") == "", "what came after the snapshot is not there"
 
 
+def test_a_matrix_would_not_measure_on_a_board_that_came_from_one(kept: str) -> None:
+    said = play(LAB_FOLDER / "board.yml", *BENCH, "-l", BOARD, "-e", "start=cold")
+    assert "status 0" in said, said
+    assert boot_id() != kept
+    stop()
+    start()
+    assert boot_id() == kept
+
+
 def test_one_that_is_killed_while_it_is_written_is_never_seen_and_the_board_goes_on(kept: str) -> None:
     build = subprocess.Popen([sys.executable, "-c", BUILD], stdout=subprocess.DEVNULL, start_new_session=True)
     partial = artifacts.cache_folder() / "artifacts"

@@ -1,7 +1,7 @@
 # shellcheck shell=sh
 # Make the board's identity and card, and start QEMU, unless just this board already runs for us.
 # A running board that is defined otherwise, or whose run is gone, is stopped first. The role's variables name the environment.
-# SNAPSHOT: a folder that keep_snapshot.sh made; the board goes on from there, and its card is that snapshot's.
+# SNAPSHOT: a folder that keep_snapshot.sh made; the board goes on from there, and its card is that snapshot's. SNAPSHOTS: whether such a board will do.
 umask 077
 mkdir -p "$FOLDER"
 cd "$FOLDER" || fail "The folder $FOLDER cannot be used."
@@ -15,7 +15,9 @@ if running; then
   if [ "$owner" -ne 0 ] && [ "$owner" -ne "$RTVIRT_OWNER_PID" ] && kill -0 "$owner" 2>/dev/null; then
     fail "The board $NAME is in use by the run with process id $owner; wait for it or stop it."
   fi
-  if [ "$(cat definition 2>/dev/null)" = "$definition" ] && { [ "$owner" -eq 0 ] || [ "$owner" -eq "$RTVIRT_OWNER_PID" ]; }; then
+  # One that came from a snapshot is only for those who would take a snapshot: a matrix measures on a board that has booted.
+  if [ "$(cat definition 2>/dev/null)" = "$definition" ] && { [ "$owner" -eq 0 ] || [ "$owner" -eq "$RTVIRT_OWNER_PID" ]; } &&
+    { [ "$SNAPSHOTS" = yes ] || [ "$(cat entered 2>/dev/null)" != snapshot ]; }; then
     # Whoever kept a snapshot of it and was killed meanwhile has left it standing still.
     [ "$RTVIRT_CHECK_MODE" = yes ] || "$PYTHON" -m rtvirt_runner.qmp qmp.sock cont >/dev/null || :
     fact port "$(cat port)"
@@ -69,6 +71,9 @@ owner=$RTVIRT_OWNER_PID
 [ "$KEEP" = no ] || owner=0
 echo "$owner" >owner
 echo "$definition" >definition
+entered=boot
+[ -z "$SNAPSHOT" ] || entered=snapshot
+echo "$entered" >entered
 rm -f pid
 # The card is made anew for each start, so nothing need be flushed to this machine's disk (cache=unsafe).
 # Virtual time: the clock counts instructions (shift=2: 4 ns each) and runs ahead when every core sleeps; the fixed date, seed and
@@ -93,5 +98,5 @@ until [ -s pid ]; do
   sleep 0.1
 done
 fact port "$port"
-fact entered "$([ -n "$SNAPSHOT" ] && echo snapshot || echo boot)"
+fact entered "$entered"
 changed "started $NAME on port $port"
