@@ -1,7 +1,7 @@
 # shellcheck shell=sh
 # Make the board's identity and card, and start QEMU, unless just this board already runs for us.
 # A running board that is defined otherwise, or whose run is gone, is stopped first. The role's variables name the environment.
-# SNAPSHOT: a folder that keep_snapshot.sh made; the board goes on from there, and its card is that snapshot's. SNAPSHOTS: whether such a board will do.
+# SNAPSHOT: a folder that keep_snapshot.sh made; the board goes on from there, and its card is that snapshot's. MAY_BE_RESTORED: whether such a board will do.
 umask 077
 mkdir -p "$FOLDER"
 cd "$FOLDER" || fail "The folder $FOLDER cannot be used."
@@ -17,7 +17,7 @@ if running; then
   fi
   # One that came from a snapshot is only for those who would take a snapshot: a matrix measures on a board that has booted.
   if [ "$(cat definition 2>/dev/null)" = "$definition" ] && { [ "$owner" -eq 0 ] || [ "$owner" -eq "$RTVIRT_OWNER_PID" ]; } &&
-    { [ "$SNAPSHOTS" = yes ] || [ "$(cat entered 2>/dev/null)" != snapshot ]; }; then
+    { [ "$MAY_BE_RESTORED" = yes ] || [ "$(cat entered 2>/dev/null)" != snapshot ]; }; then
     # Whoever kept a snapshot of it and was killed meanwhile has left it standing still.
     [ "$RTVIRT_CHECK_MODE" = yes ] || "$PYTHON" -m rtvirt_runner.qmp qmp.sock cont >/dev/null || :
     fact port "$(cat port)"
