@@ -41,7 +41,7 @@ class CallbackModule(CallbackBase):
             self._write({"boot": "cold boot", "snapshot": "restore"}[facts["entered"]], result)
         elif action == "remote_script" and f"started {result.host.get_name()}-guest" in said.get("changes", []):
             self._write("guest start", result)
-        elif action == "wait_for_boot" and said.get("changed"):
+        elif action == "wait_for_boot" and said.get("changed") and "boot_id" in said:  # not in check mode
             self._write("reboot", result)
 
     def _write(self, event: str, result: Any) -> None:
