@@ -21,7 +21,7 @@ from playing import BENCH, LAB_FOLDER, PLAYBOOKS, on_board, play
 from rtvirt_runner import artifacts, cache, checkout
 
 BOARD = "bench-c"
-pytestmark = [pytest.mark.asserts_on("booting"), pytest.mark.xdist_group(BOARD)]
+pytestmark = [pytest.mark.asserts_on("booting", "convergence", "idempotence"), pytest.mark.xdist_group(BOARD)]
 KEEP = checkout.ROOT / "roles/virtual_board/files/keep_snapshot.sh"
 FOLDER = artifacts.cache_folder() / "boards" / BOARD
 SETTINGS = {"BOARD_FOLDER": str(FOLDER), "PYTHON": sys.executable, "LIMIT_MIB": "4096"}
@@ -164,3 +164,33 @@ def without_state(snapshot: Path, card: Path) -> None:
         ["sha256sum", packed.name, "console.log"], cwd=snapshot, capture_output=True, check=True
     ).stdout
     (snapshot / "sums").write_bytes(sums)
+
+
+STATE = {"kernel": "linux-6.12-rt", "tuning": "full", "host_cpus": "0", "guest_cpus": "1", "guest": "minimal"}
+
+
+def converge() -> str:
+    said = play(PLAYBOOKS / "converge.yml", *BENCH, "-l", BOARD, "-e", json.dumps({"rtvirt_state": STATE}))
+    assert "status 0" in said, said
+    return said
+
+
+def guest() -> str:
+    """The boot of the board, QEMU's process there, and how its vCPU is scheduled."""
+    threads = (
+        "systemctl show --property=MainPID --value rtvirt-guest; read -r _ vcpu </run/rtvirt/guest.vcpus; chrt -p $vcpu"
+    )
+    return boot_id() + on_board(BOARD, threads)
+
+
+def test_a_guest_goes_on_where_it_was_and_nothing_is_left_to_converge(kept: str) -> None:
+    stop()
+    converge()
+    before = guest()
+    assert "SCHED_FIFO" in before
+    stop()
+    said = converge()
+    assert guest() == before
+    assert re.findall(rf"^{BOARD} .*changed=(\d+)", said, re.MULTILINE) == ["1"], (
+        "the board was started, and that is all"
+    )
