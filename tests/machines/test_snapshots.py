@@ -183,6 +183,14 @@ def guest() -> str:
     return boot_id() + on_board(BOARD, threads)
 
 
+@pytest.mark.slow(
+    exercises=[
+        "roles/virtual_board",
+        "playbooks/converge.yml",
+        "plugins/action/artifact.py",
+        "rtvirt_runner/artifacts.py",
+    ]
+)
 def test_a_guest_goes_on_where_it_was_and_nothing_is_left_to_converge(kept: str) -> None:
     stop()
     converge()
