@@ -220,12 +220,17 @@ def _trash(folder: Path) -> Iterator[_Item]:
         yield _Item(Kind.UNFINISHED, f"{folder.name}/{path.name}", "half removed", (path,))
 
 
+def _test_seconds(file: Path) -> Iterator[_Item]:
+    yield _Item(Kind.LOG, file.name, "tests", (file,))
+
+
 _FINDERS: dict[str, Callable[[Path], Iterator[_Item]]] = {
     "artifacts": _artifacts,
     "downloads": _downloads,
     "ccache": _ccache,
     "boards": _boards,
     "logs": _logs,
+    "test-seconds.json": _test_seconds,
     ".pruned": _trash,
 }
 
