@@ -76,6 +76,9 @@ def test_a_board_returns_to_its_state_and_its_boot_goes_on(kept: str) -> None:
 
 
 def test_a_matrix_would_not_measure_on_a_board_that_came_from_one(kept: str) -> None:
+    stop()
+    start()
+    assert boot_id() == kept
     said = play(LAB_FOLDER / "board.yml", *BENCH, "-l", BOARD, "-e", "start=cold")
     assert "status 0" in said, said
     assert boot_id() != kept
