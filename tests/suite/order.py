@@ -113,13 +113,13 @@ def read_seconds() -> dict[str, float]:
 def keep_seconds(seconds: Mapping[str, float], root: Path) -> None:
     """Remember how long these took, and forget tests whose file is gone."""
     kept = {nodeid: value for nodeid, value in read_seconds().items() if (root / nodeid.partition("::")[0]).is_file()}
+    seconds_file().parent.mkdir(parents=True, exist_ok=True)
     kept |= {nodeid: round(value, 3) for nodeid, value in seconds.items()}
     write_json(seconds_file(), kept)
 
 
 def write_json(path: Path, content: object) -> None:
     """Write a file that is never seen half written."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     half = path.with_name(f"{path.name}.{os.getpid()}")
     half.write_text(json.dumps(content))
     half.replace(path)

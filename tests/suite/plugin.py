@@ -79,7 +79,7 @@ def pytest_configure(config: pytest.Config) -> None:
     if given or not config.getoption("numprocesses", None):
         config.pluginmanager.register(Running(run, given["workerid"] if given else "here"), "suite-running")
     if not given:
-        signal.signal(signal.SIGTERM, signal.default_int_handler)  # fixtures have boards to stop
+        signal.signal(signal.SIGTERM, lambda *_: _interrupt_tests(run.folder))
         config.pluginmanager.register(Telling(run, config), "suite-telling")
 
 
@@ -96,6 +96,13 @@ def _new_run(config: pytest.Config) -> Run:
     return Run(folder, changed, order.read_seconds())
 
 
+def _interrupt_tests(folder: Path) -> None:
+    """Do what Ctrl-C on a terminal does to whoever runs tests: their fixtures have boards to stop."""
+    for path in folder.glob("*.pid"):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(int(path.read_text()), signal.SIGINT)
+
+
 class Collecting:
     """Picks, groups and orders tests, wherever they are collected."""
 
@@ -106,7 +113,8 @@ class Collecting:
     @pytest.hookimpl(tryfirst=True)
     def pytest_collection_modifyitems(self, config: pytest.Config, items: list[pytest.Item]) -> None:
         picked = self._pick(items)
-        if left_out := [item for item in items if item not in set(picked.tests)]:
+        chosen = set(picked.tests)
+        if left_out := [item for item in items if item not in chosen]:
             config.hook.pytest_deselected(items=left_out)
         groups = order.groups_of(picked.tests)
         items[:] = order.in_order(picked.tests, groups, self._run.seconds)
@@ -137,6 +145,8 @@ class Running:
         events = run.folder / f"{worker}.events"
         self._events = EventFile(events)
         os.environ[VARIABLE] = str(events)
+        (run.folder / f"{worker}.pid").write_text(str(os.getpid()))
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs begin without one
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_protocol(
@@ -166,7 +176,8 @@ class Telling:
 
     def __init__(self, run: Run, config: pytest.Config) -> None:
         self._run, self._config = run, config
-        self._outcomes: dict[str, Outcome] = {}
+        self._running: dict[str, Outcome] = {}
+        self._outcomes: list[Outcome] = []  # of tests that have ended
         self._expected = 0
         self._told_pick = False
         self._budget = int(config.getini("boot_budget"))
@@ -200,38 +211,38 @@ class Telling:
             self._progress.start()
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        outcome = self._outcomes.setdefault(report.nodeid, Outcome(report.nodeid))
+        outcome = self._running.setdefault(report.nodeid, Outcome(report.nodeid))
         outcome.add(report)
         if self._progress is not None and report.failed:
             self._progress.failed(outcome, report.when or "run")
-        has_ended = report.when not in ("setup", "call")  # a worker that died reports something else than 'teardown'
-        if self._progress is not None and has_ended:
-            self._progress.ended(outcome, self._expected)
+        if report.when not in ("setup", "call"):  # for a worker that died it is something else than 'teardown'
+            self._outcomes.append(self._running.pop(report.nodeid))
+            if self._progress is not None:
+                self._progress.ended(outcome, self._expected)
 
     def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
         if self._progress is not None:
             self._progress.stop()
         if self._outcomes:
-            order.keep_seconds({each.nodeid: each.seconds for each in self._outcomes.values()}, self._config.rootpath)
+            order.keep_seconds({each.nodeid: each.seconds for each in self._outcomes}, self._config.rootpath)
         if exitstatus == pytest.ExitCode.NO_TESTS_COLLECTED and self._nothing_to_pick():
             session.exitstatus = pytest.ExitCode.OK
         if exitstatus == pytest.ExitCode.OK and self._over_budget():
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
     def pytest_terminal_summary(self, terminalreporter: TerminalReporter) -> None:
-        outcomes = list(self._outcomes.values())
-        if outcomes:
-            for table in (summary.tier_table(outcomes), summary.slowest_table(outcomes)):
+        if self._outcomes:
+            for table in (summary.tier_table(self._outcomes), summary.slowest_table(self._outcomes)):
                 terminalreporter.write_line("\n" + "\n".join(table))
             terminalreporter.write_line("")
         if self._is_quick and self._picked.get("left_out"):
             terminalreporter.write_line(f"{self._picked['left_out']} slow tests were left out: see --all and --changed")
         if self._over_budget():
-            boots = summary.all_boots(outcomes)
+            boots = summary.all_boots(self._outcomes)
             terminalreporter.write_line(f"boots: {boots}, expected at most {self._budget} (boot_budget)", red=True)
 
     def _over_budget(self) -> bool:
-        return self._is_quick and summary.all_boots(self._outcomes.values()) > self._budget
+        return self._is_quick and summary.all_boots(self._outcomes) > self._budget
 
     def _tell_pick(self) -> None:
         """Say once what --changed has picked, as soon as somebody has collected."""

@@ -68,6 +68,9 @@ console_output_style = classic
 """
 
 
+OPTIONS = ("-p", "suite.plugin", "--import-mode=importlib", "--strict-markers")
+
+
 class Suite:
     """A small suite in a folder of its own, with git and a cache."""
 
@@ -85,8 +88,11 @@ class Suite:
             path.write_text(text)
 
     def run(self, *options: str) -> Result:
-        importlib = ("-p", "suite.plugin", "--import-mode=importlib", "--strict-markers")
-        return self._pytester.runpytest_subprocess(*importlib, *options)
+        return self._pytester.runpytest_subprocess(*OPTIONS, *options)
+
+    def start(self, *options: str) -> subprocess.Popen[bytes]:
+        command = [sys.executable, "-m", "pytest", *OPTIONS, *options]
+        return subprocess.Popen(command, cwd=self.root, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
     def commit(self) -> None:
         """Commit all that is there."""
@@ -286,6 +292,31 @@ def test_2():
     suite.write({"tests/machines/test_a.py": WAITING + others, "tests/machines/test_b.py": alone})
     suite.write({"tests/machines/test_c.py": meanwhile})
     suite.run("-n", "2").assert_outcomes(passed=4)
+
+
+@pytest.mark.parametrize("workers", ["0", "2"])
+def test_a_run_that_is_terminated_tears_down_what_its_fixtures_hold(suite: Suite, workers: str) -> None:
+    board = """
+import pytest
+
+
+@pytest.fixture(scope="module")
+def board():
+    yield
+    Path("stopped").touch()
+
+
+def test_long(board):
+    Path("started").touch()
+    wait_until(lambda: False)
+"""
+    suite.write({"tests/machines/test_a.py": WAITING + board})
+    run = suite.start("-n", workers)
+    while not (suite.root / "started").exists():
+        assert run.poll() is None
+    run.terminate()
+    assert run.wait(60) == pytest.ExitCode.INTERRUPTED
+    assert (suite.root / "stopped").exists()
 
 
 # ------------------------------------------------------------------------------------------------------- what is told
