@@ -29,6 +29,13 @@ def test_a_kernel_that_is_not_what_its_entry_says_is_given_up(good_kernel: str) 
     assert "The board is back on debian-rt" in said
 
 
+def test_a_kernel_that_panics_is_given_up(good_kernel: str) -> None:
+    said = given_up("bad-panic", good_kernel, {"words": ["rdinit=/nonexistent"]})
+    assert "it panicked (VFS: Unable to mount root fs" in said
+    assert "The board runs debian-rt (6." in said
+    assert "Kernel panic - not syncing" in said.partition("The last lines of its console:")[2]
+
+
 def test_a_kernel_for_which_there_is_no_room_is_refused_and_nothing_changes(good_kernel: str) -> None:
     on_board(BOARD, "fallocate -l $(($(df -Pk / | awk 'NR == 2 { print $4 }') - 50000))K /filler")
     before = state_of_board()

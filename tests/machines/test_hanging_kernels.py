@@ -12,7 +12,7 @@ pytestmark = [
     pytest.mark.alone,  # they are told by a board's clock, which races on an overloaded machine
     pytest.mark.board(BOARD, kernel="debian-rt"),
     pytest.mark.asserts_on("booting", "trials"),
-    pytest.mark.xdist_group("bench-a"),
+    pytest.mark.xdist_group("hanging kernels"),
 ]
 
 
@@ -20,13 +20,6 @@ pytestmark = [
 def good_kernel(board: str) -> str:
     """The folder of the kernel that the board runs."""
     return folder_of_good_kernel()
-
-
-def test_a_kernel_that_panics_is_given_up(good_kernel: str) -> None:
-    said = given_up("bad-panic", good_kernel, {"words": ["rdinit=/nonexistent"]})
-    assert "it panicked (VFS: Unable to mount root fs" in said
-    assert "The board runs debian-rt (6." in said
-    assert "Kernel panic - not syncing" in said.partition("The last lines of its console:")[2]
 
 
 def test_a_kernel_that_hangs_is_given_up(good_kernel: str) -> None:

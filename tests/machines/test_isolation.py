@@ -6,6 +6,7 @@ import json
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,6 @@ from rtvirt_runner.results import ResultsTree
 
 BOARD = "bench-b"
 pytestmark = [
-    pytest.mark.board(BOARD, kernel="linux-6.12-rt"),
     pytest.mark.asserts_on("booting", "convergence", "idempotence", "answers"),
     pytest.mark.xdist_group("bench-b"),
 ]
@@ -69,7 +69,15 @@ def changes(said: str) -> list[int]:
 
 
 @pytest.fixture(scope="module")
-def fresh(board: str) -> str:
+def lab() -> Iterator[None]:
+    """A board that converge.yml starts, from a fresh card as convergence asks for; it is stopped at the end."""
+    run(PLAYBOOKS / "reset.yml")
+    yield
+    run(PLAYBOOKS / "reset.yml")
+
+
+@pytest.fixture(scope="module")
+def fresh(lab: None) -> str:
     """A board as its card makes it, and a listing of that."""
     run(PLAYBOOKS / "converge.yml", "-e", json.dumps({"rtvirt_state": STATE | {"tuning": "none"}}))
     run(PLAYBOOKS / "reset.yml", "-e", "rtvirt_keep_boards=true")
@@ -85,7 +93,7 @@ def test_reset_gives_back_what_was_there(fresh: str) -> None:
 
 
 @pytest.fixture(scope="module", params=[pytest.param("none", marks=SLOW), pytest.param("paper", marks=SLOW), "full"])
-def tuning(board: str, request: pytest.FixtureRequest) -> str:
+def tuning(lab: None, request: pytest.FixtureRequest) -> str:
     converge(request.param)
     return str(request.param)
 
@@ -97,7 +105,7 @@ def test_every_tuning_is_all_green(tuning: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def full(board: str) -> tuple[str, str]:
+def full(lab: None) -> tuple[str, str]:
     """The board with tuning full: which boot, which QEMU."""
     converge("full")
     return boots(), qemu_pid()

@@ -14,8 +14,12 @@ from playing import OWNED
 from rtvirt_runner import checkout
 
 LIMIT_S = 900
-# A Debian takes minutes to boot in an emulated board's guest; what else the role guest does is seen with a minimal one.
-SLOW = {"guest_debian": pytest.mark.slow(exercises=["roles/guest", "roles/guest_image", "molecule/guest_debian"])}
+SLOW = {
+    # A Debian takes minutes to boot in an emulated guest; what else the role guest does is seen with a minimal one.
+    "guest_debian": pytest.mark.slow(exercises=["roles/guest", "roles/guest_image", "molecule/guest_debian"]),
+    # Five boots; test_bad_kernels.py plays a kernel that panics, one that is not what it should be, and others.
+    "kernel_boot": pytest.mark.slow(exercises=["roles/kernel_boot", "molecule/kernel_boot"]),
+}
 FOLDERS = sorted(path.parent for path in (checkout.ROOT / "molecule").glob("*/molecule.yml"))
 
 

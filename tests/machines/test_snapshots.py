@@ -75,6 +75,7 @@ def test_a_board_returns_to_its_state_and_its_boot_goes_on(kept: str) -> None:
     assert on_board(BOARD, "ls /root") == "", "what came after the snapshot is not there"
 
 
+@pytest.mark.slow(exercises=["roles/virtual_board"])
 def test_a_matrix_would_not_measure_on_a_board_that_came_from_one(kept: str) -> None:
     stop()
     start()
