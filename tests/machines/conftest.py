@@ -9,13 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from rtvirt_runner import checkout
-
 # For `import playing` and `import honesty`: pytest's importlib mode leaves a test's own folder out of the import path.
 sys.path.insert(0, str(Path(__file__).parent))
 
 import honesty
-from playing import BENCH, LAB_FOLDER, play
+from playing import BENCH, LAB_FOLDER, play, stop
 
 
 @pytest.fixture(scope="module")
@@ -33,4 +31,4 @@ def board(request: pytest.FixtureRequest) -> Iterator[str]:
     said = play(LAB_FOLDER / "board.yml", *BENCH, "-l", name, "-e", json.dumps(given))
     assert "status 0" in said, said
     yield name
-    play(checkout.PLAYBOOKS / "reset.yml", *BENCH, "-l", name)
+    stop(name)

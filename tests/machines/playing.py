@@ -53,6 +53,12 @@ def make(folder: Path, role: str, made: str, given: dict[str, Any]) -> tuple[Pat
     return qemu, path
 
 
+def stop(board: str) -> None:
+    """End a board of the tests' lab; its card is not looked at again."""
+    said = play(PLAYBOOKS / "reset.yml", *BENCH, "-l", board, "-e", "virtual_board_shut_down=false")
+    assert "status 0" in said, said
+
+
 def play(playbook: Path, *options: str) -> str:
     """Run one playbook; returns what Ansible said, and ``status`` with its exit code as the last line."""
     done = subprocess.run(

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playing import BENCH, LIMIT_S, OWNED, PLAYBOOKS, on_board, play
+from playing import BENCH, LIMIT_S, OWNED, PLAYBOOKS, on_board, play, stop
 
 from rtvirt_runner import checkout
 from rtvirt_runner.results import ResultsTree
@@ -71,9 +71,9 @@ def changes(said: str) -> list[int]:
 @pytest.fixture(scope="module")
 def lab() -> Iterator[None]:
     """A board that converge.yml starts, from a fresh card as convergence asks for; it is stopped at the end."""
-    run(PLAYBOOKS / "reset.yml")
+    stop(BOARD)
     yield
-    run(PLAYBOOKS / "reset.yml")
+    stop(BOARD)
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playing import BENCH, LAB_FOLDER, PLAYBOOKS, on_board, play
+from playing import BENCH, LAB_FOLDER, PLAYBOOKS, on_board, play, stop
 
 from rtvirt_runner import artifacts, cache, checkout
 
@@ -42,10 +42,6 @@ def start(**given: object) -> str:
     return re.sub(r"\s+", " ", said)
 
 
-def stop() -> None:
-    assert "status 0" in play(PLAYBOOKS / "reset.yml", *BENCH, "-l", BOARD)
-
-
 def boot_id() -> str:
     return on_board(BOARD, "cat /proc/sys/kernel/random/boot_id")
 
@@ -63,12 +59,12 @@ def kept() -> Iterator[str]:
         shutil.rmtree(path)
     start()
     yield boot_id()
-    stop()
+    stop(BOARD)
 
 
 def test_a_board_returns_to_its_state_and_its_boot_goes_on(kept: str) -> None:
     on_board(BOARD, "echo changed >/root/after")
-    stop()
+    stop(BOARD)
     said = start()
     assert "was not entered" not in said
     assert boot_id() == kept
@@ -77,13 +73,13 @@ def test_a_board_returns_to_its_state_and_its_boot_goes_on(kept: str) -> None:
 
 @pytest.mark.slow(exercises=["roles/virtual_board"])
 def test_a_matrix_would_not_measure_on_a_board_that_came_from_one(kept: str) -> None:
-    stop()
+    stop(BOARD)
     start()
     assert boot_id() == kept
     said = play(LAB_FOLDER / "board.yml", *BENCH, "-l", BOARD, "-e", "start=cold")
     assert "status 0" in said, said
     assert boot_id() != kept
-    stop()
+    stop(BOARD)
     start()
     assert boot_id() == kept
 
@@ -138,7 +134,7 @@ def test_one_with_a_byte_changed_is_named_and_the_board_boots(kept: str) -> None
         byte = stream.read(1)[0]
         stream.seek(-1, os.SEEK_CUR)
         stream.write(bytes([byte ^ 1]))
-    stop()
+    stop(BOARD)
     said = start()
     named = f"The snapshot {card.parent.name} of {BOARD} was not entered, so it is removed and the board boots: "
     assert f"{named}It is damaged" in said
@@ -148,7 +144,7 @@ def test_one_with_a_byte_changed_is_named_and_the_board_boots(kept: str) -> None
 
 def test_one_that_qemu_refuses_is_named_and_the_board_boots(kept: str, tmp_path: Path) -> None:
     before, snapshot = boot_id(), snapshots()[-1]
-    stop()
+    stop(BOARD)
     without_state(snapshot, tmp_path / "card.qcow2")
     said = start(virtual_board_snapshots_mib=1)
     assert f"The snapshot {snapshot.name} of {BOARD} was not entered" in said
@@ -196,11 +192,11 @@ def guest() -> str:
     ]
 )
 def test_a_guest_goes_on_where_it_was_and_nothing_is_left_to_converge(kept: str) -> None:
-    stop()
+    stop(BOARD)
     converge()
     before = guest()
     assert "SCHED_FIFO" in before
-    stop()
+    stop(BOARD)
     said = converge()
     assert guest() == before
     assert re.findall(rf"^{BOARD} .*changed=(\d+)", said, re.MULTILINE) == ["1"], (

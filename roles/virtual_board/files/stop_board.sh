@@ -1,5 +1,5 @@
 # shellcheck shell=sh
-# Shut the board down, and end QEMU when it does not. NAME, FOLDER, KEPT (no: leave a kept one).
+# Shut the board down, and end QEMU when it does not. NAME, FOLDER, KEPT (no: leave a kept one), SHUT_DOWN (no: end QEMU at once).
 cd "$FOLDER" 2>/dev/null || exit 0
 running() { [ -s pid ] && kill -0 "$(cat pid)" 2>/dev/null && tr '\0' ' ' <"/proc/$(cat pid)/cmdline" | grep -q "guest=$NAME,"; }
 running || exit 0
@@ -7,9 +7,11 @@ running || exit 0
 changed "stopped $NAME"
 [ "$RTVIRT_CHECK_MODE" = no ] || exit 0
 qemu=$(cat pid)
-timeout 30 ssh -F ssh_config -o ConnectTimeout=10 "$NAME" 'systemctl poweroff' >/dev/null 2>&1
-tries=0
-while running && [ "$tries" -lt 300 ]; do tries=$((tries + 1)); sleep 0.1; done
+if [ "$SHUT_DOWN" = yes ]; then
+  timeout 30 ssh -F ssh_config -o ConnectTimeout=10 "$NAME" 'systemctl poweroff' >/dev/null 2>&1
+  tries=0
+  while running && [ "$tries" -lt 300 ]; do tries=$((tries + 1)); sleep 0.1; done
+fi
 if running; then
   kill -TERM "$qemu"
   tries=0
