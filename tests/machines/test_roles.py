@@ -20,7 +20,9 @@ SLOW = {
     # Five boots; test_bad_kernels.py plays a kernel that panics, one that is not what it should be, and others.
     "kernel_boot": pytest.mark.slow(exercises=["roles/kernel_boot", "molecule/kernel_boot"]),
 }
-FOLDERS = sorted(path.parent for path in (checkout.ROOT / "molecule").glob("*/molecule.yml"))
+FOLDERS = sorted(
+    path.parent for path in (checkout.ROOT / "molecule").glob("*/molecule.yml") if path.parent.name != "default"
+)
 
 
 def scenario(folder: Path) -> object:
