@@ -6,12 +6,14 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from rtvirt_runner import artifacts, checkout
 
 LIMIT_S = 900
+SCRIPTS = Path(sys.executable).parent
 PLAYBOOKS = checkout.ROOT / "playbooks"
 LAB_FOLDER = checkout.ROOT / "tests" / "lab"
 BENCH = ("-i", str(LAB_FOLDER / "inventory"))  # the tests' own boards
@@ -20,8 +22,7 @@ os.environ |= {
     "ANSIBLE_CALLBACK_PLUGINS": str(LAB_FOLDER / "callback_plugins"),
     "ANSIBLE_CALLBACKS_ENABLED": "boards",
 }
-# The board outlives the playbook that starts it, and ends with the tests, however they end.
-OWNED = {**os.environ, "RTVIRT_OWNER_PID": str(os.getpid())}
+
 
 MAKE = """\
 - name: What the test needs
@@ -53,6 +54,11 @@ def make(folder: Path, role: str, made: str, given: dict[str, Any]) -> tuple[Pat
     return qemu, path
 
 
+def owned() -> dict[str, str]:
+    """The environment in which a board outlives the playbook that starts it, and ends with the tests, however they end."""
+    return {**os.environ, "RTVIRT_OWNER_PID": str(os.getpid())}
+
+
 def stop(board: str) -> None:
     """End a board of the tests' lab; its card is not looked at again."""
     said = play(PLAYBOOKS / "reset.yml", *BENCH, "-l", board, "-e", "virtual_board_shut_down=false")
@@ -61,15 +67,20 @@ def stop(board: str) -> None:
 
 def play(playbook: Path, *options: str) -> str:
     """Run one playbook; returns what Ansible said, and ``status`` with its exit code as the last line."""
+    return run([SCRIPTS / "ansible-playbook", playbook, *options])
+
+
+def run(command: Sequence[str | Path], environment: Mapping[str, str] | None = None, limit_s: float = LIMIT_S) -> str:
+    """Run a command in the checkout; returns what it said, and ``status`` with its exit code as the last line."""
     done = subprocess.run(
-        [Path(sys.executable).parent / "ansible-playbook", playbook, *options],
+        command,
         cwd=checkout.ROOT,
-        env=OWNED,
+        env=environment or owned(),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        timeout=LIMIT_S,
+        timeout=limit_s,
         check=False,
     )
     return f"{done.stdout}\nstatus {done.returncode}\n"

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playing import BENCH, LIMIT_S, OWNED, PLAYBOOKS, on_board, play, stop
+from playing import BENCH, LIMIT_S, PLAYBOOKS, on_board, owned, play, stop
 
 from rtvirt_runner import checkout
 from rtvirt_runner.results import ResultsTree
@@ -51,7 +51,7 @@ def converge(tuning: str) -> str:
 def inspect() -> subprocess.CompletedProcess[str]:
     command = [SCRIPTS / "rtvirt", "inspect", BOARD, "--all", *BENCH]
     return subprocess.run(
-        command, env=OWNED, cwd=checkout.ROOT, capture_output=True, text=True, timeout=LIMIT_S, check=False
+        command, env=owned(), cwd=checkout.ROOT, capture_output=True, text=True, timeout=LIMIT_S, check=False
     )
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playing import OWNED
+from playing import SCRIPTS, owned, run
 
 from rtvirt_runner import checkout
 from rtvirt_runner.kernels import load_kernels
@@ -18,6 +18,7 @@ from rtvirt_runner.matrix import Catalogue, Lab, Matrix, load_matrix, parse_cpu_
 from rtvirt_runner.results import Record, ResultsTree
 from rtvirt_runner.runner import read_inventory
 
+MATRIX_LIMIT_S = 4500.0
 SMOKE, QUICK = "smoke", str(Path(__file__).parent / "quick.yml")
 BOTH = [
     pytest.param(QUICK, id="quick"),
@@ -39,25 +40,11 @@ NUMBERS = ["samples", "min_us", "avg_us", "max_us", "p50_us", "p99_us", "p999_us
 def matrix_results(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The results folder of a matrix (the parameter: its name or path), measured on the virtual lab as a user would."""
     folder = tmp_path_factory.mktemp("measured") / "results"
-    command = [
-        Path(sys.executable).parent / "rtvirt",
-        "matrix",
-        "--matrix",
-        str(request.param),
-        "--results",
-        str(folder),
-    ]
-    done = subprocess.run(
-        command,
-        cwd=checkout.ROOT,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        check=False,
-        env={name: value for name, value in OWNED.items() if name != "RTVIRT_OWNER_PID"},  # it ends its boards itself
-    )
-    assert done.returncode == 0, done.stdout
+    # Without RTVIRT_OWNER_PID: it ends its boards itself.
+    environment = {name: value for name, value in owned().items() if name != "RTVIRT_OWNER_PID"}
+    command = [SCRIPTS / "rtvirt", "matrix", "--matrix", str(request.param), "--results", folder]
+    said = run(command, environment, MATRIX_LIMIT_S)
+    assert "status 0" in said, said
     return folder
 
 

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import honesty
 import pytest
 import yaml
-from playing import OWNED
+from playing import SCRIPTS, owned, run
 
 from rtvirt_runner import checkout
 
-LIMIT_S = 900
 SLOW = {
     # A Debian takes minutes to boot in an emulated guest; what else the role guest does is seen with a minimal one.
     "guest_debian": pytest.mark.slow(exercises=["roles/guest", "roles/guest_image", "molecule/guest_debian"]),
@@ -46,20 +43,10 @@ def sequence(folder: Path) -> list[str]:
 def test_role(name: str, tmp_path: Path) -> None:
     # A state of its own: what a killed run left behind says "created" of a board that is gone.
     environment = {
-        **OWNED,
+        **owned(),
         "ANSIBLE_COLLECTIONS_PATH": str(checkout.ROOT / "collections"),
         "MOLECULE_EPHEMERAL_DIRECTORY": str(tmp_path),
     }
-    done = subprocess.run(
-        [Path(sys.executable).parent / "molecule", "test", "-s", name, "--no-command-borders"],
-        cwd=checkout.ROOT,
-        env=environment,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=LIMIT_S,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout
-    assert "failed=0" in done.stdout
+    said = run([SCRIPTS / "molecule", "test", "-s", name, "--no-command-borders"], environment)
+    assert "status 0" in said, said
+    assert "failed=0" in said

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+from pathlib import Path
 from typing import Any
 
 from ansible.plugins.callback import CallbackBase
@@ -47,5 +48,5 @@ class CallbackModule(CallbackBase):
     def _write(self, event: str, result: Any) -> None:
         if not (path := os.environ.get("RTVIRT_TEST_EVENTS")):
             return
-        with open(path, "a", encoding="utf-8") as stream:  # noqa: PTH123  # one write, so that lines of two playbooks stay whole
+        with Path(path).open("a", encoding="utf-8") as stream:  # one write, so that lines of two playbooks stay whole
             stream.write(json.dumps({"event": event, "board": result.host.get_name()}) + "\n")
