@@ -55,7 +55,7 @@ def make(folder: Path, role: str, made: str, given: dict[str, Any]) -> tuple[Pat
 
 
 def owned() -> dict[str, str]:
-    """The environment in which a board outlives the playbook that starts it, and ends with the tests, however they end."""
+    """The environment in which a board outlives the playbook that starts it, and ends with the tests."""
     return {**os.environ, "RTVIRT_OWNER_PID": str(os.getpid())}
 
 
