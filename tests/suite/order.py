@@ -62,6 +62,8 @@ def in_order(items: Sequence[pytest.Item], groups: Groups, seconds: Mapping[str,
         test_s = seconds.get(item.nodeid, GUESSES_S.get(tier_of(item.nodeid), 1.0))
         length_s[group] = length_s.get(group, 0.0) + test_s
         place.setdefault(group, number)
+    if not any(tier_of(nodeid) == "machines" for nodeid in seconds):
+        _let_one_build(items, groups, length_s)
 
     def key(item: pytest.Item) -> tuple[int, float, int]:
         group = groups.by_test[item.nodeid]
@@ -69,6 +71,18 @@ def in_order(items: Sequence[pytest.Item], groups: Groups, seconds: Mapping[str,
         return (stage, 0.0 if stage == _SECOND else -length_s[group], place[group])
 
     return sorted(items, key=key)
+
+
+def _let_one_build(items: Sequence[pytest.Item], groups: Groups, length_s: dict[str, float]) -> None:
+    """Where no board has run yet: one group of boards, for which kernels and images are made, then integration tests.
+
+    A second group of boards would only wait for the same kernels and images.
+    """
+    tiers = {groups.by_test[item.nodeid]: tier_of(item.nodeid) for item in items}
+    boards = sorted((group for group in tiers if tiers[group] == "machines"), key=lambda group: -length_s[group])
+    first_s = sum(length_s[group] for group in boards)
+    for group in [*boards[:1], *(group for group in tiers if tiers[group] == "integration")]:
+        length_s[group] += first_s
 
 
 class SuiteScheduling(LoadScopeScheduling):  # type: ignore[misc]

@@ -263,6 +263,17 @@ def test_quick_feedback_comes_first_and_then_what_took_longest(suite: Suite) -> 
     ]
 
 
+def test_before_any_board_has_run_one_group_builds_for_them_while_integration_tests_run(suite: Suite) -> None:
+    suite.write({"tests/machines/test_long.py": "def test_1(): pass\n\ndef test_2(): pass"})
+    suite.write({f"tests/{name}.py": "def test(): pass" for name in ("machines/test_short", "integration/test_i")})
+    order = [line.partition(".py")[0] for line in suite.run("--collect-only", "-q").outlines if "::" in line]
+    assert list(dict.fromkeys(order)) == [
+        "tests/machines/test_long",
+        "tests/integration/test_i",
+        "tests/machines/test_short",
+    ]
+
+
 def test_nothing_runs_beside_a_test_that_is_to_be_alone_not_even_the_fixture_of_another_module(suite: Suite) -> None:
     others = """
 import os, pytest
