@@ -9,7 +9,7 @@ from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 from ansible_collections.rtvirt.testbed.plugins.plugin_utils.options import argument_spec
 
-from rtvirt_runner import artifacts
+from rtvirt_runner.build import artifacts
 
 DOCUMENTATION = r"""
 name: artifact

@@ -9,10 +9,12 @@ from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 from ansible_collections.rtvirt.testbed.plugins.plugin_utils.options import argument_spec
 
-from rtvirt_runner import artifacts, kernel_build, kernels
-from rtvirt_runner.declarations import InputError
-from rtvirt_runner.downloads import Store
-from rtvirt_runner.transfer import DownloadError
+from rtvirt_runner.build import artifacts
+from rtvirt_runner.build import kernels as kernel_build
+from rtvirt_runner.build.downloads import Store
+from rtvirt_runner.build.transfer import DownloadError
+from rtvirt_runner.catalogue import kernels
+from rtvirt_runner.catalogue.checked_yaml import InputError
 
 DOCUMENTATION = r"""
 name: kernel

@@ -12,10 +12,10 @@ from ansible.plugins.action import ActionBase
 from ansible_collections.rtvirt.testbed.plugins.plugin_utils.far_shell import Answer, run_script
 from ansible_collections.rtvirt.testbed.plugins.plugin_utils.options import argument_spec
 
-from rtvirt_runner import measuring, state
-from rtvirt_runner.matrix import Cell
-from rtvirt_runner.parsers import ParseError, cyclictest, workload
-from rtvirt_runner.results import ResultsTree, Status
+from rtvirt_runner.analysis.parsers import ParseError, cyclictest, workload
+from rtvirt_runner.machine import cell_script, verify_state
+from rtvirt_runner.matrix.cell import Cell
+from rtvirt_runner.matrix.results import ResultsTree, Status
 
 DOCUMENTATION = r"""
 name: measure_cell
@@ -94,19 +94,19 @@ class ActionModule(ActionBase):
 
     def _measure(self, cell: Cell, args: Mapping[str, Any], outcome: Outcome) -> str:
         """Fill the outcome; returns why the cell failed, or nothing."""
-        if differences := state.board_differences(cell, args["kernel_shows"], outcome.facts):
+        if differences := verify_state.board_differences(cell, args["kernel_shows"], outcome.facts):
             return f"The board is not in the state that the cell asks for: {'; '.join(differences)}."
         answer = self._run_cell(cell)
         outcome.add(answer, in_guest=cell.place == "guest")
         if answer.failure:
             return answer.failure if answer.reply.whole or answer.reply.failure else _cut_off(cell, answer.failure)
         shows = args["guest_kernel_shows"] or {}
-        if cell.place == "guest" and (differences := state.guest_differences(cell, shows, outcome.guest)):
+        if cell.place == "guest" and (differences := verify_state.guest_differences(cell, shows, outcome.guest)):
             return f"The guest is not in the state that the cell asks for: {'; '.join(differences)}."
         return _unusable(cell, outcome.files)
 
     def _run_cell(self, cell: Cell) -> Answer:
-        return run_script(self, measuring.script(cell), measuring.environment(cell))
+        return run_script(self, cell_script.script(cell), cell_script.environment(cell))
 
 
 class Outcome:
@@ -114,7 +114,7 @@ class Outcome:
 
     def __init__(self, board: Mapping[str, Any], emulator: Mapping[str, str] | None) -> None:
         self.board = dict(board)
-        self.facts = state.typed(board["facts"]) if board else {}
+        self.facts = verify_state.typed(board["facts"]) if board else {}
         self.emulator = emulator
         self.guest: dict[str, Any] = {}
         self.run: dict[str, Any] = {}
@@ -130,7 +130,7 @@ class Outcome:
         self.files = {name: text for name, text in answer.reply.files.items() if text.strip()}
         facts = answer.reply.as_dict()
         self.run = {name: facts.pop(name) for name in ("began_uptime_s", "ended_uptime_s") if name in facts}
-        self.guest = state.typed(facts) if in_guest else {}
+        self.guest = verify_state.typed(facts) if in_guest else {}
 
     def system(self) -> dict[str, Any]:
         """The content of system.json."""

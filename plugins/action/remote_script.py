@@ -13,7 +13,7 @@ from ansible.plugins.action import ActionBase
 from ansible_collections.rtvirt.testbed.plugins.plugin_utils.far_shell import run_script
 from ansible_collections.rtvirt.testbed.plugins.plugin_utils.options import argument_spec
 
-from rtvirt_runner import remote
+from rtvirt_runner.machine import script_reply
 
 DOCUMENTATION = r"""
 name: remote_script
@@ -73,7 +73,7 @@ class ActionModule(ActionBase):
         """Bring the files that differ, beside their places; returns the lines of script that put them there."""
         if not uploads:
             return []
-        found = run_script(self, remote.LOOK, {"PATHS": " ".join(shlex.quote(path) for path in uploads)}).reply
+        found = run_script(self, script_reply.LOOK, {"PATHS": " ".join(shlex.quote(path) for path in uploads)}).reply
         there = {line.partition("  ")[2]: line.partition("  ")[0] for line in found.output}
         wanted = {
             path: Path(source)
@@ -81,7 +81,7 @@ class ActionModule(ActionBase):
             if there.get(path) != hashlib.sha256(Path(source).read_bytes()).hexdigest()
         }
         room = dict(zip(uploads, found.rows.get("room", []), strict=False))
-        if missing := remote.missing_room({path: source.stat().st_size for path, source in wanted.items()}, room):
+        if missing := script_reply.missing_room({path: source.stat().st_size for path, source in wanted.items()}, room):
             raise AnsibleActionFail(missing)
         lines = []
         for path, source in wanted.items():

@@ -9,8 +9,8 @@ from ansible.plugins.action import ActionBase
 from ansible_collections.rtvirt.testbed.plugins.plugin_utils.ansible_matrix import load_matrix
 from ansible_collections.rtvirt.testbed.plugins.plugin_utils.options import argument_spec
 
-from rtvirt_runner.declarations import InputError
-from rtvirt_runner.results import ResultsTree
+from rtvirt_runner.catalogue.checked_yaml import InputError
+from rtvirt_runner.matrix.results import ResultsTree
 
 DOCUMENTATION = r"""
 name: report
@@ -45,7 +45,7 @@ class ActionModule(ActionBase):
         folder = tree.root / matrix.name / "report"
         before = _contents(folder)
         # pandas and matplotlib take a second to import
-        from rtvirt_runner.report import write_report
+        from rtvirt_runner.report.page import write_report
 
         page = write_report(matrix, tree)
         return {"changed": _contents(folder) != before, "page": str(page), "missing": missing}

@@ -14,7 +14,7 @@ from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 from ansible_collections.rtvirt.testbed.plugins.plugin_utils.options import argument_spec
 
-from rtvirt_runner import console
+from rtvirt_runner.machine import console_log
 
 DOCUMENTATION = r"""
 name: wait_for_boot
@@ -83,12 +83,12 @@ class _Console:
 
     def death(self) -> str | None:
         """The words that say that the boot cannot come up."""
-        return console.death(console.current_boot(_text(_read(self.path)[self.begins_at :])))
+        return console_log.death(console_log.current_boot(_text(_read(self.path)[self.begins_at :])))
 
     def last_lines(self) -> str:
         """What it said last, as a further line for a message, or nothing; of another boot if it is silent since."""
         log = _read(self.path)
-        lines = console.last_lines(console.current_boot(_text(log[self.begins_at :] or log)))
+        lines = console_log.last_lines(console_log.current_boot(_text(log[self.begins_at :] or log)))
         return "\nThe last lines of its console:\n" + "\n".join(lines) if lines else ""
 
 

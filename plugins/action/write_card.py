@@ -9,7 +9,7 @@ from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 from ansible_collections.rtvirt.testbed.plugins.plugin_utils.options import argument_spec
 
-from rtvirt_runner import cards
+from rtvirt_runner.media import sd_card
 
 DOCUMENTATION = r"""
 name: write_card
@@ -48,14 +48,14 @@ class ActionModule(ActionBase):
         _, args = self.validate_argument_spec(argument_spec=argument_spec(DOCUMENTATION))
         device = str(args["device"])
         if not args["image"] or not device:
-            return {"failed": bool(args["image"]), "msg": cards.which()}
+            return {"failed": bool(args["image"]), "msg": sd_card.which()}
         image = Path(args["image"])
         try:
-            target = cards.check(Path(device), image, card_bytes=args["card_gb"] * 10**9)
+            target = sd_card.check(Path(device), image, card_bytes=args["card_gb"] * 10**9)
             if self._task.check_mode:
                 return {"changed": True, "device": device, "msg": f"would write {image} to {device}"}
-            written = cards.write(image, target, Display().display)
-        except cards.CardError as error:
+            written = sd_card.write(image, target, Display().display)
+        except sd_card.CardError as error:
             return {"failed": True, "msg": str(error)}
         return {
             "changed": True,

@@ -8,7 +8,7 @@ from typing import Any
 
 from ansible.errors import AnsibleFilterError
 
-from rtvirt_runner import board_profiles, checkout, declarations
+from rtvirt_runner.catalogue import board_profiles, checked_yaml, collection
 
 DOCUMENTATION = r"""
 name: board_profile
@@ -48,9 +48,9 @@ def board_profile(name: str, lab: str = "") -> dict[str, Any]:
     if not name:
         return board_profiles.NONE.as_dict()
     try:
-        folders = ([Path(str(lab), "profiles")] if lab else []) + [checkout.PROFILES]
+        folders = ([Path(str(lab), "profiles")] if lab else []) + [collection.PROFILES]
         return board_profiles.load_profile(str(name), folders).as_dict()
-    except declarations.InputError as error:
+    except checked_yaml.InputError as error:
         raise AnsibleFilterError(str(error)) from error
 
 

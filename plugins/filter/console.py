@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from rtvirt_runner import console
+from rtvirt_runner.machine import console_log
 
 
 def trial_end(console_file: str, kernel: str, last_words: str = "") -> dict[str, Any]:
@@ -16,7 +16,7 @@ def trial_end(console_file: str, kernel: str, last_words: str = "") -> dict[str,
         log = Path(str(console_file)).read_text(errors="replace") if console_file else ""
     except OSError:
         log = ""
-    return asdict(console.trial_end(log, str(kernel), str(last_words)))
+    return asdict(console_log.trial_end(log, str(kernel), str(last_words)))
 
 
 class FilterModule:

@@ -7,8 +7,9 @@ from typing import Any
 
 from ansible.errors import AnsibleFilterError
 
-from rtvirt_runner import inspection, tunings
-from rtvirt_runner.cpus import Split, parse_cpu_list
+from rtvirt_runner.catalogue import tunings
+from rtvirt_runner.catalogue.cpus import Split, parse_cpu_list
+from rtvirt_runner.machine import settings_readback
 
 DOCUMENTATION = r"""
 name: isolation_words
@@ -70,7 +71,7 @@ def isolation_words(
 
 def isolation_differences(facts: Mapping[str, Any], settings: Iterable[str]) -> list[str]:
     """What differs between the settings wanted and the facts that show.sh reported, a phrase each."""
-    return inspection.setting_differences([str(each) for each in settings], facts)
+    return settings_readback.setting_differences([str(each) for each in settings], facts)
 
 
 class FilterModule:

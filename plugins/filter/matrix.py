@@ -11,7 +11,8 @@ from ansible.errors import AnsibleFilterError
 try:
     from ansible_collections.rtvirt.testbed.plugins.plugin_utils.ansible_matrix import load_matrix, read_state
 
-    from rtvirt_runner import declarations, matrix, results
+    from rtvirt_runner.catalogue import checked_yaml
+    from rtvirt_runner.matrix import load, results
 except ImportError as error:
     MISSING: ImportError | None = error
 else:
@@ -87,10 +88,10 @@ def pending_plan(
         raise AnsibleFilterError(f"The filter rtvirt.testbed.plan needs {NEEDED}") from MISSING
     try:
         loaded = load_matrix(matrix_file, groups, hostvars, vars_dir)
-    except declarations.InputError as error:
+    except checked_yaml.InputError as error:
         raise AnsibleFilterError(str(error)) from error
     pending = results.ResultsTree(Path(str(results_dir))).pending(loaded.name, loaded.cells)
-    boots = matrix.plan(cell for cell in pending if board is None or cell.board == str(board))
+    boots = load.plan(cell for cell in pending if board is None or cell.board == str(board))
     return [{"matrix": loaded.name, **boot.as_dict()} for boot in boots]
 
 
@@ -106,9 +107,9 @@ def boot_group(
         raise AnsibleFilterError(f"The filter rtvirt.testbed.boot_group needs {NEEDED}") from MISSING
     try:
         cell = read_state(state, str(board), groups, hostvars, vars_dir)
-    except declarations.InputError as error:
+    except checked_yaml.InputError as error:
         raise AnsibleFilterError(str(error)) from error
-    return matrix.plan([cell])[0].as_dict()
+    return load.plan([cell])[0].as_dict()
 
 
 class FilterModule:

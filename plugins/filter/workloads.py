@@ -10,7 +10,7 @@ from typing import Any
 from ansible.errors import AnsibleFilterError
 from ansible_collections.rtvirt.testbed.plugins.plugin_utils.plain import plain
 
-from rtvirt_runner import declarations, workloads
+from rtvirt_runner.catalogue import checked_yaml, workloads
 
 DOCUMENTATION = r"""
 name: workload_origins
@@ -53,7 +53,7 @@ def workload_origins(entries: Mapping[str, Any], folders: Sequence[str]) -> dict
     """Sort out the origins of workloads; raises AnsibleFilterError with the one sentence of what is wrong."""
     try:
         found = workloads.origins(plain(entries), [Path(str(folder)) for folder in folders if folder])
-    except declarations.InputError as error:
+    except checked_yaml.InputError as error:
         raise AnsibleFilterError(str(error)) from error
     return {
         "programs": [f"{name}={','.join(files)}" for name, files in found.programs.items()],

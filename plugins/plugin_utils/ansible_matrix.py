@@ -8,12 +8,14 @@ from typing import Any
 
 from ansible_collections.rtvirt.testbed.plugins.plugin_utils.plain import plain
 
-from rtvirt_runner import checkout
-from rtvirt_runner import declarations as declared
-from rtvirt_runner.guests import NO_GUEST
-from rtvirt_runner.matrix import LAB_WORKLOADS, Catalogue, Cell, Lab, Matrix
-from rtvirt_runner.matrix import load_matrix as load
-from rtvirt_runner.matrix import read_matrix as read
+from rtvirt_runner.catalogue import checked_yaml, collection
+from rtvirt_runner.catalogue.catalogue import Catalogue
+from rtvirt_runner.catalogue.guests import NO_GUEST
+from rtvirt_runner.catalogue.lab import LAB_WORKLOADS, Lab
+from rtvirt_runner.matrix.cell import Cell
+from rtvirt_runner.matrix.load import Matrix
+from rtvirt_runner.matrix.load import load_matrix as load
+from rtvirt_runner.matrix.load import read_matrix as read
 
 BOARD_VARIABLES = (
     "rtvirt_board_cpus",
@@ -30,7 +32,7 @@ def load_matrix(
 ) -> Matrix:
     """Read and validate; raises InputError."""
     lab = Lab.from_inventory(*_plain_inventory(groups, hostvars))
-    return load(checkout.matrix_path(str(matrix)), lab, Catalogue.load(Path(str(vars_dir)), lab))
+    return load(collection.matrix_path(str(matrix)), lab, Catalogue.load(Path(str(vars_dir)), lab))
 
 
 def read_state(
@@ -44,7 +46,7 @@ def read_state(
     lab = Lab.from_inventory(*_plain_inventory(groups, hostvars))
     wanted = {str(key): plain(value) for key, value in state.items()}
     where = Path("rtvirt_state")
-    declared.known_keys(wanted, ("kernel", "tuning", "host_cpus", "guest_cpus", "guest"), str(where))
+    checked_yaml.known_keys(wanted, ("kernel", "tuning", "host_cpus", "guest_cpus", "guest"), str(where))
     guest = wanted.get("guest", NO_GUEST)
     axes = {key: wanted.get(key) for key in ("kernel", "tuning")} | {
         "board": board,

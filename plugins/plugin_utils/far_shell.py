@@ -12,14 +12,14 @@ from pathlib import Path
 from ansible.errors import AnsibleConnectionFailure
 from ansible.plugins.action import ActionBase
 
-from rtvirt_runner import remote
+from rtvirt_runner.machine import script_reply
 
 
 @dataclass(frozen=True)
 class Answer:
     """A reply with what it took: ``seconds`` of wall time for one command."""
 
-    reply: remote.Reply
+    reply: script_reply.Reply
     seconds: float
     stderr: str
 
@@ -44,7 +44,7 @@ def run_script(
     # playbook, or a longer run of several playbooks that says so.
     owner = os.environ.get("RTVIRT_OWNER_PID") or str(os.getppid())
     known = {"RTVIRT_OWNER_PID": owner, "RTVIRT_CHECK_MODE": "yes" if action._task.check_mode else "no"}
-    text = remote.compose(script, {**known, **environment}, reads_input=input_file is not None)
+    text = script_reply.compose(script, {**known, **environment}, reads_input=input_file is not None)
     command, data = ("sh -s", text.encode())
     if input_file is not None:
         command, data = (f"sh -c {shlex.quote(text)}", input_file.read_bytes())
@@ -53,7 +53,7 @@ def run_script(
         result = action._low_level_execute_command(command, in_data=data)
     except AnsibleConnectionFailure as error:
         result = {"stdout": "", "stderr": str(error)}
-    return Answer(remote.parse(result["stdout"]), round(time.monotonic() - began, 3), result["stderr"])
+    return Answer(script_reply.parse(result["stdout"]), round(time.monotonic() - began, 3), result["stderr"])
 
 
 def _tail(stderr: str) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from rtvirt_runner import checkout
+from rtvirt_runner.catalogue import collection
 
 sys.path.insert(0, str(Path(__file__).parent))
 
@@ -46,5 +46,5 @@ def install(missing: dict[str, str], playbook: Path) -> None:
     """Let the role controller install packages, by the tool that each is for."""
     playbook.write_text(PLAYBOOK)
     command = [Path(sys.executable).parent / "ansible-playbook", "-e", json.dumps({"controller_tools": missing})]
-    env = {**os.environ, "ANSIBLE_CONFIG": str(checkout.ANSIBLE_CONFIG)}
+    env = {**os.environ, "ANSIBLE_CONFIG": str(collection.ANSIBLE_CONFIG)}
     subprocess.run([*command, "-i", "localhost,", playbook], env=env, check=True)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from rtvirt_runner import checkout
+from rtvirt_runner.catalogue import collection
 
 LAB = """\
 boards:
@@ -16,7 +16,7 @@ boards:
     virtual-rpi2: {rtvirt_board_cpus: 4, rtvirt_board_clock: virtual}
     virtual-cb2: {rtvirt_board_cpus: 2, rtvirt_board_clock: virtual}
 """
-SMOKE = (checkout.VARS / "matrix_smoke.yml").read_text()
+SMOKE = (collection.VARS / "matrix_smoke.yml").read_text()
 
 
 def replacing(old: str, new: str) -> str:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from rtvirt_runner import checkout
+from rtvirt_runner.catalogue import collection
 
 pytestmark = pytest.mark.splittable
 STAND_IN = "import sys\n\n\ndef main() -> int:\n    print('ran', *sys.argv[1:])\n    return 7\n"
@@ -22,17 +22,19 @@ def tree(tmp_path: Path) -> Path:
     root = tmp_path / "a checkout"
     root.mkdir()
     for name in ("rtvirt", "pyproject.toml", "README.md", "LICENSE"):
-        shutil.copy(checkout.ROOT / name, root / name)
+        shutil.copy(collection.ROOT / name, root / name)
     (root / "requirements.lock").write_text(locked("setuptools"))
-    (root / "rtvirt_runner").mkdir()
-    (root / "rtvirt_runner" / "__init__.py").touch()
-    (root / "rtvirt_runner" / "cli.py").write_text(STAND_IN)
+    package = root / "rtvirt_runner" / "cli"
+    package.mkdir(parents=True)
+    (package.parent / "__init__.py").touch()
+    (package / "__init__.py").touch()
+    (package / "main.py").write_text(STAND_IN)
     return root
 
 
 def locked(package: str) -> str:
     """One package's entry in the real lock."""
-    lock = (checkout.ROOT / "requirements.lock").read_text()
+    lock = (collection.ROOT / "requirements.lock").read_text()
     entry = re.search(rf"^{package}==.*(?:\n    .*)*", lock, re.MULTILINE)
     assert entry is not None
     return entry[0] + "\n"
@@ -86,7 +88,7 @@ def test_an_environment_is_made_once_and_made_again_only_when_it_must_be(tree: P
 
 
 def test_an_environment_in_use_is_not_replaced(tree: Path) -> None:
-    (tree / "rtvirt_runner" / "cli.py").write_text("def main() -> None:\n    input()\n    import setuptools\n")
+    (tree / "rtvirt_runner" / "cli" / "main.py").write_text("def main() -> None:\n    input()\n    import setuptools\n")
     user = subprocess.Popen([tree / "rtvirt"], stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert user.stderr is not None
     while "is ready" not in user.stderr.readline():

@@ -8,7 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from rtvirt_runner import cache, checkout
+from rtvirt_runner.build import cache
+from rtvirt_runner.catalogue import collection
 
 PLAYBOOK = """\
 - name: Build, and prune beside it
@@ -47,7 +48,7 @@ def test_a_playbook_keeps_what_its_tasks_found_until_it_ends(tmp_path: Path) -> 
     programs = Path(sys.executable).parent
     env = {
         **os.environ,
-        "ANSIBLE_CONFIG": str(checkout.ANSIBLE_CONFIG),
+        "ANSIBLE_CONFIG": str(collection.ANSIBLE_CONFIG),
         "ANSIBLE_PYTHON_INTERPRETER": sys.executable,
         "XDG_CACHE_HOME": str(tmp_path),
     }

@@ -17,9 +17,10 @@ from typing import Any
 import pytest
 from loops import MIB, attached, mounted, run, swapped_on
 
-from rtvirt_runner import cards, checkout, disks
-from rtvirt_runner.cards import CardError, check, write
-from rtvirt_runner.disks import Machine
+from rtvirt_runner.catalogue import collection
+from rtvirt_runner.media import block_devices, sd_card
+from rtvirt_runner.media.block_devices import Machine
+from rtvirt_runner.media.sd_card import CardError, check, write
 
 IMAGE_BYTES = 9 * MIB + 4321  # neither whole chunks nor whole sectors
 CARD_BYTES = 16 * MIB
@@ -71,7 +72,7 @@ def card(backing: Path) -> Iterator[Path]:
 @pytest.fixture
 def every_chunk(monkeypatch: pytest.MonkeyPatch) -> None:
     """Progress is said after each chunk."""
-    monkeypatch.setattr(cards, "PROGRESS_S", 0.0)
+    monkeypatch.setattr(sd_card, "PROGRESS_S", 0.0)
 
 
 @pytest.fixture
@@ -93,7 +94,7 @@ def refused(device: Path, image: Path, sentence: str, card_bytes: int = ONE_GB, 
     """The check says exactly this, and leaves alone what it has seen."""
     before = glimpse(device)
     with pytest.raises(CardError) as told:
-        check(device, image, card_bytes, machine or disks.THIS_MACHINE)
+        check(device, image, card_bytes, machine or block_devices.THIS_MACHINE)
     assert str(told.value) == sentence
     assert glimpse(device) == before
 
@@ -200,8 +201,8 @@ def system_disk() -> tuple[Path, str]:
     for line in Path("/proc/self/mountinfo").read_text().splitlines():
         words = line.split()
         folder = Path("/sys/dev/block", words[2]).resolve()
-        if words[4] in disks.SYSTEM_MOUNTS and folder.exists():
-            return Path("/dev", disks.whole(folder).name), words[4]
+        if words[4] in block_devices.SYSTEM_MOUNTS and folder.exists():
+            return Path("/dev", block_devices.whole(folder).name), words[4]
     pytest.fail("no file system of this machine is on a disk, expected at least /; run the tests on a machine or a VM")
 
 
@@ -213,7 +214,7 @@ def test_the_disk_of_this_machine_is_refused(system_disk: tuple[Path, str], imag
         f"{disk} is on the disk that holds {where} of this machine, expected a card; name the card.",
         10**15,
     )
-    assert str(disk) not in cards.which()
+    assert str(disk) not in sd_card.which()
 
 
 def test_a_card_of_which_a_partition_is_mounted_is_refused(partitioned: Path, image: Path, tmp_path: Path) -> None:
@@ -518,7 +519,7 @@ class Bench:
 
     def __init__(self, root: Path, loop: Path) -> None:
         self.machine = Machine(root / "sys", root / "proc", root / "dev")
-        self._number = disks.number_of(loop)
+        self._number = block_devices.number_of(loop)
         for folder in ("sys/block", "sys/dev/block", "proc/self", "dev/disk/by-id", "dev/disk/by-path"):
             (root / folder).mkdir(parents=True)
         (root / "proc/self/mountinfo").touch()
@@ -590,7 +591,7 @@ def test_what_is_built_in_is_refused(
         f"{link} is built into this machine (neither removable nor an SD slot nor on USB), expected a card in a "
         "reader; name the card.",
     )
-    assert cards.candidates(bench.machine) == []
+    assert sd_card.candidates(bench.machine) == []
     assert content(card) == OLD
 
 
@@ -633,7 +634,7 @@ def test_a_disk_under_layers_that_hold_the_root_file_system_is_refused(bench: Be
         bench.refuses(
             device, image, f"{device} is on the disk that holds / of this machine, expected a card; name the card."
         )
-    assert cards.candidates(bench.machine) == []
+    assert sd_card.candidates(bench.machine) == []
 
 
 def test_a_card_that_a_volume_group_or_a_raid_holds_is_refused(bench: Bench, image: Path) -> None:
@@ -654,17 +655,17 @@ def test_a_card_that_a_volume_group_or_a_raid_holds_is_refused(bench: Bench, ima
 def test_an_empty_reader_is_refused(bench: Bench, image: Path) -> None:
     link = bench.name("usb-reader", bench.plug(READER, size="0"))
     bench.refuses(link, image, f"{link} has a size of 0 bytes, expected a card; put one into the reader.")
-    assert cards.candidates(bench.machine) == []
+    assert sd_card.candidates(bench.machine) == []
 
 
 def test_a_device_that_is_gone_from_the_kernel_is_refused(bench: Bench, image: Path) -> None:
     link = bench.name("usb-reader", bench.plug(READER))
-    (bench.machine.sys / "dev" / "block" / disks.number_of(link)).unlink()
+    (bench.machine.sys / "dev" / "block" / block_devices.number_of(link)).unlink()
     bench.refuses(link, image, f"{link} leads to no device that the kernel has now; put the card into its reader.")
 
 
 def test_who_names_no_device_is_told_which_there_are(bench: Bench) -> None:
-    assert cards.which(bench.machine) == (
+    assert sd_card.which(bench.machine) == (
         "No device is named, and there is no card in a reader of this machine; put one in, and name it as device."
     )
     bench.plug(INSIDE, "8:0")
@@ -675,11 +676,11 @@ def test_who_names_no_device_is_told_which_there_are(bench: Bench) -> None:
     bench.mount("8:17", "/media/me/my\\040card")
     sd = {"device/type": "SD", "device/name": "SC32G"}
     slot = bench.name("mmc-SC32G_0x1", bench.plug(SLOT, "179:0", size=size, **sd))
-    assert cards.which(bench.machine) == (
+    assert sd_card.which(bench.machine) == (
         f"No device is named; name one of these as device: {reader} (Generic SD/MMC, 15.9 GB, "
         f"{bench.machine.dev}/sdb1 is mounted on /media/me/my card); {slot} (SC32G, 15.9 GB)."
     )
-    assert [(each.name, each.size_bytes) for each in cards.candidates(bench.machine)] == [
+    assert [(each.name, each.size_bytes) for each in sd_card.candidates(bench.machine)] == [
         (reader, 15_931_539_456),
         (slot, 15_931_539_456),
     ]
@@ -711,7 +712,7 @@ def play(folder: Path, given: dict[str, Any], *words: str) -> tuple[str, dict[st
     (folder / "hosts").write_text("board ansible_host=127.0.0.1 ansible_port=1\nlocalhost ansible_connection=local\n")
     env = {
         **os.environ,
-        "ANSIBLE_CONFIG": str(checkout.ANSIBLE_CONFIG),
+        "ANSIBLE_CONFIG": str(collection.ANSIBLE_CONFIG),
         "ANSIBLE_PYTHON_INTERPRETER": sys.executable,
     }
     command = [Path(sys.executable).parent / "ansible-playbook", "-i", "hosts", "-e", json.dumps({"given": given})]
@@ -744,4 +745,4 @@ def test_a_playbook_tells_in_one_sentence_what_it_refuses(image: Path, tmp_path:
     said, _ = play(tmp_path, {"image": str(image), "device": str(tmp_path), "card_gb": 1}, *words)
     assert f"{tmp_path} is a folder, expected a block device" in said
     said, _ = play(tmp_path, {"image": str(image), "card_gb": 1}, *words)
-    assert cards.which() in said
+    assert sd_card.which() in said

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from web import Web, serving
 
-from rtvirt_runner import checkout
+from rtvirt_runner.catalogue import collection
 
 PLAYBOOK = """\
 - name: Fetch
@@ -56,7 +56,7 @@ def play(folder: Path, given: list[dict[str, Any]], *words: str, record: bool = 
     (folder / "fetched.json").unlink(missing_ok=True)
     env = {
         **os.environ,
-        "ANSIBLE_CONFIG": str(checkout.ANSIBLE_CONFIG),
+        "ANSIBLE_CONFIG": str(collection.ANSIBLE_CONFIG),
         "ANSIBLE_PYTHON_INTERPRETER": sys.executable,
         "XDG_CACHE_HOME": str(folder / "cache"),
     }

@@ -14,10 +14,10 @@ from pathlib import Path
 import pytest
 from web import Web, serving
 
-from rtvirt_runner import sums, transfer
-from rtvirt_runner.downloads import Download, Store, fetch, find
-from rtvirt_runner.sums import SignedSums
-from rtvirt_runner.transfer import DownloadError
+from rtvirt_runner.build import checksums, transfer
+from rtvirt_runner.build.checksums import SignedSums
+from rtvirt_runner.build.downloads import Download, Store, fetch, find
+from rtvirt_runner.build.transfer import DownloadError
 
 SIZE = 3_000_000
 CONTENT = hashlib.shake_256(b"one").digest(SIZE)
@@ -139,7 +139,7 @@ def test_two_versions_are_never_recorded_as_one(web: Web, recording: Store, tags
     kill_half_way(web, download, recording)
     web.files[PATH] = OTHER
     assert fetch(download, recording, quiet).read_bytes() == OTHER
-    assert sums.recorded(recording.sums_file) == {web.url(PATH): sha256(OTHER)}
+    assert checksums.recorded(recording.sums_file) == {web.url(PATH): sha256(OTHER)}
 
 
 def test_a_file_that_was_whole_when_it_was_killed_needs_no_server(store: Store) -> None:
@@ -276,12 +276,12 @@ def test_an_entry_counts_more_than_a_record(web: Web, store: Store) -> None:
 def test_many_writers_lose_no_line(store: Store) -> None:
     assert store.sums_file is not None
     file, urls = store.sums_file, [f"https://example.org/{number}" for number in range(20)]
-    threads = [threading.Thread(target=sums.record, args=(file, url, sha256(url.encode()), quiet)) for url in urls]
+    threads = [threading.Thread(target=checksums.record, args=(file, url, sha256(url.encode()), quiet)) for url in urls]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert sums.recorded(file) == {url: sha256(url.encode()) for url in urls}
+    assert checksums.recorded(file) == {url: sha256(url.encode()) for url in urls}
 
 
 # ------------------------------------------------------------------------------------------------------- signed lists

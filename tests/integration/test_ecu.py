@@ -15,9 +15,9 @@ from typing import Any
 
 import pytest
 
-from rtvirt_runner import checkout
+from rtvirt_runner.catalogue import collection
 
-SOURCES = checkout.ROOT / "roles" / "workloads" / "files" / "ecu"
+SOURCES = collection.ROOT / "roles" / "workloads" / "files" / "ecu"
 FLAGS = ["-std=c99", "-O2", "-ffp-contract=off", "-Wall", "-Wextra", "-Werror"]
 OUTPUT_EVENTS = ("injector_open", "injector_close", "dwell_start", "spark")
 TEETH_PER_REVOLUTION = 58

@@ -15,9 +15,10 @@ from typing import Any
 import pytest
 from loops import MIB, attached, mounted, run
 
-from rtvirt_runner import checkout, remote
+from rtvirt_runner.catalogue import collection
+from rtvirt_runner.machine import script_reply
 
-FILES = checkout.ROOT / "roles/board_image/files"
+FILES = collection.ROOT / "roles/board_image/files"
 FIRST_BOOT = FILES / "overlay/usr/lib/rtvirt/first_boot"
 WRITE_ROOT = (FILES / "write_root.sh").read_text()
 BOOT_MIB, ROOT_MIB = 8, 40
@@ -193,7 +194,7 @@ def board(folder: Path) -> Iterator[Path]:
         yield disk
 
 
-def write_root(folder: Path, disk: Path, running: str = "p2", **changes: str) -> remote.Reply:
+def write_root(folder: Path, disk: Path, running: str = "p2", **changes: str) -> script_reply.Reply:
     """Send the fresh root to a board that runs from one of its two."""
     image = (folder / "root.img").read_bytes()
     (folder / "cmdline").write_text(f"console=ttyS0 root={disk}{running} rootwait quiet\n")
@@ -204,9 +205,9 @@ def write_root(folder: Path, disk: Path, running: str = "p2", **changes: str) ->
         "BYTES": str(len(image)),
         "SUM": hashlib.sha256(image).hexdigest(),
     }
-    script = remote.compose(WRITE_ROOT, environment | changes, reads_input=True)
+    script = script_reply.compose(WRITE_ROOT, environment | changes, reads_input=True)
     done = subprocess.run(["sh", "-c", script], input=gzip.compress(image, 1), stdout=subprocess.PIPE, check=False)
-    return remote.parse(done.stdout.decode())
+    return script_reply.parse(done.stdout.decode())
 
 
 def test_the_root_that_does_not_run_is_written_whichever_runs(board: Path, folder: Path) -> None:

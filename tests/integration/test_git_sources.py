@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 from web import Web, serving
 
-from rtvirt_runner import transfer
-from rtvirt_runner.downloads import GitSource, Store, fetch, fetch_git, find
-from rtvirt_runner.transfer import DownloadError
+from rtvirt_runner.build import transfer
+from rtvirt_runner.build.downloads import GitSource, Store, fetch, fetch_git, find
+from rtvirt_runner.build.transfer import DownloadError
 
 CONFIG = {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1"}
 WHO = {

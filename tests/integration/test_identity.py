@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from rtvirt_runner import checkout
+from rtvirt_runner.catalogue import collection
 
 OURS = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ0vJ7b2cQpX4d4qv3mZb1b5uYhYw8m1m2m3m4m5m6m7 me@here"
 LAB: dict[str, Any] = {
@@ -60,7 +60,7 @@ def known(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def have_keys(lab: Path, *options: str, **given: Any) -> dict[str, int]:
     """Let the role have the keys; returns how many tasks changed something, by board."""
     command = [Path(sys.executable).parent / "ansible-playbook", "-i", "hosts.json", "-e", json.dumps(given), *options]
-    env = {**os.environ, "ANSIBLE_CONFIG": str(checkout.ANSIBLE_CONFIG)}
+    env = {**os.environ, "ANSIBLE_CONFIG": str(collection.ANSIBLE_CONFIG)}
     done = subprocess.run([*command, "keys.yml"], cwd=lab, env=env, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     return {board: int(number) for board, number in re.findall(r"^(\w+) +: .*changed=(\d+)", done.stdout, re.MULTILINE)}

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from rtvirt_runner import checkout
+from rtvirt_runner.catalogue import collection
 
-SCRIPT = checkout.ROOT / "roles/board_image/files/native_programs.sh"
+SCRIPT = collection.ROOT / "roles/board_image/files/native_programs.sh"
 CONTROL = """\
 Package: {name}
 Version: 1

@@ -23,20 +23,21 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from rtvirt_runner import artifacts, checkout
-from rtvirt_runner.artifacts import BuildError, Recipe
-from rtvirt_runner.declarations import load_yaml
-from rtvirt_runner.downloads import Store
-from rtvirt_runner.kernel_build import Workshop, make_kernel
-from rtvirt_runner.kernels import read_kernel
+from rtvirt_runner.build import artifacts
+from rtvirt_runner.build.artifacts import BuildError, Recipe
+from rtvirt_runner.build.downloads import Store
+from rtvirt_runner.build.kernels import Workshop, make_kernel
+from rtvirt_runner.catalogue import collection
+from rtvirt_runner.catalogue.checked_yaml import load_yaml
+from rtvirt_runner.catalogue.kernels import read_kernel
 
 HERE = Path(__file__).parent
-FILES = checkout.ROOT / "roles" / "kernel_build" / "files"
+FILES = collection.ROOT / "roles" / "kernel_build" / "files"
 Entry = dict[str, Any]
 
 ENTRIES: dict[str, Entry] = {
     name: entry
-    for name, entry in load_yaml(checkout.VARS / "kernels.yml")["kernels"].items()
+    for name, entry in load_yaml(collection.VARS / "kernels.yml")["kernels"].items()
     if entry["source"]["type"] in ("tarball", "git")
 }
 
@@ -267,7 +268,7 @@ def made(stand_ins: StandIns, tmp_path_factory: pytest.TempPathFactory) -> dict[
     write(folder / "given.json", json.dumps(given))
     environment = {
         **os.environ,
-        "ANSIBLE_CONFIG": str(checkout.ANSIBLE_CONFIG),
+        "ANSIBLE_CONFIG": str(collection.ANSIBLE_CONFIG),
         "XDG_CACHE_HOME": str(folder / "cache"),
     }
     command = [Path(sys.executable).parent / "ansible-playbook", "-e", "@given.json", "make.yml"]

@@ -7,9 +7,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from rtvirt_runner import checkout
-from rtvirt_runner.matrix import Cell
-from rtvirt_runner.results import ResultsTree, Status
+from rtvirt_runner.catalogue import collection
+from rtvirt_runner.matrix.cell import Cell
+from rtvirt_runner.matrix.results import ResultsTree, Status
 
 LAB = """\
 boards:
@@ -44,8 +44,8 @@ FULL = [
 def play(folder: Path, matrix: str) -> subprocess.CompletedProcess[str]:
     (folder / "lab.yml").write_text(LAB)
     (folder / "ask.yml").write_text(PLAYBOOK)
-    given = {"matrix": matrix, "vars_dir": str(checkout.VARS), "results_dir": str(folder)}
-    env = {**os.environ, "ANSIBLE_CONFIG": str(checkout.ANSIBLE_CONFIG), "ANSIBLE_PYTHON_INTERPRETER": sys.executable}
+    given = {"matrix": matrix, "vars_dir": str(collection.VARS), "results_dir": str(folder)}
+    env = {**os.environ, "ANSIBLE_CONFIG": str(collection.ANSIBLE_CONFIG), "ANSIBLE_PYTHON_INTERPRETER": sys.executable}
     command = [Path(sys.executable).parent / "ansible-playbook", "-i", "lab.yml", "-e", json.dumps(given), "ask.yml"]
     return subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, check=False)
 
@@ -86,7 +86,7 @@ def store(tree: ResultsTree, cell: Cell) -> None:
 
 def test_a_bad_matrix_fails_with_its_sentence(tmp_path: Path) -> None:
     bad = tmp_path / "bad.yml"
-    bad.write_text((checkout.VARS / "matrix_smoke.yml").read_text().replace("bitcount, qsort", "bitcuont, qsort"))
+    bad.write_text((collection.VARS / "matrix_smoke.yml").read_text().replace("bitcount, qsort", "bitcuont, qsort"))
     done = play(tmp_path, str(bad))
     assert done.returncode == 2
     assert "did you mean 'bitcount'?" in done.stdout + done.stderr

@@ -17,9 +17,9 @@ from typing import Any
 
 import pytest
 
-from rtvirt_runner import checkout
+from rtvirt_runner.catalogue import collection
 
-SOURCES = checkout.ROOT / "roles" / "workloads" / "files" / "programs"
+SOURCES = collection.ROOT / "roles" / "workloads" / "files" / "programs"
 NAMES = ("basicmath", "bitcount", "dijkstra", "jpeg", "patricia", "qsort", "susan")
 FLAGS = ("-std=c99", "-O2", "-ffp-contract=off", "-Wall", "-Wextra", "-Werror")
 BUILDS = {

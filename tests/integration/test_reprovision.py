@@ -17,9 +17,9 @@ from typing import Any
 
 import pytest
 
-from rtvirt_runner import checkout
+from rtvirt_runner.catalogue import collection
 
-REPROVISION = checkout.PLAYBOOKS / "reprovision.yml"
+REPROVISION = collection.PLAYBOOKS / "reprovision.yml"
 # In the place of ssh: it tells that a board was to be touched.
 SSH = "#!/bin/sh\necho touched >>{touched}\nexit 255\n"
 
@@ -37,7 +37,7 @@ class Bench:
         (self.lab / "hosts.json").write_text(json.dumps({"boards": {"hosts": boards}}))
         env = {
             **os.environ,
-            "ANSIBLE_CONFIG": str(checkout.ANSIBLE_CONFIG),
+            "ANSIBLE_CONFIG": str(collection.ANSIBLE_CONFIG),
             "ANSIBLE_SSH_EXECUTABLE": str(self.lab / "ssh"),
             "XDG_CACHE_HOME": str(self.cache),
         }
@@ -49,7 +49,7 @@ class Bench:
         command, env = self.command(boards, *options)
         done = subprocess.run(
             command,
-            cwd=checkout.ROOT,
+            cwd=collection.ROOT,
             env=env,
             stdin=subprocess.DEVNULL,
             capture_output=True,
@@ -99,7 +99,7 @@ def test_a_board_of_no_kind(bench: Bench) -> None:
 
 
 def test_a_board_of_a_kind_that_nobody_knows(bench: Bench) -> None:
-    known = ", ".join(sorted(path.stem for path in checkout.PROFILES.glob("*.yml")))
+    known = ", ".join(sorted(path.stem for path in collection.PROFILES.glob("*.yml")))
     bench.refused(
         f"board_image_profile: unknown profile 'cubieboard', expected one of {known}; did you mean 'cubieboard2'?",
         {"cb2": {**CB2, "board_image_profile": "cubieboard"}},
@@ -111,7 +111,7 @@ def test_a_kind_of_the_lab_s_own_that_is_wrong(bench: Bench, tmp_path: Path) -> 
     """Whoever writes a profile sees at once what is wrong with it."""
     (tmp_path / "profiles").mkdir()
     (bench.lab / "profiles").symlink_to(tmp_path / "profiles")
-    profile = (checkout.PROFILES / "cubieboard2.yml").read_text()
+    profile = (collection.PROFILES / "cubieboard2.yml").read_text()
     (tmp_path / "profiles" / "ours.yml").write_text(profile.replace("table: dos", "table: mbr"))
     told = bench.reprovision({"cb2": {**CB2, "board_image_profile": "ours"}}, "-lcb2")
     assert f"{bench.lab}/profiles/ours.yml: table: unknown table 'mbr', expected one of gpt, dos" in told
@@ -244,14 +244,14 @@ matrix:
 @pytest.fixture(scope="module")
 def my_lab(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of the example, as its first lines say, with a blank in its name."""
-    return Path(shutil.copytree(checkout.ROOT / "inventory/example_lab", tmp_path_factory.mktemp("labs") / "my lab"))
+    return Path(shutil.copytree(collection.ROOT / "inventory/example_lab", tmp_path_factory.mktemp("labs") / "my lab"))
 
 
 def test_the_example_says_all_that_its_boards_are_asked_for(my_lab: Path, tmp_path: Path) -> None:
     (tmp_path / "ask.yml").write_text(ASK)
-    env = {**os.environ, "ANSIBLE_CONFIG": str(checkout.ANSIBLE_CONFIG), "XDG_CACHE_HOME": "/caches"}
+    env = {**os.environ, "ANSIBLE_CONFIG": str(collection.ANSIBLE_CONFIG), "XDG_CACHE_HOME": "/caches"}
     command = [Path(sys.executable).parent / "ansible-playbook", "-i", my_lab, tmp_path / "ask.yml"]
-    done = subprocess.run(command, cwd=checkout.ROOT, env=env, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, cwd=collection.ROOT, env=env, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     for board, profile, gic in (("rpi2", "rpi2", "user_space"), ("cb2", "cubieboard2", "in_kernel")):
         said = json.loads((tmp_path / f"{board}.json").read_text())

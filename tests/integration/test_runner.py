@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from rtvirt_runner.runner import InventoryError, Outcome, read_inventory, run_playbook
+from rtvirt_runner.run.playbooks import InventoryError, Outcome, read_inventory, run_playbook
 
 INVENTORY = """\
 boards:

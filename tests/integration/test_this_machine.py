@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 
-from rtvirt_runner import checkout
-from rtvirt_runner.results import Record, ResultsTree
+from rtvirt_runner.catalogue import collection
+from rtvirt_runner.matrix.results import Record, ResultsTree
 
 # The settings of this machine change, and everything that it runs moves to one core.
 pytestmark = pytest.mark.alone
 
-LAB = checkout.ROOT / "inventory" / "this_machine"
+LAB = collection.ROOT / "inventory" / "this_machine"
 MATRIX = """\
 matrix:
   name: here
@@ -44,9 +44,9 @@ FOLDERS = ("/run/rtvirt", "/var/lib/rtvirt", "/usr/local/bin/rtvirt-bitcount", "
 
 
 def play(playbook: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [Path(sys.executable).parent / "ansible-playbook", "-i", LAB, checkout.ROOT / "playbooks" / playbook]
+    command = [Path(sys.executable).parent / "ansible-playbook", "-i", LAB, collection.ROOT / "playbooks" / playbook]
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    env = {**os.environ, "ANSIBLE_CONFIG": str(checkout.ANSIBLE_CONFIG), "PATH": path}
+    env = {**os.environ, "ANSIBLE_CONFIG": str(collection.ANSIBLE_CONFIG), "PATH": path}
     return subprocess.run([*command, *arguments], env=env, capture_output=True, text=True, timeout=600, check=False)
 
 
@@ -145,7 +145,7 @@ def test_a_second_run_of_reset_finds_nothing_left(records: dict[str, Record], st
 
 
 def test_the_lab_describes_this_machine() -> None:
-    from rtvirt_runner.runner import read_inventory
+    from rtvirt_runner.run.playbooks import read_inventory
 
     groups, hostvars = read_inventory(LAB)
     assert groups["boards"] == ["this-machine"] and groups["guests"] == ["this-machine-guest"]

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from rtvirt_runner import checkout
+from rtvirt_runner.catalogue import collection
 
 # Nobody listens on port 1: the connection is refused at once.
 LAB = "boards: {hosts: {bench: {ansible_host: 127.0.0.1, ansible_port: 1}}}\n"
@@ -36,7 +36,7 @@ def wait(folder: Path, lab: str = LAB, succeeds: bool = False, **options: Any) -
     """Let a playbook wait for the board; returns what Ansible said, in one line."""
     (folder / "lab.yml").write_text(lab)
     (folder / "wait.yml").write_text(PLAYBOOK)
-    env = {**os.environ, "ANSIBLE_CONFIG": str(checkout.ANSIBLE_CONFIG), "ANSIBLE_SSH_RETRIES": "0"}
+    env = {**os.environ, "ANSIBLE_CONFIG": str(collection.ANSIBLE_CONFIG), "ANSIBLE_SSH_RETRIES": "0"}
     given = json.dumps({"options": options})
     command = [Path(sys.executable).parent / "ansible-playbook", "-i", "lab.yml", "-e", given, "wait.yml"]
     done = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, check=False, timeout=60)

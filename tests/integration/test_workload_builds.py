@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from rtvirt_runner import checkout
+from rtvirt_runner.catalogue import collection
 
 PLAYBOOK = """\
 - name: Programs
@@ -44,7 +44,7 @@ def build(folder: Path, workload: dict[str, Any]) -> subprocess.CompletedProcess
         "workloads_mirror": str(folder / "mirror"),
     }
     command = [Path(sys.executable).parent / "ansible-playbook", "-i", "localhost,", "-e", json.dumps(given)]
-    env = {**os.environ, "ANSIBLE_CONFIG": str(checkout.ANSIBLE_CONFIG)}
+    env = {**os.environ, "ANSIBLE_CONFIG": str(collection.ANSIBLE_CONFIG)}
     return subprocess.run([*command, folder / "programs.yml"], env=env, capture_output=True, text=True, check=False)
 
 

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from rtvirt_runner import checkout, remote
+from rtvirt_runner.catalogue import collection
+from rtvirt_runner.machine import script_reply
 
-ROLES = checkout.ROOT / "roles"
+ROLES = collection.ROOT / "roles"
 SCRIPTS = [
     ROLES / "cpu_isolation" / "files" / "enter_cpuset.sh",
     ROLES / "measure" / "files" / "run_workload.sh",
@@ -17,17 +18,17 @@ SCRIPTS = [
 LAST_CPU = max(os.sched_getaffinity(0))
 
 
-def run_cell(shell: str = "sh", **changes: str) -> remote.Reply:
+def run_cell(shell: str = "sh", **changes: str) -> script_reply.Reply:
     """What the machine answers to a cell of 300 wake-ups, and that nothing is left of it."""
     cell = {"CPU": LAST_CPU, "LOOPS": 300, "INTERVAL_US": 1000, "PRIORITY": 80, "HISTOGRAM_US": 20000, "LIMIT_S": 60}
     workload = {"COMMAND": "", "PREPARE": "", "CLEANUP": "", "CPUS": LAST_CPU, "REPEAT": "no", "FOLDER": "memory"}
     workload |= {"RUN_LIMIT_S": 60, "END_LIMIT_S": 2}
     environment = {name: str(value) for name, value in {**cell, **workload, **changes}.items()}
-    script = remote.compose("\n".join(path.read_text() for path in SCRIPTS), environment)
+    script = script_reply.compose("\n".join(path.read_text() for path in SCRIPTS), environment)
     before = leftovers()
     done = subprocess.run([*shell.split(), "-s"], input=script, capture_output=True, text=True, timeout=120, check=True)
     assert leftovers() == before
-    return remote.parse(done.stdout)
+    return script_reply.parse(done.stdout)
 
 
 def leftovers() -> list[Path]:

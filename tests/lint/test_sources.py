@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from rtvirt_runner import checkout
+from rtvirt_runner.catalogue import collection
 
 UNSEARCHED = {".git", ".venv", ".cache", ".ansible", "collections", "results"}
 TOOLS = {
@@ -29,7 +29,7 @@ def complaints(command: Sequence[str | Path]) -> str:
         return f"{tool} is not installed; ./rtvirt test has it in its environment, or run: apt-get install -y {tool}"
     done = subprocess.run(
         command,
-        cwd=checkout.ROOT,
+        cwd=collection.ROOT,
         env={**os.environ, "PATH": path},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
@@ -64,7 +64,7 @@ def test_sources_please(name: str) -> None:
 
 
 def test_shell_scripts_please_shellcheck() -> None:
-    if told := complaints(["shellcheck", *shell_files(checkout.ROOT)]):
+    if told := complaints(["shellcheck", *shell_files(collection.ROOT)]):
         pytest.fail(told, pytrace=False)
 
 

@@ -10,12 +10,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from rtvirt_runner import artifacts, checkout
+from rtvirt_runner.build import artifacts
+from rtvirt_runner.catalogue import collection
 
 LIMIT_S = 900
 SCRIPTS = Path(sys.executable).parent
-PLAYBOOKS = checkout.ROOT / "playbooks"
-LAB_FOLDER = checkout.ROOT / "tests" / "lab"
+PLAYBOOKS = collection.ROOT / "playbooks"
+LAB_FOLDER = collection.ROOT / "tests" / "lab"
 BENCH = ("-i", str(LAB_FOLDER / "inventory"))  # the tests' own boards
 # Boots, entered snapshots and guests' starts are written down by this, for the suite's table.
 os.environ |= {
@@ -48,7 +49,7 @@ def make(folder: Path, role: str, made: str, given: dict[str, Any]) -> tuple[Pat
     """Let a role make what a machine of QEMU is to run; returns the folders of QEMU and of that, ``made`` in Jinja."""
     (folder / "make.yml").write_text(MAKE.format(role=role, made=made))
     command: list[str | Path] = [Path(sys.executable).parent / "ansible-playbook", "-e", json.dumps(given), "make.yml"]
-    environment = {**os.environ, "ANSIBLE_CONFIG": str(checkout.ANSIBLE_CONFIG)}
+    environment = {**os.environ, "ANSIBLE_CONFIG": str(collection.ANSIBLE_CONFIG)}
     subprocess.run(command, cwd=folder, env=environment, stdin=subprocess.DEVNULL, check=True)
     qemu, path = map(Path, json.loads((folder / "made.json").read_text()))
     return qemu, path
@@ -74,7 +75,7 @@ def run(command: Sequence[str | Path], environment: Mapping[str, str] | None = N
     """Run a command in the checkout; returns what it said, and ``status`` with its exit code as the last line."""
     done = subprocess.run(
         command,
-        cwd=checkout.ROOT,
+        cwd=collection.ROOT,
         env=environment or owned(),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,

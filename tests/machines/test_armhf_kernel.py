@@ -9,17 +9,18 @@ from pathlib import Path
 import pytest
 from playing import count_boot, make
 
-from rtvirt_runner import artifacts, checkout
-from rtvirt_runner.artifacts import Recipe
-from rtvirt_runner.kernels import load_kernels
+from rtvirt_runner.build import artifacts
+from rtvirt_runner.build.artifacts import Recipe
+from rtvirt_runner.catalogue import collection
+from rtvirt_runner.catalogue.kernels import load_kernels
 
 pytestmark = [
     pytest.mark.slow(
         exercises=[
             "roles/kernel_build",
             "playbooks/vars/kernels.yml",
-            "rtvirt_runner/kernel_build.py",
-            "rtvirt_runner/kconfig.py",
+            "rtvirt_runner/build/kernels.py",
+            "rtvirt_runner/build/kconfig.py",
         ]
     ),
     pytest.mark.asserts_on("booting"),
@@ -135,7 +136,7 @@ def test_it_boots_and_finds_its_board(machine: Machine, made: Made, tmp_path: Pa
     assert "PREEMPT_RT" in facts["version"]
     assert facts["realtime"] == "1"
     assert facts["release"] == (made.kernel / "release").read_text().strip()
-    assert re.search(load_kernels(checkout.VARS / "kernels.yml")[NAME].shows.release, facts["release"])
+    assert re.search(load_kernels(collection.VARS / "kernels.yml")[NAME].shows.release, facts["release"])
     assert facts["model"] == machine.model
     assert facts["online"] == "0-3"
     assert int(facts["slept_s"]) >= 2
@@ -154,5 +155,5 @@ def test_it_boots_as_a_guest_does(made: Made) -> None:
 
 
 def test_it_has_a_device_tree_for_each_of_its_boards(made: Made) -> None:
-    for name in load_kernels(checkout.VARS / "kernels.yml")[NAME].device_trees:
+    for name in load_kernels(collection.VARS / "kernels.yml")[NAME].device_trees:
         assert (made.kernel / "dtbs" / name).read_bytes()[:4] == bytes.fromhex("d00dfeed")

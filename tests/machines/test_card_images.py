@@ -17,16 +17,18 @@ from typing import Any
 
 import pytest
 
-from rtvirt_runner import artifacts, board_profiles, checkout, rpi_firmware
+from rtvirt_runner.build import artifacts
+from rtvirt_runner.catalogue import board_profiles, collection
+from rtvirt_runner.media import rpi_firmware
 
 pytestmark = [
     pytest.mark.slow(
         exercises=[
             "roles/board_image",
             "roles/kernel_boot/files",
-            "rtvirt_runner/cards.py",
-            "rtvirt_runner/rpi_firmware.py",
-            "rtvirt_runner/board_profiles.py",
+            "rtvirt_runner/media/sd_card.py",
+            "rtvirt_runner/media/rpi_firmware.py",
+            "rtvirt_runner/catalogue/board_profiles.py",
         ]
     ),
     pytest.mark.asserts_on("cards"),
@@ -36,7 +38,7 @@ MIB = 1 << 20
 SECTOR = 512
 ELF_MACHINE_ARM = 40
 BOOT_AT = MIB
-FILES = checkout.ROOT / "roles/board_image/files"
+FILES = collection.ROOT / "roles/board_image/files"
 ROOT_FOLDERS = ("/etc", "/root", "/home", "/srv", "/opt", "/var/lib", "/usr/local")  # where secrets of a system are
 BOARDS: dict[str, Any] = {
     "cb2": {"board_image_profile": "cubieboard2"},
@@ -146,7 +148,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     )
     (folder / "cards.yml").write_text(PLAY.format(group="boards") + again)
     command = [Path(sys.executable).parent / "ansible-playbook", "-i", "hosts.json", "cards.yml"]
-    env = {**os.environ, "ANSIBLE_CONFIG": str(checkout.ANSIBLE_CONFIG)}
+    env = {**os.environ, "ANSIBLE_CONFIG": str(collection.ANSIBLE_CONFIG)}
     try:
         subprocess.run(command, cwd=folder, env=env, stdin=subprocess.DEVNULL, check=True)
         yield Lab(folder)
@@ -210,7 +212,7 @@ def test_their_boards_boot_partitions_differ_in_device_tree_watchdog_names_and_k
     assert (differ, entries["cb2"].keys()) == ({"rtvirt_fdt", "bootargs"}, entries["opi"].keys())
     assert entries["cb2"]["bootargs"].replace("=cb2 ", "=opi ") == entries["opi"]["bootargs"]
     for board, boot in (("cb2", cubieboard), ("opi", orange)):
-        profile = board_profiles.load_profile(BOARDS[board]["board_image_profile"], [checkout.PROFILES])
+        profile = board_profiles.load_profile(BOARDS[board]["board_image_profile"], [collection.PROFILES])
         assert entries[board]["rtvirt_fdt"] == profile.device_tree
         kernel = boot / entries[board]["rtvirt_folder"].lstrip("/")
         assert (kernel / profile.device_tree).read_bytes()[:4] == b"\xd0\x0d\xfe\xed"

@@ -13,11 +13,15 @@ from pathlib import Path
 import pytest
 from playing import count_boot, make
 
-from rtvirt_runner import checkout, measuring, remote
-from rtvirt_runner.matrix import Catalogue, Cell, Lab, load_matrix
-from rtvirt_runner.parsers import cyclictest, workload
-from rtvirt_runner.remote import Reply
-from rtvirt_runner.runner import read_inventory
+from rtvirt_runner.analysis.parsers import cyclictest, workload
+from rtvirt_runner.catalogue import collection
+from rtvirt_runner.catalogue.catalogue import Catalogue
+from rtvirt_runner.catalogue.lab import Lab
+from rtvirt_runner.machine import cell_script, script_reply
+from rtvirt_runner.machine.script_reply import Reply
+from rtvirt_runner.matrix.cell import Cell
+from rtvirt_runner.matrix.load import load_matrix
+from rtvirt_runner.run.playbooks import read_inventory
 
 pytestmark = [
     pytest.mark.slow(
@@ -26,8 +30,8 @@ pytestmark = [
             "roles/measure",
             "roles/workloads/files",
             "roles/guest_image",
-            "rtvirt_runner/measuring.py",
-            "rtvirt_runner/remote.py",
+            "rtvirt_runner/machine/cell_script.py",
+            "rtvirt_runner/machine/script_reply.py",
         ]
     ),
     pytest.mark.asserts_on("booting", "answers"),
@@ -41,8 +45,8 @@ WORKLOADS = ["idle", "basicmath", "bitcount", "qsort", "susan", "dijkstra", "pat
 @pytest.fixture(scope="module")
 def cells() -> dict[str, Cell]:
     """The smoke matrix's own cells on the host of virtual-cb2, by workload."""
-    lab = Lab.from_inventory(*read_inventory(checkout.VIRTUAL_LAB))
-    matrix = load_matrix(checkout.matrix_path("smoke"), lab, Catalogue.load(checkout.VARS))
+    lab = Lab.from_inventory(*read_inventory(collection.VIRTUAL_LAB))
+    matrix = load_matrix(collection.matrix_path("smoke"), lab, Catalogue.load(collection.VARS))
     wanted = [
         cell for cell in matrix.cells if (cell.board, cell.place, cell.tuning) == ("virtual-cb2", "host", "paper")
     ]
@@ -63,7 +67,7 @@ def packed(cells: dict[str, Cell], folder: Path) -> bytes:
     """The cells' scripts and what starts them, to follow the image's own initramfs."""
     (folder / "cells").mkdir(parents=True)
     for number, (name, cell) in enumerate(cells.items()):
-        script = remote.compose(measuring.script(cell), measuring.environment(cell))
+        script = script_reply.compose(cell_script.script(cell), cell_script.environment(cell))
         (folder / "cells" / f"{number} {name}").write_text(script)
     (folder / "start").write_bytes((HERE / "start.sh").read_bytes())
     (folder / "start").chmod(0o755)
@@ -95,7 +99,7 @@ def boot(qemu: Path, kernel: Path, initramfs: Path, console: Path) -> str:
 def reply(console: str, name: str) -> Reply:
     """What the cell of a workload answered."""
     (found,) = re.findall(rf"^=== \d+ {name}\r?\n(.*?)^===", console, re.MULTILINE | re.DOTALL)
-    return remote.parse(found.replace("\r", ""))
+    return script_reply.parse(found.replace("\r", ""))
 
 
 @pytest.mark.parametrize("name", WORKLOADS)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from playing import BENCH, PLAYBOOKS, on_board, play, ssh
 
-from rtvirt_runner.results import Record, ResultsTree
+from rtvirt_runner.matrix.results import Record, ResultsTree
 
 BOARD = "bench-b"
 pytestmark = [
@@ -20,7 +20,7 @@ pytestmark = [
             "roles/guest_image",
             "playbooks/tasks",
             "plugins/action/measure_cell.py",
-            "rtvirt_runner/remote.py",
+            "rtvirt_runner/machine/script_reply.py",
         ]
     ),
     pytest.mark.board(BOARD, kernel="linux-6.12-rt"),

@@ -16,13 +16,15 @@ from typing import Any
 import pytest
 from playing import count_boot
 
-from rtvirt_runner import artifacts, checkout, kernel_build, kernels
-from rtvirt_runner.artifacts import Recipe
-from rtvirt_runner.downloads import Store
+from rtvirt_runner.build import artifacts
+from rtvirt_runner.build import kernels as kernel_build
+from rtvirt_runner.build.artifacts import Recipe
+from rtvirt_runner.build.downloads import Store
+from rtvirt_runner.catalogue import collection, kernels
 
 pytestmark = [
     pytest.mark.slow(
-        exercises=["roles/kernel_boot", "rtvirt_runner/kernel_build.py", "plugins/action/wait_for_boot.py"]
+        exercises=["roles/kernel_boot", "rtvirt_runner/build/kernels.py", "plugins/action/wait_for_boot.py"]
     ),
     pytest.mark.asserts_on("booting", "trials", "idempotence"),
     pytest.mark.xdist_group("grub"),
@@ -90,8 +92,8 @@ class Machine:
         command = [Path(sys.executable).parent / "ansible-playbook", "-i", self.folder / "hosts.json"]
         return subprocess.run(
             [*command, "-e", json.dumps(given), FILES / "boot.yml"],
-            env={**os.environ, "ANSIBLE_CONFIG": str(checkout.ANSIBLE_CONFIG)},
-            cwd=checkout.ROOT,
+            env={**os.environ, "ANSIBLE_CONFIG": str(collection.ANSIBLE_CONFIG)},
+            cwd=collection.ROOT,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -110,7 +112,7 @@ def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
     folder = tmp_path_factory.mktemp("grub")
     kernel = kernels.select_kernels(CATALOGUE, ["cloud"], "this test")[0]
     cache = artifacts.cache_folder()
-    workshop = kernel_build.Workshop(checkout.ROOT / "roles/kernel_build/files", Store(cache), cache)
+    workshop = kernel_build.Workshop(collection.ROOT / "roles/kernel_build/files", Store(cache), cache)
     needs = {"KERNEL": str(kernel_build.make_kernel(kernel, workshop, print).artifact.path)}
     disk = make("grub-machine", "build_disk.sh", {"SUITE": "trixie", "NAME": NAME, "DISK_MIB": "2048"}, needs)
     qemu = make("qemu-x86", "unpack_qemu.sh", {"SUITE": "trixie"}, {}) / "qemu-system-x86_64"

@@ -12,14 +12,14 @@ import pytest
 import yaml
 from playing import PLAYBOOKS, play
 
-from rtvirt_runner import checkout
-from rtvirt_runner.kernels import load_kernels
-from rtvirt_runner.results import Record, ResultsTree
-from rtvirt_runner.tables import read_measurement
+from rtvirt_runner.analysis.measurement import read_measurement
+from rtvirt_runner.catalogue import collection
+from rtvirt_runner.catalogue.kernels import load_kernels
+from rtvirt_runner.matrix.results import Record, ResultsTree
 
 pytestmark = [
     pytest.mark.slow(
-        exercises=["roles/guest", "roles/guest_image", "rtvirt_runner/guests.py", "playbooks/vars/guests.yml"]
+        exercises=["roles/guest", "roles/guest_image", "rtvirt_runner/catalogue/guests.py", "playbooks/vars/guests.yml"]
     ),
     pytest.mark.asserts_on("booting", "convergence", "answers"),
     pytest.mark.xdist_group("guest armhf"),
@@ -61,7 +61,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("armhf")
     (folder / "lab").mkdir()
     (folder / "lab" / "hosts.yml").write_text(yaml.safe_dump(LAB))
-    (folder / "lab" / "group_vars").symlink_to(checkout.VIRTUAL_LAB / "group_vars")
+    (folder / "lab" / "group_vars").symlink_to(collection.VIRTUAL_LAB / "group_vars")
     (folder / "armhf.yml").write_text(yaml.safe_dump({"matrix": MATRIX}))
     given = {"rtvirt_matrix": str(folder / "armhf.yml"), "rtvirt_results_dir": str(folder / "results")}
     said = play(PLAYBOOKS / "full_matrix.yml", "-i", str(folder / "lab"), "-e", json.dumps(given))
@@ -91,7 +91,7 @@ def test_a_guest_has_as_many_bits_as_was_asked_for_and_is_preempt_rt(
     records: dict[tuple[str, str], Record], guest: str, machine: str, workload: str
 ) -> None:
     record = records[guest, workload]
-    inside, shows = record.system["guest"], load_kernels(checkout.VARS / "kernels.yml")
+    inside, shows = record.system["guest"], load_kernels(collection.VARS / "kernels.yml")
     assert record.system["board"]["machine"] == "aarch64"
     assert inside["machine"] == machine
     assert re.search(shows[record.cell.guest_state["kernel"]].shows.release, inside["uname_r"])

@@ -5,10 +5,12 @@ from __future__ import annotations
 import pytest
 from trials import BOARD, HERE, folder_of_good_kernel, given_up
 
-from rtvirt_runner import artifacts
+from rtvirt_runner.build import artifacts
 
 pytestmark = [
-    pytest.mark.slow(exercises=["roles/kernel_boot", "plugins/action/wait_for_boot.py", "rtvirt_runner/console.py"]),
+    pytest.mark.slow(
+        exercises=["roles/kernel_boot", "plugins/action/wait_for_boot.py", "rtvirt_runner/machine/console_log.py"]
+    ),
     pytest.mark.alone,  # they are told by a board's clock, which races on an overloaded machine
     pytest.mark.board(BOARD, kernel="debian-rt"),
     pytest.mark.asserts_on("booting", "trials"),

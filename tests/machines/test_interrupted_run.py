@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 from playing import BENCH
 
-from rtvirt_runner import checkout
-from rtvirt_runner.artifacts import cache_folder
-from rtvirt_runner.results import Record, ResultsTree
-from rtvirt_runner.stats import Histogram
-from rtvirt_runner.tables import read_measurement
+from rtvirt_runner.analysis.histogram import Histogram
+from rtvirt_runner.analysis.measurement import read_measurement
+from rtvirt_runner.build.artifacts import cache_folder
+from rtvirt_runner.catalogue import collection
+from rtvirt_runner.matrix.results import Record, ResultsTree
 
 pytestmark = [pytest.mark.asserts_on("booting", "convergence", "answers"), pytest.mark.xdist_group("bench-b")]
 BOARD = "bench-b"
@@ -67,11 +67,11 @@ def start_playbook(folder: Path, log: str) -> subprocess.Popen[bytes]:
         return subprocess.Popen(
             [
                 Path(sys.executable).parent / "ansible-playbook",
-                checkout.FULL_MATRIX,
+                collection.FULL_MATRIX,
                 *BENCH,
                 *("-e", f"rtvirt_matrix={folder / 'repeat.yml'}", "-e", f"rtvirt_results_dir={folder / 'results'}"),
             ],
-            cwd=checkout.ROOT,
+            cwd=collection.ROOT,
             stdin=subprocess.DEVNULL,
             stdout=stream,
             stderr=stream,

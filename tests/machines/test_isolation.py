@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 from playing import BENCH, LIMIT_S, PLAYBOOKS, on_board, owned, play, stop
 
-from rtvirt_runner import checkout
-from rtvirt_runner.results import ResultsTree
+from rtvirt_runner.catalogue import collection
+from rtvirt_runner.matrix.results import ResultsTree
 
 BOARD = "bench-b"
 pytestmark = [
@@ -21,7 +21,9 @@ pytestmark = [
     pytest.mark.xdist_group("bench-b"),
 ]
 HERE = Path(__file__).parent / "isolation"
-SLOW = pytest.mark.slow(exercises=["roles/cpu_isolation", "roles/guest", "rtvirt_runner/tunings.py", "playbooks"])
+SLOW = pytest.mark.slow(
+    exercises=["roles/cpu_isolation", "roles/guest", "rtvirt_runner/catalogue/tunings.py", "playbooks"]
+)
 SCRIPTS = Path(sys.executable).parent
 STATE = {"kernel": "linux-6.12-rt", "host_cpus": "0", "guest_cpus": "1"}
 SNAPSHOT = """
@@ -51,7 +53,7 @@ def converge(tuning: str) -> str:
 def inspect() -> subprocess.CompletedProcess[str]:
     command = [SCRIPTS / "rtvirt", "inspect", BOARD, "--all", *BENCH]
     return subprocess.run(
-        command, env=owned(), cwd=checkout.ROOT, capture_output=True, text=True, timeout=LIMIT_S, check=False
+        command, env=owned(), cwd=collection.ROOT, capture_output=True, text=True, timeout=LIMIT_S, check=False
     )
 
 
@@ -143,7 +145,7 @@ def test_what_is_broken_by_hand_is_named_and_repaired_without_a_reboot(full: tup
 
 def test_a_cell_is_refused_on_a_board_that_is_not_as_wanted(full: tuple[str, str], tmp_path: Path) -> None:
     break_it()
-    given = {"root": str(checkout.ROOT), "results": str(tmp_path), "rtvirt_scripts": str(checkout.ROOT / "roles")}
+    given = {"root": str(collection.ROOT), "results": str(tmp_path), "rtvirt_scripts": str(collection.ROOT / "roles")}
     run(HERE / "cell.yml", "-e", FULL, "-e", json.dumps(given))
     (record,) = ResultsTree(tmp_path).load_records("broken")
     assert record.status.status == "failed"

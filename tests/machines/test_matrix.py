@@ -12,11 +12,14 @@ from typing import Any
 import pytest
 from playing import SCRIPTS, owned, run
 
-from rtvirt_runner import checkout
-from rtvirt_runner.kernels import load_kernels
-from rtvirt_runner.matrix import Catalogue, Lab, Matrix, load_matrix, parse_cpu_list
-from rtvirt_runner.results import Record, ResultsTree
-from rtvirt_runner.runner import read_inventory
+from rtvirt_runner.catalogue import collection
+from rtvirt_runner.catalogue.catalogue import Catalogue
+from rtvirt_runner.catalogue.cpus import parse_cpu_list
+from rtvirt_runner.catalogue.kernels import load_kernels
+from rtvirt_runner.catalogue.lab import Lab
+from rtvirt_runner.matrix.load import Matrix, load_matrix
+from rtvirt_runner.matrix.results import Record, ResultsTree
+from rtvirt_runner.run.playbooks import read_inventory
 
 MATRIX_LIMIT_S = 4500.0
 SMOKE, QUICK = "smoke", str(Path(__file__).parent / "quick.yml")
@@ -52,8 +55,8 @@ def matrix_results(request: pytest.FixtureRequest, tmp_path_factory: pytest.Temp
 def matrix(matrix_results: Path) -> Matrix:
     """The matrix that was measured."""
     name = SMOKE if (matrix_results / SMOKE).is_dir() else QUICK
-    lab = Lab.from_inventory(*read_inventory(checkout.VIRTUAL_LAB))
-    return load_matrix(checkout.matrix_path(name), lab, Catalogue.load(checkout.VARS))
+    lab = Lab.from_inventory(*read_inventory(collection.VIRTUAL_LAB))
+    return load_matrix(collection.matrix_path(name), lab, Catalogue.load(collection.VARS))
 
 
 @pytest.fixture(scope="module")
@@ -235,7 +238,7 @@ def vcpu_threads(record: Record) -> list[dict[str, Any]]:
 def test_the_machine_ran_what_the_cell_asked_for(records: list[Record]) -> None:
     for record in records:
         board = record.system["board"]
-        shows = load_kernels(checkout.VARS / "kernels.yml")[record.cell.kernel].shows
+        shows = load_kernels(collection.VARS / "kernels.yml")[record.cell.kernel].shows
         assert board["realtime"] is shows.realtime is ("PREEMPT_RT" in board["uname_v"])
         assert re.search(shows.release, board["uname_r"])
         assert f"rtvirt.kernel={record.cell.kernel}" in board["cmdline"].split()

@@ -14,8 +14,9 @@ import pytest
 import yaml
 from playing import count_boot, on_board, play, ssh
 
-from rtvirt_runner import artifacts, checkout
-from rtvirt_runner.artifacts import Recipe
+from rtvirt_runner.build import artifacts
+from rtvirt_runner.build.artifacts import Recipe
+from rtvirt_runner.catalogue import collection
 
 pytestmark = [
     pytest.mark.slow(exercises=["roles/board_image", "roles/kernel_boot", "roles/virtual_board"]),
@@ -51,7 +52,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A lab of one PC, which runs from a fresh disk."""
     folder = tmp_path_factory.mktemp("lab")
     (folder / "hosts.yml").write_text(yaml.safe_dump(LAB))
-    (folder / "group_vars").symlink_to(checkout.VIRTUAL_LAB / "group_vars")
+    (folder / "group_vars").symlink_to(collection.VIRTUAL_LAB / "group_vars")
     apply(folder, HERE / "pc_image/board.yml")
     yield folder
     apply(folder, HERE / "pc_image/board.yml", entry="stop")
@@ -82,7 +83,7 @@ def test_it_starts_by_bios_and_is_whole(lab: Path) -> None:
 
 
 def test_its_root_has_taken_the_room_of_the_disk(lab: Path) -> None:
-    boot_mib = yaml.safe_load((checkout.PROFILES / "grub_x86_64.yml").read_text())["boot_mib"]
+    boot_mib = yaml.safe_load((collection.PROFILES / "grub_x86_64.yml").read_text())["boot_mib"]
     partition, used = on_board(BOARD, "findmnt --noheadings --bytes --output SOURCE,SIZE /").split()
     room_mib = int(on_board(BOARD, f"blockdev --getsize64 {partition}")) >> 20
     assert room_mib == DISK_MIB - boot_mib - 3  # a MiB before the first partition, two behind the last

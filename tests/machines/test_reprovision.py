@@ -13,9 +13,9 @@ import pytest
 import yaml
 from playing import PLAYBOOKS, on_board, play
 
-from rtvirt_runner import artifacts
-from rtvirt_runner.results import Record, ResultsTree
-from rtvirt_runner.tables import read_measurement
+from rtvirt_runner.analysis.measurement import read_measurement
+from rtvirt_runner.build import artifacts
+from rtvirt_runner.matrix.results import Record, ResultsTree
 
 pytestmark = [
     pytest.mark.slow(

@@ -9,7 +9,7 @@ import pytest
 import yaml
 from playing import SCRIPTS, owned, run
 
-from rtvirt_runner import checkout
+from rtvirt_runner.catalogue import collection
 
 SLOW = {
     # A Debian takes minutes to boot in an emulated guest; what else the role guest does is seen with a minimal one.
@@ -18,7 +18,7 @@ SLOW = {
     "kernel_boot": pytest.mark.slow(exercises=["roles/kernel_boot", "molecule/kernel_boot"]),
 }
 FOLDERS = sorted(
-    path.parent for path in (checkout.ROOT / "molecule").glob("*/molecule.yml") if path.parent.name != "default"
+    path.parent for path in (collection.ROOT / "molecule").glob("*/molecule.yml") if path.parent.name != "default"
 )
 
 
@@ -33,7 +33,7 @@ def scenario(folder: Path) -> object:
 
 def sequence(folder: Path) -> list[str]:
     """What `molecule test` does with a scenario."""
-    shared = yaml.safe_load((checkout.ROOT / ".config/molecule/config.yml").read_text())["scenario"]
+    shared = yaml.safe_load((collection.ROOT / ".config/molecule/config.yml").read_text())["scenario"]
     return list(
         {**shared, **(yaml.safe_load((folder / "molecule.yml").read_text()) or {}).get("scenario", {})}["test_sequence"]
     )
@@ -44,7 +44,7 @@ def test_role(name: str, tmp_path: Path) -> None:
     # A state of its own: what a killed run left behind says "created" of a board that is gone.
     environment = {
         **owned(),
-        "ANSIBLE_COLLECTIONS_PATH": str(checkout.ROOT / "collections"),
+        "ANSIBLE_COLLECTIONS_PATH": str(collection.ROOT / "collections"),
         "MOLECULE_EPHEMERAL_DIRECTORY": str(tmp_path),
     }
     said = run([SCRIPTS / "molecule", "test", "-s", name, "--no-command-borders"], environment)

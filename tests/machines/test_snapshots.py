@@ -18,18 +18,19 @@ from pathlib import Path
 import pytest
 from playing import BENCH, LAB_FOLDER, PLAYBOOKS, on_board, play, stop
 
-from rtvirt_runner import artifacts, cache, checkout
+from rtvirt_runner.build import artifacts, cache
+from rtvirt_runner.catalogue import collection
 
 BOARD = "bench-c"
 pytestmark = [pytest.mark.asserts_on("booting", "convergence", "idempotence"), pytest.mark.xdist_group(BOARD)]
-KEEP = checkout.ROOT / "roles/virtual_board/files/keep_snapshot.sh"
+KEEP = collection.ROOT / "roles/virtual_board/files/keep_snapshot.sh"
 FOLDER = artifacts.cache_folder() / "boards" / BOARD
 SETTINGS = {"BOARD_FOLDER": str(FOLDER), "PYTHON": sys.executable, "LIMIT_MIB": "4096"}
 KILLED = f"snapshot-{BOARD}-killed"
 # A build of a snapshot in a process that can be killed, as the artifact action runs it.
 BUILD = f"""
 from pathlib import Path
-from rtvirt_runner import artifacts
+from rtvirt_runner.build import artifacts
 recipe = artifacts.Recipe(name={KILLED!r}, script=Path({str(KEEP)!r}), settings={SETTINGS!r})
 artifacts.build(recipe, artifacts.cache_folder(), print)
 """
@@ -188,7 +189,7 @@ def guest() -> str:
         "roles/virtual_board",
         "playbooks/converge.yml",
         "plugins/action/artifact.py",
-        "rtvirt_runner/artifacts.py",
+        "rtvirt_runner/build/artifacts.py",
     ]
 )
 def test_a_guest_goes_on_where_it_was_and_nothing_is_left_to_converge(kept: str) -> None:

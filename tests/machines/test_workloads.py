@@ -11,9 +11,9 @@ import pytest
 import yaml
 from playing import BENCH, PLAYBOOKS, play
 
-from rtvirt_runner import checkout
-from rtvirt_runner.results import Record, ResultsTree
-from rtvirt_runner.tables import read_measurement
+from rtvirt_runner.analysis.measurement import read_measurement
+from rtvirt_runner.catalogue import collection
+from rtvirt_runner.matrix.results import Record, ResultsTree
 
 BOARD = "bench-a"
 pytestmark = [
@@ -21,15 +21,15 @@ pytestmark = [
         exercises=[
             "roles/workloads",
             "roles/measure",
-            "rtvirt_runner/workloads.py",
-            "rtvirt_runner/measuring.py",
+            "rtvirt_runner/catalogue/workloads.py",
+            "rtvirt_runner/machine/cell_script.py",
             "docs/workloads.md",
         ]
     ),
     pytest.mark.asserts_on("booting", "convergence", "answers"),
     pytest.mark.xdist_group("bench-a"),
 ]
-DOCS = (checkout.ROOT / "docs" / "workloads.md").read_text()
+DOCS = (collection.ROOT / "docs" / "workloads.md").read_text()
 BAD: dict[str, dict[str, Any]] = {
     "crashes": {"command": "sh -c 'sleep 0.2; kill -SEGV $$'"},
     "hangs": {"command": """sh -c 'trap "" TERM; while :; do sleep 1; done'"""},

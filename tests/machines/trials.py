@@ -10,11 +10,12 @@ from typing import Any
 import yaml
 from playing import BENCH, on_board, play
 
-from rtvirt_runner import artifacts, checkout
+from rtvirt_runner.build import artifacts
+from rtvirt_runner.catalogue import collection
 
 BOARD = "bench-a"
 HERE = Path(__file__).parent / "bad_kernels"
-CATALOGUE: dict[str, Any] = yaml.safe_load((checkout.VARS / "kernels.yml").read_text())["kernels"]
+CATALOGUE: dict[str, Any] = yaml.safe_load((collection.VARS / "kernels.yml").read_text())["kernels"]
 GOOD = CATALOGUE["debian-rt"]
 
 

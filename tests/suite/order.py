@@ -13,7 +13,7 @@ from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
 from xdist.workermanage import WorkerController
 
-from rtvirt_runner import artifacts
+from rtvirt_runner.build import artifacts
 from suite.selection import path_of
 
 GUESSES_S: Mapping[str, float] = {"lint": 10.0, "unit": 0.05, "integration": 1.0, "machines": 60.0}

@@ -9,9 +9,11 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from rtvirt_runner.cpus import format_cpu_list, parse_cpu_list
-from rtvirt_runner.matrix import Catalogue, Cell, Lab
-from rtvirt_runner.results import ResultsTree, Status
+from rtvirt_runner.catalogue.catalogue import Catalogue
+from rtvirt_runner.catalogue.cpus import format_cpu_list, parse_cpu_list
+from rtvirt_runner.catalogue.lab import Lab
+from rtvirt_runner.matrix.cell import Cell
+from rtvirt_runner.matrix.results import ResultsTree, Status
 
 VARS = Path(__file__).parents[2] / "playbooks" / "vars"
 DATA = Path(__file__).parents[1] / "data"

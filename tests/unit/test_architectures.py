@@ -4,12 +4,12 @@ from typing import Any
 
 import yaml
 
-from rtvirt_runner import checkout
-from rtvirt_runner.kernels import ARCHITECTURES, load_kernels
+from rtvirt_runner.catalogue import collection
+from rtvirt_runner.catalogue.kernels import ARCHITECTURES, load_kernels
 
 
 def variables(role: str) -> dict[str, Any]:
-    content: dict[str, Any] = yaml.safe_load((checkout.ROOT / "roles" / role / "vars" / "main.yml").read_text())
+    content: dict[str, Any] = yaml.safe_load((collection.ROOT / "roles" / role / "vars" / "main.yml").read_text())
     return content
 
 
@@ -23,5 +23,5 @@ def test_guests_have_drivers_for_their_machine() -> None:
 
 
 def test_pcs_have_kernels_with_and_without_preempt_rt() -> None:
-    kernels = load_kernels(checkout.VARS / "kernels.yml").values()
+    kernels = load_kernels(collection.VARS / "kernels.yml").values()
     assert {kernel.shows.realtime for kernel in kernels if kernel.architecture == "amd64"} == {True, False}

@@ -6,13 +6,13 @@ from typing import Any
 import pytest
 import yaml
 
-from rtvirt_runner import checkout
+from rtvirt_runner.catalogue import collection
 
-ROLES = sorted(path.name for path in (checkout.ROOT / "roles").iterdir() if path.is_dir())
+ROLES = sorted(path.name for path in (collection.ROOT / "roles").iterdir() if path.is_dir())
 
 
 def read(role: str, path: str) -> dict[str, Any]:
-    content: dict[str, Any] = yaml.safe_load((checkout.ROOT / "roles" / role / path).read_text())
+    content: dict[str, Any] = yaml.safe_load((collection.ROOT / "roles" / role / path).read_text())
     return content
 
 
@@ -50,14 +50,14 @@ def test_names_begin_with_the_role(role: str) -> None:
 def test_every_entry_point_has_its_tasks_and_inputs_of_the_role(role: str) -> None:
     specs = entry_points(role)
     for entry_point, spec in specs.items():
-        assert (checkout.ROOT / "roles" / role / "tasks" / f"{entry_point}.yml").is_file()
+        assert (collection.ROOT / "roles" / role / "tasks" / f"{entry_point}.yml").is_file()
         assert spec["short_description"]
         assert spec["options"].items() <= specs["main"]["options"].items()
 
 
 @pytest.mark.parametrize("role", ROLES)
 def test_the_readme_shows_every_input(role: str) -> None:
-    readme = Path(checkout.ROOT, "roles", role, "README.md").read_text().splitlines()
+    readme = Path(collection.ROOT, "roles", role, "README.md").read_text().splitlines()
     wanted = [readme_row(name, option) for name, option in entry_points(role)["main"]["options"].items()]
     missing = [row for row in wanted if row not in readme]
     assert not missing, "rows to put into its README.md:\n" + "\n".join(missing)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from rtvirt_runner.artifacts import BuildError, Recipe, build, find
+from rtvirt_runner.build.artifacts import BuildError, Recipe, build, find
 
 
 @pytest.fixture
@@ -60,7 +60,7 @@ def test_key_knows_the_tools_that_a_script_calls(
     tools = tmp_path / "tools"
     tools.mkdir()
     (tools / "debian_tree").write_text("one")
-    monkeypatch.setattr("rtvirt_runner.artifacts.TOOLS", tools)
+    monkeypatch.setattr("rtvirt_runner.build.artifacts.TOOLS", tools)
     without = recipe.key
     recipe.script.write_text("debian_tree extract\n")
     called = recipe.key

@@ -5,12 +5,12 @@ from pathlib import Path
 import pytest
 import yaml
 
-from rtvirt_runner import checkout
-from rtvirt_runner.board_profiles import Profile, load_profile, read_profile
-from rtvirt_runner.declarations import InputError
-from rtvirt_runner.kernels import load_kernels
+from rtvirt_runner.catalogue import collection
+from rtvirt_runner.catalogue.board_profiles import Profile, load_profile, read_profile
+from rtvirt_runner.catalogue.checked_yaml import InputError
+from rtvirt_runner.catalogue.kernels import load_kernels
 
-NAMES = sorted(path.stem for path in checkout.PROFILES.glob("*.yml"))
+NAMES = sorted(path.stem for path in collection.PROFILES.glob("*.yml"))
 OURS = """\
 title: A board of ours
 architecture: armhf
@@ -32,8 +32,8 @@ def test_the_boards_of_the_paper_their_relatives_and_a_pc_are_there() -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_each_is_whole_and_fits_its_kernel(name: str) -> None:
-    profile = load_profile(name, [checkout.PROFILES])
-    kernel = load_kernels(checkout.VARS / "kernels.yml")[profile.kernel]
+    profile = load_profile(name, [collection.PROFILES])
+    kernel = load_kernels(collection.VARS / "kernels.yml")[profile.kernel]
     assert kernel.architecture == profile.architecture
     if kernel.device_trees and profile.device_tree:
         assert profile.device_tree.removeprefix("dtbs/") in kernel.device_trees
@@ -41,7 +41,7 @@ def test_each_is_whole_and_fits_its_kernel(name: str) -> None:
 
 def test_a_lab_brings_its_own(tmp_path: Path) -> None:
     (tmp_path / "ours.yml").write_text(OURS)
-    profile = load_profile("ours", [tmp_path, checkout.PROFILES])
+    profile = load_profile("ours", [tmp_path, collection.PROFILES])
     assert profile.title == "A board of ours"
     assert profile.loader["blobs"] == {"8": "usr/lib/u-boot/Bananapi/u-boot-sunxi-with-spl.bin"}
     assert (profile.boot_mib, profile.words, profile.device_tree) == (128, [], "")
@@ -49,14 +49,14 @@ def test_a_lab_brings_its_own(tmp_path: Path) -> None:
 
 def test_a_lab_may_put_its_own_in_the_place_of_ours(tmp_path: Path) -> None:
     (tmp_path / "rpi2.yml").write_text(OURS)
-    assert load_profile("rpi2", [tmp_path, checkout.PROFILES]).title == "A board of ours"
+    assert load_profile("rpi2", [tmp_path, collection.PROFILES]).title == "A board of ours"
 
 
 def test_a_name_that_is_none_is_told_with_the_one_that_was_meant(tmp_path: Path) -> None:
     with pytest.raises(
         InputError, match=r"unknown profile 'cubieboard', expected one of .*; did you mean 'cubieboard2'\?"
     ):
-        load_profile("cubieboard", [tmp_path, checkout.PROFILES])
+        load_profile("cubieboard", [tmp_path, collection.PROFILES])
 
 
 @pytest.mark.parametrize(

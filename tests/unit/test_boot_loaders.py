@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from rtvirt_runner import checkout
-from rtvirt_runner.remote import Reply, compose, parse
+from rtvirt_runner.catalogue import collection
+from rtvirt_runner.machine.script_reply import Reply, compose, parse
 
-FILES = checkout.ROOT / "roles/kernel_boot/files"
+FILES = collection.ROOT / "roles/kernel_boot/files"
 FIRMWARE = "coherent_pool=1M 8250.nr_uarts=0 vc_mem.mem_base=0x3ec00000 vc_mem.mem_size=0x40000000 "
 LINE = "console=ttyAMA0,115200 console=tty1 root=PARTUUID=738a4d67-02 rootfstype=ext4 rootwait"
 # As a Raspberry Pi keeps it: a flag in the firmware's memory, asked and set through the mailbox.

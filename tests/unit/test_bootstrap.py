@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from rtvirt_runner import checkout
+from rtvirt_runner.catalogue import collection
 
 # Answers what ./rtvirt asks a Python; it has no ensurepip.
 PYTHON_WITHOUT_VENV = """#!/bin/sh
@@ -43,7 +43,7 @@ def add(folder: Path, name: str, script: str) -> None:
 
 def bootstrap(tmp_path: Path, tools: Path) -> subprocess.CompletedProcess[str]:
     for name in ("rtvirt", "requirements.lock", "pyproject.toml"):
-        shutil.copy(checkout.ROOT / name, tmp_path / name)
+        shutil.copy(collection.ROOT / name, tmp_path / name)
     env = {**os.environ, "PATH": str(tools)}
     return subprocess.run([tmp_path / "rtvirt"], env=env, capture_output=True, text=True, check=False)
 

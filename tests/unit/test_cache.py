@@ -14,9 +14,10 @@ from pathlib import Path
 
 import pytest
 
-from rtvirt_runner import artifacts, cache, cli, downloads
-from rtvirt_runner.artifacts import Recipe
-from rtvirt_runner.cache import Kind
+from rtvirt_runner.build import artifacts, cache, downloads
+from rtvirt_runner.build.artifacts import Recipe
+from rtvirt_runner.build.cache import Kind
+from rtvirt_runner.cli import main as cli
 
 MIB = 1 << 20
 KEY = "0123456789abcdef"
@@ -205,7 +206,7 @@ def test_a_run_keeps_what_it_found_and_all_that_this_needs_until_it_ends(folder:
     image = artifact(folder, "image", used_s=2, needs=(rootfs,))
     artifact(folder, "other", used_s=3)
     code = (
-        "import sys; from pathlib import Path; from rtvirt_runner import leases\n"
+        "import sys; from pathlib import Path; from rtvirt_runner.build import leases\n"
         "cache, image = map(Path, sys.argv[1:])\n"
         "print(leases.hold(cache, image, image / 'manifest.json'), flush=True); sys.stdin.read()\n"
     )
@@ -295,7 +296,7 @@ def test_a_log_stays_while_it_is_written(folder: Path) -> None:
 BUILDER = """
 import sys
 from pathlib import Path
-from rtvirt_runner import artifacts
+from rtvirt_runner.build import artifacts
 cache, script = map(Path, sys.argv[1:])
 made = []
 for turn in range(8):
@@ -324,7 +325,7 @@ def test_nothing_that_a_living_process_has_built_vanishes(folder: Path, tmp_path
 FINDER = """
 import sys
 from pathlib import Path
-from rtvirt_runner import artifacts
+from rtvirt_runner.build import artifacts
 cache, script, count = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
 recipes = [artifacts.Recipe("thing", script, inputs={"NUMBER": str(number)}) for number in range(count)]
 print("ready", flush=True)
@@ -365,7 +366,7 @@ def test_each_artifact_is_either_found_and_stays_or_is_pruned(folder: Path, tmp_
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from rtvirt_runner import cache
+from rtvirt_runner.build import cache
 
 def remove_half(path):
     next(path.rglob("content")).unlink()

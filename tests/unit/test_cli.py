@@ -5,13 +5,15 @@ from pathlib import Path
 import pytest
 from fakes import catalogue, done, failed, virtual_lab
 
-from rtvirt_runner import checkout, cli
-from rtvirt_runner.matrix import Cell, load_matrix
-from rtvirt_runner.progress import CellResult, Failure, Stage
-from rtvirt_runner.results import ResultsTree
-from rtvirt_runner.runner import Outcome
+from rtvirt_runner.catalogue import collection
+from rtvirt_runner.cli import main as cli
+from rtvirt_runner.matrix.cell import Cell
+from rtvirt_runner.matrix.load import load_matrix
+from rtvirt_runner.matrix.results import ResultsTree
+from rtvirt_runner.run.playbooks import Outcome
+from rtvirt_runner.run.progress import CellResult, Failure, Stage
 
-CELLS = load_matrix(checkout.matrix_path("smoke"), virtual_lab(), catalogue()).cells
+CELLS = load_matrix(collection.matrix_path("smoke"), virtual_lab(), catalogue()).cells
 
 
 @pytest.fixture
@@ -23,7 +25,7 @@ def results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ResultsTree:
         for board in lab.boards.values()
     }
     monkeypatch.setattr(cli, "read_inventory", lambda path: (lab.groups, hostvars))
-    monkeypatch.setattr("rtvirt_runner.report.write_report", lambda matrix, tree: tree.root / matrix.name / "page")
+    monkeypatch.setattr("rtvirt_runner.report.page.write_report", lambda matrix, tree: tree.root / matrix.name / "page")
     return ResultsTree(tmp_path)
 
 
@@ -162,7 +164,7 @@ def test_test_hands_over_to_pytest_with_all_that_it_does_not_know(
         cli.main(["test", "--changed", "HEAD~3", "-k", "grub or card", "tests/machines", "-n", "0"])
     assert handed[1:4] == ["-m", "pytest", "-n"]
     assert handed[5:] == ["--changed", "HEAD~3", "-k", "grub or card", "tests/machines", "-n", "0"]
-    assert Path.cwd() == checkout.ROOT
+    assert Path.cwd() == collection.ROOT
 
 
 def test_a_tier_is_a_folder_now(capsys: pytest.CaptureFixture[str]) -> None:

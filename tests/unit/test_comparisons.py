@@ -10,8 +10,7 @@ from typing import Any
 import pytest
 from fakes import catalogue, cyclictest_json, done, setting_items, system, virtual_lab
 
-from rtvirt_runner.blocks import Block
-from rtvirt_runner.comparisons import (
+from rtvirt_runner.analysis.comparisons import (
     HOST,
     KVMS_GIC,
     QEMUS_GIC,
@@ -23,10 +22,12 @@ from rtvirt_runner.comparisons import (
     points,
     spread,
 )
-from rtvirt_runner.experiment_views import blocks, cautions
-from rtvirt_runner.matrix import Cell, load_matrix
-from rtvirt_runner.results import Record
-from rtvirt_runner.tables import Measurement, read_measurement
+from rtvirt_runner.analysis.measurement import Measurement, read_measurement
+from rtvirt_runner.matrix.cell import Cell
+from rtvirt_runner.matrix.load import load_matrix
+from rtvirt_runner.matrix.results import Record
+from rtvirt_runner.report.blocks import Block
+from rtvirt_runner.report.experiment_sections import blocks, cautions
 
 Measure = Callable[..., Measurement]
 MATRIX = """

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rtvirt_runner.cpus import Split, format_cpu_list, parse_cpu_list
+from rtvirt_runner.catalogue.cpus import Split, format_cpu_list, parse_cpu_list
 
 
 def test_a_cpu_list_is_read_as_the_kernel_writes_it() -> None:

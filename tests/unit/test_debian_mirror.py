@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from rtvirt_runner.artifacts import TOOLS
+from rtvirt_runner.build.artifacts import TOOLS
 
 ONE_LINE = "# a comment\ndeb [signed-by=/key.gpg arch=amd64] http://mirror.example/debian bookworm main\n"
 DEB822 = "Types: deb\nURIs: https://mirror.example/debian/\nSuites: trixie\nComponents: main\n"

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from rtvirt_runner.downloads import Download, GitSource, parse
-from rtvirt_runner.sums import SignedSums, recorded, signature_trouble
-from rtvirt_runner.transfer import Attempt, DownloadError, Partial, Progress
+from rtvirt_runner.build.checksums import SignedSums, recorded, signature_trouble
+from rtvirt_runner.build.downloads import Download, GitSource, parse
+from rtvirt_runner.build.transfer import Attempt, DownloadError, Partial, Progress
 
 SUM = "0123456789abcdef" * 4
 COMMIT = "0123456789" * 4

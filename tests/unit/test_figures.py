@@ -7,9 +7,9 @@ import xml.etree.ElementTree as ElementTree
 
 import pytest
 
-from rtvirt_runner.charts import SpanRow, span_figure
-from rtvirt_runner.figures import Lane, histogram_figure
-from rtvirt_runner.stats import Histogram
+from rtvirt_runner.analysis.histogram import Histogram
+from rtvirt_runner.report.figures.comparisons import SpanRow, span_figure
+from rtvirt_runner.report.figures.histograms import Lane, histogram_figure
 
 HOST = Histogram({55: 900, 60: 99, 140: 1}, 0, 55, 55.6, 140, 20000)
 GUEST = Histogram({200: 700, 400: 299}, 1, 200, 285.0, 25123, 20000)

@@ -11,10 +11,10 @@ from fakes import VARS, catalogue
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rtvirt_runner.cpus import Split, parse_cpu_list
-from rtvirt_runner.declarations import InputError
-from rtvirt_runner.guests import Guest, load_guests
-from rtvirt_runner.tunings import Tunings
+from rtvirt_runner.catalogue.checked_yaml import InputError
+from rtvirt_runner.catalogue.cpus import Split, parse_cpu_list
+from rtvirt_runner.catalogue.guests import Guest, load_guests
+from rtvirt_runner.catalogue.tunings import Tunings
 
 TUNINGS = Tunings.load(VARS / "tunings.yml")
 GUESTS = catalogue().guests

@@ -9,10 +9,10 @@ import honesty
 import pytest
 import yaml
 
-from rtvirt_runner import checkout
+from rtvirt_runner.catalogue import collection
 
-MACHINES = checkout.ROOT / "tests" / "machines"
-SCENARIOS = sorted(path.parent for path in (checkout.ROOT / "molecule").glob("*/molecule.yml"))
+MACHINES = collection.ROOT / "tests" / "machines"
+SCENARIOS = sorted(path.parent for path in (collection.ROOT / "molecule").glob("*/molecule.yml"))
 TESTS = sorted(MACHINES.glob("test_*.py"))
 
 
@@ -71,5 +71,5 @@ def test_what_is_not_said_is_found() -> None:
 
 
 def test_scenarios_without_a_word_of_their_own_assert_on_a_role() -> None:
-    shared = yaml.safe_load((checkout.ROOT / ".config/molecule/config.yml").read_text())
+    shared = yaml.safe_load((collection.ROOT / ".config/molecule/config.yml").read_text())
     assert shared["ansible"]["env"]["RTVIRT_ASSERTS_ON"] == "role"

@@ -11,11 +11,12 @@ import pytest
 from fakes import setting_items
 from rich.console import Console
 
-from rtvirt_runner import cli, cli_inspect
-from rtvirt_runner.cli_inspect import all_as_wanted, folded, groups, inspection_table, summary
-from rtvirt_runner.inspection import Row
-from rtvirt_runner.progress import Failure
-from rtvirt_runner.runner import Outcome
+from rtvirt_runner.cli import inspect as cli_inspect
+from rtvirt_runner.cli import main as cli
+from rtvirt_runner.cli.inspect import all_as_wanted, folded, groups, inspection_table, summary
+from rtvirt_runner.machine.settings_readback import Row
+from rtvirt_runner.run.playbooks import Outcome
+from rtvirt_runner.run.progress import Failure
 
 IRQ = {"setting": "irqs", "wanted": "0", "found": "0", "state": "ok"}
 VCPU = {"tid": "412", "name": "CPU 0/KVM", "cpus": "1", "policy": "fifo", "priority": "1"}

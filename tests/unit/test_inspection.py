@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from rtvirt_runner.inspection import Row, setting_rows, thread_rows
+from rtvirt_runner.machine.settings_readback import Row, setting_rows, thread_rows
 
 THREADS = {"mode": "threads", "cpus": "1-2", "others_cpus": "0,3", "policy": "fifo", "priority": 1}
 PROCESS = {"mode": "process", "cpus": "1-2", "policy": "rr", "priority": 99}

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from rtvirt_runner.kconfig import dropped_options, main, read_config, wanted_options
+from rtvirt_runner.build.kconfig import dropped_options, main, read_config, wanted_options
 
 KCONFIG = """\
 mainmenu "A tree"

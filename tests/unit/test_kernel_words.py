@@ -7,9 +7,9 @@ import subprocess
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rtvirt_runner import checkout
+from rtvirt_runner.catalogue import collection
 
-LIBRARY = checkout.ROOT / "roles" / "kernel_boot" / "files" / "kernel_boot.sh"
+LIBRARY = collection.ROOT / "roles" / "kernel_boot" / "files" / "kernel_boot.sh"
 PARAMETERS = "isolcpus nohz_full"
 COMPOSE = f"""\
 set -u

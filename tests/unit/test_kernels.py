@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from rtvirt_runner import checkout
-from rtvirt_runner.declarations import InputError
-from rtvirt_runner.kernels import load_kernels, read_kernel, select_kernels
+from rtvirt_runner.catalogue import collection
+from rtvirt_runner.catalogue.checked_yaml import InputError
+from rtvirt_runner.catalogue.kernels import load_kernels, read_kernel, select_kernels
 
 GOOD: dict[str, Any] = {
     "architecture": "armhf",
@@ -46,8 +46,8 @@ def test_the_image_goes_by_the_architecture(architecture: str, image: str) -> No
 
 
 def test_every_entry_that_comes_with_rtvirt_is_good_and_its_fragments_exist() -> None:
-    kernels = load_kernels(checkout.VARS / "kernels.yml")
-    folder = checkout.KERNEL_FILES / "config"
+    kernels = load_kernels(collection.VARS / "kernels.yml")
+    folder = collection.KERNEL_FILES / "config"
     for kernel in kernels.values():
         for fragment in kernel.fragments:
             assert (folder / fragment).is_file(), f"{kernel.name} names {fragment}"
@@ -56,7 +56,7 @@ def test_every_entry_that_comes_with_rtvirt_is_good_and_its_fragments_exist() ->
 
 
 def test_a_pair_of_kernels_differs_in_its_preemption_alone() -> None:
-    kernels = load_kernels(checkout.VARS / "kernels.yml")
+    kernels = load_kernels(collection.VARS / "kernels.yml")
     realtime, mainline = kernels["linux-6.12-rt"], kernels["linux-6.12"]
     assert realtime.source == mainline.source
     assert set(realtime.fragments) ^ set(mainline.fragments) == {"preempt_rt.config", "preempt.config"}

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from rtvirt_runner import leases
-from rtvirt_runner.leases import Process
+from rtvirt_runner.build import leases
+from rtvirt_runner.build.leases import Process
 
 
 @pytest.fixture
@@ -69,7 +69,7 @@ def test_a_name_with_spaces_and_parentheses_is_read_over(tmp_path: Path) -> None
 
 def test_a_worker_leases_for_the_run_that_forked_it(cache: Path) -> None:
     run = (
-        "import multiprocessing, os, sys; from pathlib import Path; from rtvirt_runner import leases\n"
+        "import multiprocessing, os, sys; from pathlib import Path; from rtvirt_runner.build import leases\n"
         "cache = Path(sys.argv[1]); thing = cache / 'artifacts/thing'\n"
         "fork = multiprocessing.get_context('fork')\n"
         "worker = fork.Process(target=leases.hold, args=(cache, thing, thing / 'whole'))\n"
@@ -87,7 +87,7 @@ def test_a_worker_leases_for_the_run_that_forked_it(cache: Path) -> None:
 
 def test_leases_of_runs_that_ended_do_not_pile_up(cache: Path) -> None:
     for _ in range(3):
-        run = "import sys; from pathlib import Path; from rtvirt_runner import leases; t = Path(sys.argv[1])\n"
+        run = "import sys; from pathlib import Path; from rtvirt_runner.build import leases; t = Path(sys.argv[1])\n"
         run += "assert leases.hold(t, t / 'artifacts/thing', t / 'artifacts/thing/whole')"
         subprocess.run([sys.executable, "-c", run, cache], check=True)
     assert len(list((cache / "leases" / "artifacts" / "thing").iterdir())) == 1

@@ -14,15 +14,12 @@ from fakes import VARS, catalogue, virtual_lab
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rtvirt_runner.declarations import InputError
-from rtvirt_runner.matrix import (
-    Catalogue,
-    Cell,
-    Lab,
-    Matrix,
-    load_matrix,
-    plan,
-)
+from rtvirt_runner.catalogue.catalogue import Catalogue
+from rtvirt_runner.catalogue.checked_yaml import InputError
+from rtvirt_runner.catalogue.lab import Lab
+from rtvirt_runner.matrix.cell import Cell
+from rtvirt_runner.matrix.load import Matrix, load_matrix
+from rtvirt_runner.matrix.plan import plan
 
 SMALL: dict[str, Any] = {
     "matrix": {

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from rtvirt_runner.progress import SILENCE_S, Event, Failure, Progress, duration, plain
+from rtvirt_runner.run.progress import SILENCE_S, Event, Failure, Progress, duration, plain
 
 EVENTS = Path(__file__).parent.parent / "data" / "ansible_events" / "rescue_cells_failure.json"
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from rtvirt_runner.remote import LOOK, Reply, compose, missing_room, parse
+from rtvirt_runner.machine.script_reply import LOOK, Reply, compose, missing_room, parse
 
 
 def run(script: str, **environment: str) -> Reply:

@@ -11,9 +11,10 @@ from pathlib import Path
 import pytest
 from fakes import catalogue, cyclictest_json, done, failed, latencies, measure, system, virtual_lab
 
-from rtvirt_runner.matrix import Lab, Matrix, load_matrix
-from rtvirt_runner.report import write_report
-from rtvirt_runner.results import ResultsTree
+from rtvirt_runner.catalogue.lab import Lab
+from rtvirt_runner.matrix.load import Matrix, load_matrix
+from rtvirt_runner.matrix.results import ResultsTree
+from rtvirt_runner.report.page import write_report
 
 MATRIX = Path(__file__).parents[1] / "data" / "matrix" / "report.yml"
 

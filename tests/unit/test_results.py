@@ -11,9 +11,10 @@ from typing import NoReturn
 import pytest
 from fakes import VARS, catalogue, done, failed, measure, system, virtual_lab
 
-from rtvirt_runner import results
-from rtvirt_runner.matrix import Cell, load_matrix
-from rtvirt_runner.results import SCHEMA_VERSION, ResultsError, ResultsTree
+from rtvirt_runner.matrix import results
+from rtvirt_runner.matrix.cell import Cell
+from rtvirt_runner.matrix.load import load_matrix
+from rtvirt_runner.matrix.results import SCHEMA_VERSION, ResultsError, ResultsTree
 
 CELLS = load_matrix(VARS / "matrix_smoke.yml", virtual_lab(), catalogue()).cells
 CELL, GUEST_CELL = CELLS[0], CELLS[2]

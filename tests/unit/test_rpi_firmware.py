@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rtvirt_runner import checkout
-from rtvirt_runner.rpi_firmware import FirmwareError, check_table, main, read_settings, resolve
+from rtvirt_runner.catalogue import collection
+from rtvirt_runner.media.rpi_firmware import FirmwareError, check_table, main, read_settings, resolve
 
 DTB = struct.pack(">II", 0xD00DFEED, 8)
 LINE = "root=/dev/mmcblk0p2 rootwait"
@@ -110,7 +110,7 @@ def test_case_does_not_matter_in_names_of_files(card: Card) -> None:
 
 
 def test_the_block_is_the_one_of_kernel_boot() -> None:
-    loader = (checkout.ROOT / "roles/kernel_boot/files/loader_rpi.sh").read_text()
+    loader = (collection.ROOT / "roles/kernel_boot/files/loader_rpi.sh").read_text()
     marker, *lines = BLOCK.splitlines()
     assert f"rpi_block='{marker}'" in loader
     assert all(line.partition("=")[0] in loader for line in lines)

@@ -7,16 +7,17 @@ from typing import Any
 import pytest
 from fakes import catalogue, virtual_lab
 
-from rtvirt_runner import checkout
-from rtvirt_runner.matrix import Cell, load_matrix
-from rtvirt_runner.state import board_differences, guest_differences, typed
+from rtvirt_runner.catalogue import collection
+from rtvirt_runner.machine.verify_state import board_differences, guest_differences, typed
+from rtvirt_runner.matrix.cell import Cell
+from rtvirt_runner.matrix.load import load_matrix
 
 SHOWS = {"realtime": True, "release": "-rt-arm64$"}
 
 
 @pytest.fixture(scope="module")
 def cells() -> list[Cell]:
-    return list(load_matrix(checkout.matrix_path("smoke"), virtual_lab(), catalogue()).cells)
+    return list(load_matrix(collection.matrix_path("smoke"), virtual_lab(), catalogue()).cells)
 
 
 @pytest.fixture

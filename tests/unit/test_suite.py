@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from suite.selection import matches, reaches
 
-from rtvirt_runner import checkout
+from rtvirt_runner.catalogue import collection
 
 Result = pytest.RunResult
 
@@ -77,7 +77,7 @@ class Suite:
     def __init__(self, pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
         self._pytester = pytester
         self.root = pytester.path
-        monkeypatch.setenv("PYTHONPATH", str(checkout.ROOT / "tests"))
+        monkeypatch.setenv("PYTHONPATH", str(collection.ROOT / "tests"))
         monkeypatch.setenv("XDG_CACHE_HOME", str(self.root / ".cache"))
         self.write({"pytest.ini": SETTINGS, ".gitignore": ".*\n__pycache__\nstdout\nstderr\nrunpytest*\n"})
 
@@ -168,7 +168,7 @@ def test_an_unknown_revision_is_answered_with_one_sentence(committed: Suite) -> 
         ("roles/guest/tasks/main.yml", "roles/guest", True),
         ("roles/guest/tasks/main.yml", "roles/guest/", True),
         ("roles/guest_network/tasks/main.yml", "roles/guest", False),
-        ("rtvirt_runner/cards.py", "rtvirt_runner/cards.py", True),
+        ("rtvirt_runner/media/sd_card.py", "rtvirt_runner/media/sd_card.py", True),
         ("playbooks/vars/matrix_smoke.yml", "playbooks/vars/matrix_*.yml", True),
         ("playbooks/vars/kernels.yml", "playbooks/vars/matrix_*.yml", False),
     ],
@@ -207,12 +207,12 @@ def pytest_collection_finish(session):
 def test_every_slow_test_says_what_it_exercises_and_that_exists(tmp_path: Path) -> None:
     (tmp_path / "listing.py").write_text(LISTING)
     command = [sys.executable, "-m", "pytest", "--all", "--collect-only", "-q", "-p", "listing"]
-    env = {**os.environ, "PYTHONPATH": f"{tmp_path}:{checkout.ROOT / 'tests'}"}
-    subprocess.run(command, cwd=checkout.ROOT, env=env, check=True, stdout=subprocess.DEVNULL)
+    env = {**os.environ, "PYTHONPATH": f"{tmp_path}:{collection.ROOT / 'tests'}"}
+    subprocess.run(command, cwd=collection.ROOT, env=env, check=True, stdout=subprocess.DEVNULL)
     slow: dict[str, list[str]] = json.loads((tmp_path / "slow.json").read_text())
     assert [test for test, exercised in slow.items() if not exercised] == []
     patterns = {pattern for exercised in slow.values() for pattern in exercised}
-    assert [pattern for pattern in sorted(patterns) if not list(checkout.ROOT.glob(pattern))] == []
+    assert [pattern for pattern in sorted(patterns) if not list(collection.ROOT.glob(pattern))] == []
 
 
 # ----------------------------------------------------------------------------------------------------- where and when

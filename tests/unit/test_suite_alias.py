@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from rtvirt_runner.artifacts import TOOLS
+from rtvirt_runner.build.artifacts import TOOLS
 
 
 @pytest.fixture

@@ -9,9 +9,13 @@ from pathlib import Path
 import pytest
 from fakes import VARS, catalogue, cyclictest_json, done, failed, system, virtual_lab, workload_output
 
-from rtvirt_runner.matrix import Cell, load_matrix
-from rtvirt_runner.results import Record, ResultsTree
-from rtvirt_runner.tables import host_against_guest, maxima, preemption, read_measurement, tidy_frame
+from rtvirt_runner.analysis.comparisons import host_against_guest
+from rtvirt_runner.analysis.frame import tidy_frame
+from rtvirt_runner.analysis.measurement import read_measurement
+from rtvirt_runner.analysis.paper_tables import maxima, preemption
+from rtvirt_runner.matrix.cell import Cell
+from rtvirt_runner.matrix.load import load_matrix
+from rtvirt_runner.matrix.results import Record, ResultsTree
 
 MATRIX = load_matrix(VARS / "matrix_smoke.yml", virtual_lab(), catalogue())
 CELLS = [each for each in MATRIX.cells if each.kernel == "linux-6.12-rt"]

@@ -9,9 +9,9 @@ from fakes import VARS
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rtvirt_runner.cpus import Split
-from rtvirt_runner.declarations import InputError
-from rtvirt_runner.tunings import SETTINGS, Tunings
+from rtvirt_runner.catalogue.checked_yaml import InputError
+from rtvirt_runner.catalogue.cpus import Split
+from rtvirt_runner.catalogue.tunings import SETTINGS, Tunings
 
 TUNINGS = Tunings.load(VARS / "tunings.yml")
 SPLIT = Split((0, 3), (1, 2))

@@ -11,15 +11,16 @@ from typing import Any
 import pytest
 from fakes import DATA, catalogue, cyclictest_json, done, ecu_numbers, system, virtual_lab, workload_output
 
-from rtvirt_runner.blocks import Block
-from rtvirt_runner.comparisons import foregrounds, points, slowdowns
-from rtvirt_runner.experiment_views import blocks
-from rtvirt_runner.matrix import Cell, Matrix, load_matrix
-from rtvirt_runner.report import write_report
-from rtvirt_runner.results import Record, ResultsTree
-from rtvirt_runner.tables import Measurement, read_measurement
-from rtvirt_runner.wording import duration
-from rtvirt_runner.workload_charts import lateness_figure, slowdown_figure
+from rtvirt_runner.analysis.comparisons import foregrounds, points, slowdowns
+from rtvirt_runner.analysis.measurement import Measurement, read_measurement
+from rtvirt_runner.matrix.cell import Cell
+from rtvirt_runner.matrix.load import Matrix, load_matrix
+from rtvirt_runner.matrix.results import Record, ResultsTree
+from rtvirt_runner.report.blocks import Block
+from rtvirt_runner.report.experiment_sections import blocks
+from rtvirt_runner.report.figures.workloads import lateness_figure, slowdown_figure
+from rtvirt_runner.report.format import duration
+from rtvirt_runner.report.page import write_report
 
 Measure = Callable[..., Measurement]
 MATRIX = """

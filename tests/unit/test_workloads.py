@@ -6,12 +6,12 @@ from typing import Any
 import pytest
 import yaml
 
-from rtvirt_runner import checkout
-from rtvirt_runner.cpus import Split
-from rtvirt_runner.declarations import InputError
-from rtvirt_runner.workloads import Workload, load_workloads, origins
+from rtvirt_runner.catalogue import collection
+from rtvirt_runner.catalogue.checked_yaml import InputError
+from rtvirt_runner.catalogue.cpus import Split
+from rtvirt_runner.catalogue.workloads import Workload, load_workloads, origins
 
-SHIPPED = checkout.VARS / "workloads.yml"
+SHIPPED = collection.VARS / "workloads.yml"
 ONE_TO_TWO = Split((0,), (1, 2))
 
 
@@ -139,4 +139,4 @@ def test_a_file_that_is_nowhere_is_named(tmp_path: Path) -> None:
 
 def test_every_file_of_those_that_come_with_rtvirt_is_there() -> None:
     entries = yaml.safe_load(SHIPPED.read_text())["workloads"]
-    assert len(origins(entries, [checkout.ROOT / "roles" / "workloads" / "files"]).files) > 8
+    assert len(origins(entries, [collection.ROOT / "roles" / "workloads" / "files"]).files) > 8

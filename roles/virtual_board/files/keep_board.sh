@@ -16,7 +16,7 @@ firmware_of_rpi() {
   rm -rf firmware && mkdir -p firmware/boot &&
     "$QEMU_IMG" dd -f qcow2 -O raw bs=1M skip=1 "count=$((BOOT_MIB + 1))" if=card.qcow2 of=firmware/boot.img &&
     mcopy -s -Q -i firmware/boot.img ::/ firmware/boot &&
-    "$PYTHON" -m rtvirt_runner.rpi_firmware firmware/boot firmware >>console.log
+    "$PYTHON" -m rtvirt_runner.media.rpi_firmware firmware/boot firmware >>console.log
 }
 
 # The machine has switched itself off, rather than reset; QEMU ends either way.

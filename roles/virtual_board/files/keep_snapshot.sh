@@ -3,7 +3,7 @@
 # BOARD_FOLDER, PYTHON, LIMIT_MIB of all snapshots. The board stands still meanwhile, and nobody may be connected to it: the other end of a
 # connection would be gone when the snapshot is entered.
 set -eu
-qmp() { "$PYTHON" -m rtvirt_runner.qmp "$BOARD_FOLDER/qmp.sock" "$@"; }
+qmp() { "$PYTHON" -m rtvirt_runner.machine.qmp "$BOARD_FOLDER/qmp.sock" "$@"; }
 
 find "$BOARD_FOLDER" "$BOARD_FOLDER/guest" -maxdepth 1 -type s ! -name qmp.sock 2>/dev/null | while read -r socket; do
   ssh -F /dev/null -o "ControlPath=$socket" -O exit board 2>/dev/null || :

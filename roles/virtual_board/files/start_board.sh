@@ -19,7 +19,7 @@ if running; then
   if [ "$(cat definition 2>/dev/null)" = "$definition" ] && { [ "$owner" -eq 0 ] || [ "$owner" -eq "$RTVIRT_OWNER_PID" ]; } &&
     { [ "$MAY_BE_RESTORED" = yes ] || [ "$(cat entered 2>/dev/null)" != snapshot ]; }; then
     # Whoever kept a snapshot of it and was killed meanwhile has left it standing still.
-    [ "$RTVIRT_CHECK_MODE" = yes ] || "$PYTHON" -m rtvirt_runner.qmp qmp.sock cont >/dev/null || :
+    [ "$RTVIRT_CHECK_MODE" = yes ] || "$PYTHON" -m rtvirt_runner.machine.qmp qmp.sock cont >/dev/null || :
     fact port "$(cat port)"
     exit 0
   fi

@@ -1,0 +1,1 @@
+"""Parsers, statistics, measurements, comparisons: every number that the page shows."""

@@ -1,0 +1,118 @@
+"""A latency histogram in, numbers out. Every number is exact, or it is refused."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+
+import numpy as np
+
+from rtvirt_runner.analysis.parsers.cyclictest import CyclictestRun
+
+
+class QuantileBeyondOverflow(ValueError):
+    """The quantile lies among samples that overflowed the histogram: only a lower bound of it is known."""
+
+
+@dataclass(frozen=True)
+class Histogram:
+    """Counts per latency in buckets of 1 us, and what cyclictest counted beside them."""
+
+    counts: Mapping[int, int]  # us -> samples
+    overflows: int  # samples beyond the last bucket
+    min_us: int  # minimum, average and maximum are of all samples, overflows included
+    avg_us: float
+    max_us: int
+    limit_us: int  # what lies at or above it overflowed
+
+    @property
+    def samples(self) -> int:
+        """All samples, overflows included."""
+        return sum(self.counts.values()) + self.overflows
+
+    @classmethod
+    def of_run(cls, run: CyclictestRun, limit_us: int) -> Histogram:
+        """All threads of a run together; ``limit_us`` is what cyclictest was asked for with ``-h``."""
+        return merge(
+            cls(thread.histogram, thread.overflows, thread.min_us, thread.avg_us, thread.max_us, limit_us)
+            for thread in run.threads
+        )
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What a table shows of a histogram. Latencies in us; a quantile is None when it lies in the overflow."""
+
+    samples: int
+    min: int
+    avg: float
+    max: int
+    p50: int | None
+    p99: int | None
+    p999: int | None
+    overflows: int
+
+
+def merge(histograms: Iterable[Histogram]) -> Histogram:
+    """Several histograms as one, e.g. threads or repetitions; raises ValueError when there is none."""
+    parts = list(histograms)
+    if not parts:
+        raise ValueError("There is no histogram to merge, expected one or more.")
+    counts: dict[int, int] = {}
+    for part in parts:
+        for us, count in part.counts.items():
+            counts[us] = counts.get(us, 0) + count
+    samples = sum(part.samples for part in parts)
+    return Histogram(
+        counts=counts,
+        overflows=sum(part.overflows for part in parts),
+        min_us=min(part.min_us for part in parts),
+        avg_us=sum(part.avg_us * part.samples for part in parts) / samples,
+        max_us=max(part.max_us for part in parts),
+        limit_us=min(part.limit_us for part in parts),
+    )
+
+
+def quantile(histogram: Histogram, q: float) -> int:
+    """The nearest-rank quantile in us: the smallest latency v such that at least ``ceil(q * n)`` samples are <= v.
+
+    This is definition 1 of Hyndman and Fan, "Sample quantiles in statistical packages", The American Statistician
+    50 (1996): the inverse of the empirical distribution function. It needs no interpolation, so it is exact from
+    counts. Overflowed samples count in n. Raises QuantileBeyondOverflow when the rank lies among them, and ValueError
+    when q is outside (0, 1] or there is no sample.
+    """
+    if not 0 < q <= 1 or histogram.samples == 0:
+        raise ValueError(f"Quantile {q} of {histogram.samples} samples is undefined, expected 0 < q <= 1 and a sample.")
+    # exact: as a float, 0.07 * 100 is above 7 and would give rank 8
+    rank = math.ceil(Fraction(str(q)) * histogram.samples)
+    if rank > histogram.samples - histogram.overflows:
+        raise QuantileBeyondOverflow(
+            f"Quantile {q} lies among the {histogram.overflows} samples that overflowed the histogram; "
+            "measure again with more buckets."
+        )
+    latencies = np.array(sorted(histogram.counts), dtype=np.int64)
+    cumulative = np.cumsum([histogram.counts[int(us)] for us in latencies])
+    return int(latencies[np.searchsorted(cumulative, rank)])
+
+
+def summarize(histogram: Histogram) -> Summary:
+    """Minimum, average and maximum as cyclictest counted them, and quantiles as far as the histogram knows them."""
+    return Summary(
+        samples=histogram.samples,
+        min=histogram.min_us,
+        avg=histogram.avg_us,
+        max=histogram.max_us,
+        p50=_quantile_or_none(histogram, 0.5),
+        p99=_quantile_or_none(histogram, 0.99),
+        p999=_quantile_or_none(histogram, 0.999),
+        overflows=histogram.overflows,
+    )
+
+
+def _quantile_or_none(histogram: Histogram, q: float) -> int | None:
+    try:
+        return quantile(histogram, q)
+    except QuantileBeyondOverflow:
+        return None

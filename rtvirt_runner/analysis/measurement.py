@@ -1,0 +1,81 @@
+"""A record with its raw output understood."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from rtvirt_runner.analysis.histogram import Histogram
+from rtvirt_runner.analysis.parsers import ParseError, cyclictest, workload
+from rtvirt_runner.analysis.parsers.workload import WorkloadRun
+from rtvirt_runner.matrix.cell import Cell
+from rtvirt_runner.matrix.results import Record
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """A record with its raw output understood: either a histogram, or the reason why there is none."""
+
+    record: Record
+    histogram: Histogram | None
+    reason: str
+    workload: WorkloadRun | None = None  # what ran beside cyclictest; None where nothing did
+
+    @property
+    def cell(self) -> Cell:
+        """The cell that was measured."""
+        return self.record.cell
+
+    @property
+    def emulated(self) -> bool:
+        """Whether QEMU had to emulate the guest that was measured, without KVM."""
+        return self.cell.place == "guest" and self._board().get("guest_accelerator") == "tcg"
+
+    @property
+    def foreign(self) -> bool:
+        """Whether the guest that was measured is of another architecture than its board, such as 32 bits on 64."""
+        guest = self.record.system.get("guest")
+        machine = guest.get("machine") if isinstance(guest, dict) else None
+        return bool(machine) and machine != self._board().get("machine", machine)
+
+    def facts(self, table: str) -> list[dict[str, Any]]:
+        """A table among the facts read back from the board; empty when the record has none."""
+        rows = self._board().get(table)
+        return [row for row in rows if isinstance(row, dict)] if isinstance(rows, list) else []
+
+    def _board(self) -> dict[str, Any]:
+        board = self.record.system.get("board")
+        return board if isinstance(board, dict) else {}
+
+
+def read_measurement(record: Record) -> Measurement:
+    """Parse a record's raw output, cyclictest's and the workload's.
+
+    One that is said to be done but has no output that can be understood, or a workload with a wrong answer, is failed:
+    what it measured is not what it was to measure.
+    """
+    if record.status.status != "done":
+        return Measurement(record, None, record.status.reason or "failed without a reason")
+    try:
+        histogram, run = _histogram(record), _workload(record)
+    except ParseError as error:
+        return Measurement(record, None, str(error))
+    if run and run.wrong:
+        return Measurement(record, None, run.wrong)
+    return Measurement(record, histogram, "", run)
+
+
+def _histogram(record: Record) -> Histogram:
+    """Of ``cyclictest.json`` or else ``cyclictest.txt``."""
+    if (text := record.raw("cyclictest.json")) is not None:
+        run = cyclictest.parse_json(text)
+    elif (text := record.raw("cyclictest.txt")) is not None:
+        run = cyclictest.parse_text(text)
+    else:
+        raise ParseError("The record has neither cyclictest.json nor cyclictest.txt.")
+    return Histogram.of_run(run, record.cell.histogram_us)
+
+
+def _workload(record: Record) -> WorkloadRun | None:
+    program = record.cell.program
+    return workload.parse(record.raw("workload.txt") or "", program) if program else None

@@ -1,0 +1,103 @@
+"""The paper's Tables I and II over our own cells, with the paper's values beside them."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from rtvirt_runner.analysis.comparisons import HostGuest
+from rtvirt_runner.analysis.measurement import Measurement
+from rtvirt_runner.catalogue.tunings import MINUS
+
+# Table I of the paper: maxima in us on the host of a Raspberry Pi 2, without and with PREEMPT_RT
+PAPER_PREEMPTION_US = {"rpi2": {False: 185, True: 61}}
+
+
+# Table II of the paper: maxima in us of the idle guest, 1,000,000 loops, by board and split
+PAPER_MAXIMA_US = {("rpi2", "1-1"): 7214, ("rpi2", "1-2"): 5277, ("rpi2", "3-1"): 3097, ("cb2", "1-1"): 9895}
+
+
+@dataclass(frozen=True)
+class Maxima:
+    """The paper's Table II over our own cells: a column per board and split, a row per place and tuning."""
+
+    columns: list[tuple[str, str]]  # board, split; a board's columns stand together
+    rows: list[tuple[str, list[int | None]]]  # label, maximum in us or None
+    emulated: frozenset[tuple[str, tuple[str, str]]]  # label and column where QEMU emulated the guest, without KVM
+    paper: list[int | None]  # what the paper measured on the hardware that a column stands for
+
+
+@dataclass(frozen=True)
+class Preemption:
+    """The paper's Table I over our own cells: maxima on the host, kernels without PREEMPT_RT above those with it."""
+
+    columns: list[
+        tuple[str, str]
+    ]  # board, and what else tells columns apart: workload, and tuning or split if they vary
+    rows: list[tuple[str, bool, list[int | None]]]  # kernel, whether the board said it was PREEMPT_RT, maxima in us
+    paper: list[tuple[bool, list[int | None]]]  # the same from the paper, for the hardware that a column stands for
+
+
+def maxima(pairs: Sequence[HostGuest]) -> Maxima:
+    """Maxima of the idle workload, as in Table II of the paper, with the host beside the guest.
+
+    Ablations of a tuning are left out: they answer another question.
+    """
+    idle = [pair for pair in pairs if pair.cell.workload == "idle" and MINUS not in pair.cell.tuning]
+    boards = dict.fromkeys(pair.cell.board for pair in idle)
+    splits = dict.fromkeys((pair.cell.board, pair.cell.split) for pair in idle)
+    columns = [column for board in boards for column in splits if column[0] == board]
+    rows: dict[str, dict[tuple[str, str], int]] = {}
+    emulated: set[tuple[str, tuple[str, str]]] = set()
+    varied = {axis for axis in ("kernel", "tuning") if len({getattr(pair.cell, axis) for pair in idle}) > 1}
+    for pair in idle:
+        what = "".join(f", {axis} {getattr(pair.cell, axis)}" for axis in ("kernel", "tuning") if axis in varied)
+        column = (pair.cell.board, pair.cell.split)
+        if pair.host_us:
+            rows.setdefault(f"host{what}", {})[column] = pair.host_us.max_us
+        if pair.guest_us:
+            flavour = f" ({pair.guest})" if len({each.guest for each in idle if each.guest_us}) > 1 else ""
+            label = f"guest{flavour}{what}"
+            rows.setdefault(label, {})[column] = pair.guest_us.max_us
+            emulated |= {(label, column)} if pair.emulated else set()
+    ordered = sorted(rows.items(), key=lambda row: (row[0].partition(",")[2], row[0].startswith("guest")))
+    return Maxima(
+        columns=columns,
+        rows=[(label, [values.get(column) for column in columns]) for label, values in ordered],
+        emulated=frozenset(emulated),
+        paper=[_paper_maximum(*column) for column in columns],
+    )
+
+
+def preemption(measurements: Iterable[Measurement]) -> Preemption:
+    """Host cells that were measured on kernels with and without PREEMPT_RT, and differ in nothing else."""
+    points: dict[tuple[str, ...], dict[tuple[str, bool], int]] = {}
+    for each in measurements:
+        cell = each.cell
+        if cell.place == "host" and each.histogram:
+            kernel = (cell.kernel, bool(each.record.system.get("board", {}).get("realtime")))
+            maximum = points.setdefault((cell.board, cell.workload, cell.tuning, cell.split), {})
+            maximum[kernel] = max(maximum.get(kernel, 0), each.histogram.max_us)
+    points = {point: kernels for point, kernels in points.items() if len({realtime for _, realtime in kernels}) == 2}
+    varied = [axis for axis in (2, 3) if len({point[axis] for point in points}) > 1]
+    kernels = sorted(dict.fromkeys(itertools.chain.from_iterable(points.values())), key=lambda kernel: kernel[1])
+    return Preemption(
+        columns=[(point[0], ", ".join([point[1], *(point[axis] for axis in varied)])) for point in points],
+        rows=[(*kernel, [maxima.get(kernel) for maxima in points.values()]) for kernel in kernels],
+        paper=[(realtime, [_paper_preemption(point, realtime) for point in points]) for realtime in (False, True)],
+    )
+
+
+def _paper_preemption(point: Sequence[str], realtime: bool) -> int | None:
+    board, workload = point[:2]
+    found = (maxima for hardware, maxima in PAPER_PREEMPTION_US.items() if hardware in board.lower())
+    return next(found, {}).get(realtime) if workload == "idle" else None
+
+
+def _paper_maximum(board: str, split: str) -> int | None:
+    """The paper's maximum for the hardware that a board is or mirrors, known by its name."""
+    for (hardware, paper_split), maximum in PAPER_MAXIMA_US.items():
+        if hardware in board.lower() and split == paper_split:
+            return maximum
+    return None

@@ -1,0 +1,142 @@
+"""What the engine controller says of its events: how late each kind was, in us and in degrees of crank angle."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from rtvirt_runner.analysis.parsers import ParseError
+
+__all__ = ["EcuRun", "EventKind", "ParseError", "merge", "parse"]
+
+TOOTH = "tooth"
+EXACT_BELOW_DEG = 10.0  # bins are a hundredth of a degree wide below, and double above
+
+
+@dataclass(frozen=True)
+class EventKind:
+    """All events of one kind. One is lost when it never fired, and missed when it fired beyond its tolerance."""
+
+    expected: int
+    fired: int
+    lost: int
+    missed: int
+    avg_us: float
+    max_us: float
+    max_deg: float
+    histogram_deg: Mapping[float, int]  # lower edge of a bin in degrees -> events
+
+    def quantile_deg(self, q: float) -> float:
+        """The lower edge of the bin that holds the nearest-rank quantile; 0 when nothing fired."""
+        rank, seen = math.ceil(q * sum(self.histogram_deg.values())), 0
+        for deg, count in sorted(self.histogram_deg.items()):
+            seen += count
+            if seen >= rank:
+                return deg
+        return 0.0
+
+
+@dataclass(frozen=True)
+class EcuRun:
+    """One run, or several as one."""
+
+    profile: str
+    revolutions: int
+    lost_revolutions: int
+    tolerance_deg: float  # of spark and start of dwell
+    injection_tolerance_deg: float
+    rpm: float  # mean; 0 when it does not say
+    passed: bool
+    realtime: bool  # whether it ran with a real-time priority
+    events: Mapping[str, EventKind]
+
+    def tolerance(self, kind: str) -> float | None:
+        """Beyond how many degrees an event of a kind is missed; a late tooth is not held against a run."""
+        if kind == TOOTH:
+            return None
+        return self.injection_tolerance_deg if kind.startswith("injector") else self.tolerance_deg
+
+    @property
+    def degree_us(self) -> float:
+        """How long the crank takes for a degree; 0 when it does not say how fast it turned."""
+        return 60e6 / (self.rpm * 360) if self.rpm else 0.0
+
+
+def parse(said: Mapping[str, Any]) -> EcuRun:
+    """Read the object that the controller prints; raises ParseError when it lacks or garbles what the page needs."""
+    try:
+        return EcuRun(
+            profile=str(said.get("profile", "")),
+            revolutions=int(said["revolutions"]),
+            lost_revolutions=int(said["lost_revolutions"]),
+            tolerance_deg=_finite(said["tolerance_deg"]),
+            injection_tolerance_deg=_finite(said.get("injection_tolerance_deg", said["tolerance_deg"])),
+            rpm=_finite(said.get("rpm", {}).get("mean", 0)),
+            passed=said["verdict"] == "pass",
+            realtime=bool(said["realtime"]),
+            events={str(kind): _kind(kind, each) for kind, each in said["events"].items()},
+        )
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        if isinstance(error, ParseError):
+            raise
+        raise ParseError(f"The engine controller's output lacks or garbles a value: {error!r}.") from error
+
+
+def merge(runs: Sequence[EcuRun]) -> EcuRun:
+    """Several runs as one, passed only if each was; raises ValueError when there is none."""
+    if not runs:
+        raise ValueError("There is no run of the engine controller to merge, expected one or more.")
+    kinds = dict.fromkeys(kind for run in runs for kind in run.events)
+    return EcuRun(
+        profile=runs[0].profile,
+        revolutions=sum(run.revolutions for run in runs),
+        lost_revolutions=sum(run.lost_revolutions for run in runs),
+        tolerance_deg=min(run.tolerance_deg for run in runs),
+        injection_tolerance_deg=min(run.injection_tolerance_deg for run in runs),
+        rpm=sum(run.rpm for run in runs) / len(runs),
+        passed=all(run.passed for run in runs),
+        realtime=all(run.realtime for run in runs),
+        events={kind: _together([run.events[kind] for run in runs if kind in run.events]) for kind in kinds},
+    )
+
+
+def _kind(name: str, said: Mapping[str, Any]) -> EventKind:
+    try:
+        return EventKind(
+            expected=int(said["expected"]),
+            fired=int(said["fired"]),
+            lost=int(said["lost"]),
+            missed=int(said["missed"]),
+            avg_us=_finite(said["avg_us"]),
+            max_us=_finite(said["max_us"]),
+            max_deg=_finite(said["max_deg"]),
+            histogram_deg={_finite(deg): int(count) for deg, count in said["histogram_deg"].items() if int(count)},
+        )
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise ParseError(f"Event '{name}' of the engine controller lacks or garbles a value: {error!r}.") from error
+
+
+def _together(kinds: Sequence[EventKind]) -> EventKind:
+    histogram: dict[float, int] = {}
+    for kind in kinds:
+        for deg, count in kind.histogram_deg.items():
+            histogram[deg] = histogram.get(deg, 0) + count
+    fired = sum(kind.fired for kind in kinds)
+    return EventKind(
+        expected=sum(kind.expected for kind in kinds),
+        fired=fired,
+        lost=sum(kind.lost for kind in kinds),
+        missed=sum(kind.missed for kind in kinds),
+        avg_us=sum(kind.avg_us * kind.fired for kind in kinds) / fired if fired else 0.0,
+        max_us=max(kind.max_us for kind in kinds),
+        max_deg=max(kind.max_deg for kind in kinds),
+        histogram_deg=dict(sorted(histogram.items())),
+    )
+
+
+def _finite(value: Any) -> float:
+    if not math.isfinite(number := float(value)):
+        raise ValueError(f"{value!r} is no number")
+    return number

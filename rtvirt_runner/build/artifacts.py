@@ -1,0 +1,336 @@
+"""A cache of built things, keyed by the content of everything that went into them.
+
+An artifact is a folder made by one POSIX sh script. Its key is the SHA-256 of the script, of the sources it names, of
+its inputs and of the keys of the artifacts it needs, so that a change anywhere gives a new folder and no change gives
+none. A build happens in a hidden folder that is renamed when it is whole: a build can be killed at any time. What is
+found or built is leased for as long as the run lasts (leases.py), so that nobody prunes it meanwhile (cache.py).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import os
+import re
+import selectors
+import shutil
+import signal
+import subprocess
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO
+
+from rtvirt_runner.build import leases
+
+TOOLS = Path(__file__).parent / "tools"
+PROGRESS_MARK = ":: "
+FAILURE_MARK = "!! "
+HEARTBEAT_S = 30.0
+TAIL_LINES = 15
+# How compilers, linkers, make, apt and Python begin to complain; what follows is mostly its consequence.
+_ERROR = re.compile(r"\b(fatal )?error: |undefined reference|\*\*\* |^E: |^Traceback ", re.IGNORECASE)
+
+
+class BuildError(RuntimeError):
+    """A build script failed; the message is what the script said itself, or else its first error, and names the log."""
+
+
+def cache_folder() -> Path:
+    """The folder of everything rtvirt keeps between runs: ``${XDG_CACHE_HOME:-~/.cache}/rtvirt``."""
+    base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    return Path(base).expanduser() / "rtvirt"
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What an artifact is made of.
+
+    ``inputs`` and ``needs`` reach the script as environment variables; ``needs`` are the folders of other artifacts.
+    ``sources`` are files and folders whose content counts; ``timeout_s`` bounds the whole build. ``settings`` are
+    environment variables too, but of a kind that does not change the result, such as a number of jobs.
+    """
+
+    name: str
+    script: Path
+    inputs: Mapping[str, str] = field(default_factory=dict)
+    needs: Mapping[str, str] = field(default_factory=dict)
+    sources: Sequence[Path] = ()
+    settings: Mapping[str, str] = field(default_factory=dict)
+    as_root: bool = False
+    timeout_s: float = 3600.0
+
+    @property
+    def key(self) -> str:
+        """16 hex digits that change with anything that goes in. Raises FileNotFoundError for a missing source."""
+        digest = hashlib.sha256()
+        # A need's folder is named by its own key, so the name says it all and the cache may move.
+        needs = {name: _content_name(value) for name, value in self.needs.items()}
+        digest.update(json.dumps([self.name, dict(self.inputs), needs], sort_keys=True).encode())
+        for path in (self.script, *_tools_named_in(self.script), *self.sources):
+            digest.update(_content_digest(path))
+        return digest.hexdigest()[:16]
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """A built folder; ``seconds`` is what its build took, now (``built``) or when it was built."""
+
+    path: Path
+    key: str
+    built: bool
+    seconds: float
+
+
+def find(recipe: Recipe, cache: Path) -> Artifact | None:
+    """The artifact when it has been built already; it then stays there until this run ends."""
+    path = cache / "artifacts" / f"{recipe.name}-{recipe.key}"
+    if not leases.hold(cache, path, path / "manifest.json"):
+        return None
+    try:
+        manifest = json.loads((path / "manifest.json").read_text())
+    except (OSError, ValueError):
+        return None
+    return Artifact(path, recipe.key, built=False, seconds=float(manifest["seconds"]))
+
+
+def build(recipe: Recipe, cache: Path, say: Callable[[str], None]) -> Artifact:
+    """Find the artifact or build it; ``say`` gets a line of progress now and then. Raises BuildError."""
+    with lock(cache / "locks" / f"{recipe.name}.lock", say):
+        found = find(recipe, cache)
+        if found is not None:
+            return found
+        _need_root(recipe)
+        path = cache / "artifacts" / f"{recipe.name}-{recipe.key}"
+        partial = path.with_name(f".partial-{path.name}")
+        remove(partial)
+        partial.mkdir(parents=True)
+        began = time.monotonic()
+        try:
+            _run(recipe, partial, cache / "logs" / f"{path.name}.log", say)
+            seconds = round(time.monotonic() - began, 1)
+            _finish(recipe, partial, cache, seconds)
+        except BaseException:
+            remove(partial)
+            raise
+        return Artifact(path, recipe.key, built=True, seconds=seconds)
+
+
+@contextlib.contextmanager
+def lock(path: Path, say: Callable[[str], None]) -> Iterator[None]:
+    """One at a time, by a file named after what is made; the lock goes with its process, however that ends."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w") as handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            say(f"{path.stem}: waiting for another run that makes it")
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+
+
+def _content_name(value: str) -> str:
+    """A value that may hold artifact folders (``name=folder name=folder``) with each folder cut to its last part."""
+    assignments = (word.rpartition("=") for word in value.split())
+    return " ".join(f"{name}{equals}{Path(folder).name}" for name, equals, folder in assignments)
+
+
+def _tools_named_in(script: Path) -> list[Path]:
+    """The tools of this package that a script calls, and those that they call: their content counts too."""
+    tools = [tool for tool in sorted(TOOLS.iterdir()) if tool.is_file()]
+    named: list[Path] = []
+    unread = [script]
+    while unread:
+        text = unread.pop().read_text()
+        found = [tool for tool in tools if tool.name in text and tool not in named]
+        named += found
+        unread += found
+    return sorted(named)
+
+
+def _content_digest(path: Path) -> bytes:
+    if not path.exists():
+        raise FileNotFoundError(f"{path}: a source of an artifact is missing")
+    digest = hashlib.sha256()
+    files = [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file())
+    for file in files:
+        digest.update(str(file.relative_to(path.parent)).encode() + b"\0")
+        digest.update(hashlib.sha256(file.read_bytes()).digest())
+        digest.update(b"x" if os.access(file, os.X_OK) else b"-")
+    return digest.digest()
+
+
+def _sudo(as_root: bool) -> list[str]:
+    return ["sudo", "-n", "-E"] if as_root and os.geteuid() != 0 else []
+
+
+def _need_root(recipe: Recipe) -> None:
+    sudo = _sudo(recipe.as_root)
+    if sudo and subprocess.run([*sudo, "true"], capture_output=True, check=False).returncode != 0:
+        raise BuildError(f"building {recipe.name} needs root; run this as root, or let sudo work without a password.")
+
+
+def remove(path: Path) -> None:
+    """Remove a folder or file that may be missing, as root where a killed build of root's has left files of root's.
+
+    Raises OSError when it cannot be removed.
+    """
+    if not path.is_dir() or path.is_symlink():
+        path.unlink(missing_ok=True)
+        return
+    try:
+        shutil.rmtree(path)
+    except FileNotFoundError:
+        pass
+    except PermissionError:
+        sudo = _sudo(True)
+        command = [*sudo, "rm", "-rf", "--one-file-system", "--", str(path)]
+        if not sudo or shutil.which("sudo") is None or subprocess.run(command, capture_output=True).returncode != 0:
+            raise
+
+
+def _environment(recipe: Recipe, out: Path) -> dict[str, str]:
+    kept = {name: value for name, value in os.environ.items() if name not in {"TMPDIR", "LS_COLORS"}}
+    path = f"{TOOLS}:{kept.get('PATH', '/usr/bin:/bin')}:/usr/local/sbin:/usr/sbin:/sbin"
+    return {
+        **kept,
+        "PATH": path,
+        "LC_ALL": "C",
+        "OUT": str(out),
+        "KEY": recipe.key,
+        **recipe.settings,
+        **recipe.inputs,
+        **recipe.needs,
+    }
+
+
+def _run(recipe: Recipe, out: Path, log: Path, say: Callable[[str], None]) -> None:
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("w") as handle:
+        fcntl.flock(handle, fcntl.LOCK_SH)  # in use, for who prunes
+        progress = _Progress(recipe.name, handle, say)
+        process = subprocess.Popen(
+            _command(recipe, out),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            env=_environment(recipe, out),
+            cwd=out,
+            start_new_session=True,
+        )
+        try:
+            _follow(process, progress, recipe.timeout_s)
+        except TimeoutError:
+            raise BuildError(
+                f"building {recipe.name} took longer than its limit of {recipe.timeout_s:.0f} s; the log is {log}"
+            ) from None
+        finally:
+            _end(process)
+    if process.returncode != 0:
+        raise BuildError(progress.complaint(process.returncode, log))
+
+
+def _command(recipe: Recipe, out: Path) -> list[str]:
+    sudo = _sudo(recipe.as_root)
+    # sudo drops PATH even with -E, so the environment goes in again behind it
+    again = ["env", *(f"{name}={value}" for name, value in _environment(recipe, out).items())] if sudo else []
+    return [*sudo, *again, "sh", str(recipe.script)]
+
+
+class _Progress:
+    """Copies a build's output to its log and tells people now and then how far it is."""
+
+    def __init__(self, name: str, log: IO[str], say: Callable[[str], None]) -> None:
+        self.tail: deque[str] = deque(maxlen=TAIL_LINES)
+        self._first_error: list[str] = []  # and what stands around it
+        self._failure = ""
+        self._name, self._log, self._say = name, log, say
+        self._began = self._spoke = time.monotonic()
+
+    def line(self, text: str) -> None:
+        print(text, file=self._log, flush=True)
+        if text:
+            self.tail.append(text)
+        if text.startswith(PROGRESS_MARK):
+            self._tell(text.removeprefix(PROGRESS_MARK))
+        elif text.startswith(FAILURE_MARK):
+            self._failure = text.removeprefix(FAILURE_MARK)
+        elif _ERROR.search(text) and not self._first_error:
+            self._first_error = [*list(self.tail)[-3:-1], text]
+        elif 0 < len(self._first_error) < TAIL_LINES // 2:
+            self._first_error.append(text)
+
+    def complaint(self, status: int, log: Path) -> str:
+        """Why the build failed: its own sentence, or its first error, or (when none is known as one) its last lines."""
+        if self._failure:
+            return f"{self._failure} The whole log is {log}."
+        what, lines = ("first error is", self._first_error) if self._first_error else ("last lines are", self.tail)
+        return f"building {self._name} failed with status {status}; the whole log is {log}, its {what}:\n" + "\n".join(
+            lines
+        )
+
+    def tick(self) -> None:
+        """A sign of life when there was none for a while."""
+        if time.monotonic() - self._spoke > HEARTBEAT_S:
+            last = self.tail[-1][:100] if self.tail else "no output yet"
+            self._tell(f"{time.monotonic() - self._began:.0f} s, {last}")
+
+    def _tell(self, text: str) -> None:
+        self._spoke = time.monotonic()
+        self._say(f"{self._name}: {text}")
+
+
+def _follow(process: subprocess.Popen[bytes], progress: _Progress, timeout_s: float) -> None:
+    """Pass every line on until the output ends. Raises TimeoutError."""
+    assert process.stdout is not None
+    deadline = time.monotonic() + timeout_s
+    rest = b""
+    with selectors.DefaultSelector() as selector:
+        selector.register(process.stdout, selectors.EVENT_READ)
+        while time.monotonic() < deadline:
+            progress.tick()
+            if not selector.select(timeout=1.0):
+                continue
+            chunk = os.read(process.stdout.fileno(), 65536)
+            if not chunk:
+                process.wait()
+                return
+            *lines, rest = (rest + chunk).split(b"\n")
+            for line in lines:
+                progress.line(line.decode(errors="replace").rstrip())
+    raise TimeoutError
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """End what is left of the build's session, when it is cut short."""
+    if process.poll() is None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGTERM)
+        try:
+            process.wait(timeout=10)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+
+def _finish(recipe: Recipe, partial: Path, cache: Path, seconds: float) -> None:
+    if _sudo(recipe.as_root):
+        owner = f"{os.geteuid()}:{os.getegid()}"
+        subprocess.run([*_sudo(True), "chown", "-R", owner, str(partial)], check=True)
+    manifest = {
+        "name": recipe.name,
+        "key": recipe.key,
+        "inputs": dict(recipe.inputs),
+        "needs": dict(recipe.needs),
+        "seconds": seconds,
+    }
+    (partial / "manifest.json").write_text(json.dumps(manifest, indent=2, sort_keys=True) + "\n")
+    path = cache / "artifacts" / f"{recipe.name}-{recipe.key}"
+    remove(path)
+    with leases.gate(cache):
+        partial.rename(path)
+        leases.take(cache, path)

@@ -1,0 +1,134 @@
+"""What says which SHA-256 a file must have: lists that a key has signed, and the operator's own record."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from rtvirt_runner.build.artifacts import lock
+from rtvirt_runner.build.transfer import DownloadError, Say, check_url, last_part, stream
+
+
+@dataclass(frozen=True)
+class SignedSums:
+    """A clear-signed list of SHA-256 sums (lines ``<sha256>  <name>``) and the fingerprint of the key that signs it."""
+
+    url: str
+    fingerprint: str
+
+    def __post_init__(self) -> None:
+        check_url(self.url)
+        if not re.fullmatch("[0-9A-F]{40}", self.key):
+            raise DownloadError(
+                f"signed_sums of {self.url} has the fingerprint '{self.fingerprint}', expected all 40 hexadecimal "
+                "digits of one key; gpg --fingerprint shows them."
+            )
+
+    @property
+    def key(self) -> str:
+        """The fingerprint as gpg writes it to programs: upper case, no spaces."""
+        return self.fingerprint.replace(" ", "").upper()
+
+
+def check_keyring(keyring: Path, sums: SignedSums) -> None:
+    """Raises DownloadError when a file cannot be a keyring."""
+    if not keyring.is_file() or keyring.read_bytes().startswith(b"-----BEGIN"):
+        raise DownloadError(
+            f"the keyring {keyring} is not a file that gpgv reads, expected one that 'gpg --export {sums.key}' wrote, "
+            "without --armor; let kernel_build_keyring name it."
+        )
+
+
+def look_up(name: str, file: Path, sums: SignedSums, keyring: Path) -> str | None:
+    """The SHA-256 of a name in a signed list; None when it is not in it. Raises DownloadError for a bad signature."""
+    for line in _signed_text(file, sums, keyring).splitlines():
+        match = re.fullmatch(r"([0-9a-f]{64}) [ *](?:\./)?(.+)", line.rstrip())
+        if match and match[2] == name:
+            return match[1]
+    return None
+
+
+def _signed_text(file: Path, sums: SignedSums, keyring: Path) -> str:
+    """What gpgv says was signed, and nothing beside it."""
+    status = bytearray()
+    with tempfile.TemporaryDirectory(prefix="rtvirt-gpgv-") as scratch:
+        text = Path(scratch, "text")
+        command = ["gpgv", "--homedir", scratch, "--keyring", str(keyring.absolute()), "--status-fd", "1"]
+        code = stream([*command, "--output", str(text), str(file)], take_output=status.extend)
+        trouble = signature_trouble(code, status.decode(errors="replace"), sums.key)
+        if trouble:
+            raise DownloadError(
+                f"the list {sums.url} {trouble}, expected one good signature with the key {sums.key} and that key in "
+                f"{keyring}; correct the fingerprint or the keyring, and if both are right do not trust the list"
+            )
+        return text.read_text(errors="replace")
+
+
+def signature_trouble(code: int, status: str, key: str) -> str:
+    """Why a signature is not the one that is wanted; empty when it is.
+
+    ``status`` is what gpgv wrote to its status file descriptor, ``code`` its exit code, ``key`` a fingerprint.
+    """
+    said = [line.split()[1:] for line in status.splitlines() if line.startswith("[GNUPG:] ")]
+    first = {words[0]: words for words in reversed(said)}
+    # VALIDSIG is followed by the signing key's fingerprint and ends with its primary key's: either may be published.
+    signers = [{words[1], words[-1]} for words in said if words[0] == "VALIDSIG"]
+    if code == 0 and "GOODSIG" in first and len(signers) == 1 and key in signers[0]:
+        return ""
+    if "BADSIG" in first:
+        return "was changed after it was signed"
+    if "VALIDSIG" in first and key not in signers[0]:
+        return f"is signed with the key {first['VALIDSIG'][-1]}"
+    if "NO_PUBKEY" in first:
+        return f"is signed with the key {first['NO_PUBKEY'][1]}"
+    if "NODATA" in first:
+        return "is not signed"
+    return "has a signature that does not count (of an expired or revoked key, or one of several)"
+
+
+def recorded(file: Path | None) -> dict[str, str]:
+    """URL: SHA-256, as the operator's file has them. Raises DownloadError for a line that is not one of those."""
+    if file is None or not file.exists():
+        return {}
+    sums: dict[str, str] = {}
+    for number, line in enumerate(file.read_text().splitlines(), start=1):
+        if not line.strip() or line.startswith("#"):
+            continue
+        match = re.fullmatch(r"([0-9a-f]{64}) [ *](\S+)", line.rstrip())
+        if not match or sums.setdefault(match[2], match[1]) != match[1]:
+            what = "a second sum for its URL" if match else f"'{line}'"
+            raise DownloadError(
+                f"{file}, line {number} has {what}, expected one line '<sha256>  <URL>' for each URL; correct or "
+                "remove the line."
+            )
+    return sums
+
+
+def record(file: Path, url: str, found: str, say: Say) -> None:
+    """Add a line to the operator's file, whole or not at all. Raises DownloadError when it has another for the URL."""
+    file = file.resolve()  # a link stays one
+    file.parent.mkdir(parents=True, exist_ok=True)
+    # The lock is beside the file and not in the cache: runs with caches of their own may share the file.
+    with lock(file.with_name(f".{file.name}.lock"), say):
+        known = recorded(file).get(url)
+        if known == found:
+            return
+        if known is not None:
+            raise DownloadError(
+                f"{url} has the SHA-256 {found}, and another run has just recorded {known} in {file}; find out which "
+                "is right, and correct the line."
+            )
+        lines = file.read_text().splitlines() if file.exists() else []
+        partial = file.with_name(f".{file.name}.partial")
+        with partial.open("w") as handle:
+            handle.writelines(f"{line}\n" for line in [*lines, f"{found}  {url}"])
+            handle.flush()
+            os.fsync(handle.fileno())
+        if file.exists():
+            shutil.copymode(file, partial)
+        partial.replace(file)
+    say(f"{last_part(url)}: recorded its SHA-256 {found} in {file}")

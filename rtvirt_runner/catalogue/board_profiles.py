@@ -1,0 +1,137 @@
+"""Board profiles: what a card image for one kind of board is made of.
+
+A profile is a file of data, ``<name>.yml``, in a lab's folder ``profiles/`` or among those that come with the role
+board_image. docs/real-boards.md explains every key. Everything that can be wrong with one is found here, before
+anything is built, and is said in one sentence (InputError).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import MISSING, asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from rtvirt_runner.catalogue import checked_yaml
+from rtvirt_runner.catalogue.checked_yaml import InputError
+from rtvirt_runner.catalogue.kernels import ARCHITECTURES
+
+LOADERS = ("u_boot", "rpi", "grub")  # those of the role kernel_boot
+TABLES = ("gpt", "dos")
+OVERLAYS = ("overlay", "overlay_lean")
+PARTITIONS_AT_KIB = 1024  # the first one begins here; what a chip loads without knowing partitions stands before it
+COMPONENTS = ("main", "non-free-firmware")
+
+_WHOLE = {"boot_mib": (34, 4096), "root_mib": (0, 1 << 20), "guest_mib": (0, 1 << 20)}
+_CHOICES = {"architecture": tuple(ARCHITECTURES), "table": TABLES}
+_TEXTS = ("title", "kernel", "device_tree", "console", "arm_watchdog")
+_LOADER_KEYS = ("name", "packages", "component", "blobs", "files", "text", "environment")
+
+
+@dataclass(frozen=True)
+class Profile:
+    """One kind of board. Sizes are in MiB."""
+
+    name: str
+    title: str
+    architecture: str  # Debian's name
+    kernel: str  # of the catalogue, the one on a fresh card
+    table: str  # of TABLES
+    roots: list[str]  # root=, for each root that the card has; a running board with two is written to the other one
+    console: str  # for the kernel's console=
+    loader: Mapping[str, Any]  # what starts the kernel, and what of it goes where on the card
+    device_tree: str = ""  # below a kernel's folder; empty: the loader has one
+    modules: list[str] = field(default_factory=list)  # that reach disk and network, where the kernel has them as such
+    boot_mib: int = 128
+    root_mib: int = 0  # 0: as large as its content; the first boot makes it as large as the card lets it
+    guest_mib: int = 0  # of a twin of the root, for guests of flavour debian; 0: none
+    words: list[str] = field(default_factory=list)  # of its kernel's command line
+    arm_watchdog: str = ""  # what starts the hardware watchdog, as the role kernel_boot has it
+    overlays: list[str] = field(default_factory=lambda: list(OVERLAYS))  # files laid over Debian's
+    masked_units: list[str] = field(default_factory=list)  # beside those of every board
+    packages: list[str] = field(default_factory=list)  # Debian packages, beside those of every board
+
+    def as_dict(self) -> dict[str, Any]:
+        """The profile as plain values, for the role."""
+        return asdict(self)
+
+
+NONE = Profile("", "", "", "", "", [], "", {})  # of a board whose lab names none
+
+
+def load_profile(name: str, folders: Sequence[Path]) -> Profile:
+    """Read and validate the profile of that name from the first folder that has it; raises InputError."""
+    checked_yaml.name(name, "board_image_profile")
+    paths = [folder / f"{name}.yml" for folder in folders]
+    path = next((path for path in paths if path.is_file()), None)
+    if path is None:
+        there = sorted({each.stem for folder in folders if folder.is_dir() for each in folder.glob("*.yml")})
+        checked_yaml.known(name, there, "profile", "board_image_profile")
+        raise AssertionError("known() has refused it")
+    return read_profile(name, checked_yaml.load_yaml(path), str(path))
+
+
+def read_profile(name: str, document: Any, where: str) -> Profile:
+    """The same of what such a file says; ``where`` is for messages."""
+    body = checked_yaml.require_nonempty(document, where)
+    known = [each.name for each in fields(Profile) if each.name != "name"]
+    checked_yaml.known_keys(body, known, where)
+    needed = [each.name for each in fields(Profile) if each.default is MISSING and each.default_factory is MISSING]
+    for key in needed:
+        if key not in body and key != "name":
+            raise InputError(f"{where}: {key} is missing, expected all of {', '.join(needed[1:])}; add it.")
+    checked = {key: _checked(key, value, f"{where}: {key}") for key, value in body.items()}
+    profile = Profile(name=name, **checked)
+    if len(profile.roots) not in (1, 2):
+        raise InputError(f"{where}: roots has {len(profile.roots)} entries, expected one or two; correct it.")
+    if len(profile.roots) > 1 and (profile.root_mib or profile.guest_mib):
+        raise InputError(
+            f"{where}: roots names two beside root_mib or guest_mib, expected neither, since the first boot divides "
+            "the card into the two; leave them out."
+        )
+    return profile
+
+
+def _checked(key: str, value: Any, where: str) -> Any:
+    if key in _WHOLE:
+        return checked_yaml.require_int(value, _WHOLE[key], where)
+    if key in _CHOICES:
+        checked_yaml.known(value, _CHOICES[key], key, where)
+        return value
+    if key in _TEXTS:
+        return checked_yaml.text(value, where)
+    if key == "loader":
+        return _loader(value, where)
+    listed = _texts(value, where)
+    if key == "overlays":
+        for each in listed:
+            checked_yaml.known(each, OVERLAYS, "overlay", where)
+    return listed
+
+
+def _texts(value: Any, where: str) -> list[str]:
+    return [checked_yaml.text(each, at) for each, at in checked_yaml.numbered(value, where)]
+
+
+def _loader(value: Any, where: str) -> dict[str, Any]:
+    body = checked_yaml.require_nonempty(value, where)
+    checked_yaml.known_keys(body, _LOADER_KEYS, where)
+    checked_yaml.known(body.get("name"), LOADERS, "loader", f"{where}.name")
+    checked_yaml.known(body.get("component", "main"), COMPONENTS, "component", f"{where}.component")
+    blobs = checked_yaml.mapping(body.get("blobs", {}), f"{where}.blobs")
+    for at_kib, file in blobs.items():
+        checked_yaml.require_int(at_kib, (1, PARTITIONS_AT_KIB - 1), f"{where}.blobs: where '{file}' goes, in KiB")
+        checked_yaml.text(file, f"{where}.blobs.{at_kib}")
+    text = checked_yaml.mapping(body.get("text", {}), f"{where}.text")
+    return {
+        "name": body["name"],
+        "component": body.get("component", "main"),
+        "packages": _texts(body.get("packages", []), f"{where}.packages"),
+        "blobs": {str(at_kib): file for at_kib, file in blobs.items()},
+        "files": _texts(body.get("files", []), f"{where}.files"),
+        "text": {
+            checked_yaml.text(name, f"{where}.text"): checked_yaml.text(each, f"{where}.text.{name}")
+            for name, each in text.items()
+        },
+        "environment": checked_yaml.text(body.get("environment", ""), f"{where}.environment"),
+    }

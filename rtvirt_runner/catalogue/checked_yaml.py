@@ -1,0 +1,144 @@
+"""What people write in YAML files, read and checked: every complaint is one sentence (InputError)."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Hashable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import yaml
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")  # names become folder names
+
+
+class InputError(ValueError):
+    """What a person wrote is wrong; the message is one sentence: what, where, what was expected, what to do."""
+
+
+class _StrictLoader(yaml.SafeLoader):
+    """YAML that refuses a key given twice: the second would silently replace the first."""
+
+    def __init__(self, stream: str) -> None:
+        super().__init__(stream)
+        self._checked: set[int] = set()
+
+    def flatten_mapping(self, node: yaml.MappingNode) -> None:
+        """Check a mapping before '<<' is merged into it: an own key may well replace a merged one."""
+        if id(node) not in self._checked:  # once merged it holds both, and '<<' chains come by again
+            self._checked.add(id(node))
+            self._refuse_duplicates(node)
+        super().flatten_mapping(node)
+
+    def _refuse_duplicates(self, node: yaml.MappingNode) -> None:
+        seen: set[Any] = set()
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node) if key_node.tag != "tag:yaml.org,2002:merge" else "<<"
+            if isinstance(key, Hashable) and key in seen:
+                raise yaml.constructor.ConstructorError(None, None, f"key '{key}' is given twice", key_node.start_mark)
+            seen.add(key)
+
+
+def load_yaml(path: Path) -> Any:
+    """Read one YAML file; raises InputError with the line of what is wrong."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise InputError(f"{path}: cannot be read ({reason}), expected a YAML file; check the path.") from error
+    try:
+        return yaml.load(text, Loader=_StrictLoader)  # a SafeLoader
+    except yaml.MarkedYAMLError as error:
+        line = f"line {error.problem_mark.line + 1}: " if error.problem_mark else ""
+        raise InputError(
+            f"{path}: {line}{error.problem}, expected valid YAML with each key once; correct it."
+        ) from error
+    except yaml.YAMLError as error:
+        raise InputError(f"{path}: {' '.join(str(error).split())}, expected valid YAML; correct it.") from error
+
+
+def section(document: Any, key: str, where: str) -> dict[str, Any]:
+    """The one key that everything in a file is under."""
+    document = mapping(document, where)
+    if key not in document:
+        raise InputError(f"{where}: has no key '{key}' at the top, expected everything under it; add it.")
+    known_keys(document, (key,), where)
+    return require_nonempty(document[key], f"{where}: {key}")
+
+
+def mapping(value: Any, where: str) -> dict[str, Any]:
+    """The value, when it has keys."""
+    if not isinstance(value, dict):
+        raise InputError(f"{where} is {format_value(value)}, expected keys with values; see docs/writing-a-matrix.md.")
+    return value
+
+
+def require_nonempty(value: Any, where: str) -> dict[str, Any]:
+    """The value, when it has one key or more."""
+    if not mapping(value, where):
+        raise InputError(f"{where} is empty, expected one entry or more; fill it.")
+    return cast(dict[str, Any], value)
+
+
+def numbered(value: Any, where: str) -> list[tuple[Any, str]]:
+    """The items of a list, each with where it is, counted from 1."""
+    if not isinstance(value, list):
+        raise InputError(f"{where} is {format_value(value)}, expected a list of points; begin each with '- '.")
+    return [(each, f"{where}[{number}]") for number, each in enumerate(value, 1)]
+
+
+def known_keys(body: Mapping[str, Any], allowed: Sequence[str], where: str) -> None:
+    """Refuse a key that nobody reads."""
+    for key in body:
+        known(key, allowed, "key", where)
+
+
+def known(value: Any, allowed: Sequence[str], what: str, where: str) -> None:
+    """Refuse a value that is none of those allowed, with the one that was probably meant."""
+    if isinstance(value, str) and value in allowed:
+        return
+    close = difflib.get_close_matches(str(value), allowed, n=1)
+    advice = f"did you mean '{close[0]}'?" if close else "correct it."
+    raise InputError(
+        f"{where}: unknown {what} {format_value(value)}, expected one of {', '.join(dict.fromkeys(allowed))}; {advice}"
+    )
+
+
+def name(value: Any, where: str) -> str:
+    """The value, when it can name a folder."""
+    if isinstance(value, str) and NAME.fullmatch(value):
+        return value
+    raise InputError(
+        f"{where}: {format_value(value)} is not a name, "
+        "expected letters, digits and '.', '_', '+', '-' (quote numbers)."
+    )
+
+
+def text(value: Any, where: str) -> str:
+    """The value, when it is text."""
+    if isinstance(value, str):
+        return value
+    raise InputError(f"{where} is {format_value(value)}, expected text; put it in quotes.")
+
+
+def require_int(value: Any, limits: tuple[int, int], where: str) -> int:
+    """The value, when it is a whole number within limits."""
+    if is_int(value) and limits[0] <= value <= limits[1]:
+        return int(value)
+    raise InputError(
+        f"{where} is {format_value(value)}, expected a whole number from {limits[0]} to {limits[1]}; correct it."
+    )
+
+
+def is_int(value: Any) -> bool:
+    """Whether a value is a whole number; YAML's true and false are none."""
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def format_value(value: Any) -> str:
+    """A value as messages show it."""
+    if value is None:
+        return "missing"
+    text = f"'{value}'" if isinstance(value, str) else str(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."

@@ -1,0 +1,29 @@
+"""Where things are in the checkout that this package runs from: playbooks, catalogue, inventories, tests."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+PLAYBOOKS = ROOT / "playbooks"
+VARS = PLAYBOOKS / "vars"
+FULL_MATRIX = PLAYBOOKS / "full_matrix.yml"
+MAKE_KERNELS = PLAYBOOKS / "kernels.yml"
+KERNELS_STATE = PLAYBOOKS / "kernels_state.yml"
+INSPECT = PLAYBOOKS / "inspect.yml"
+PROFILES = ROOT / "roles" / "board_image" / "profiles"
+KERNEL_FILES = ROOT / "roles" / "kernel_build" / "files"
+VIRTUAL_LAB = ROOT / "inventory" / "virtual"
+ANSIBLE_CONFIG = ROOT / "ansible.cfg"
+
+
+def matrix_path(name_or_path: str) -> Path:
+    """``smoke`` is playbooks/vars/matrix_smoke.yml; what looks like a path is one, from the current folder."""
+    if "/" in name_or_path or name_or_path.endswith((".yml", ".yaml")):
+        return Path(name_or_path).absolute()
+    return VARS / f"matrix_{name_or_path}.yml"
+
+
+def matrix_names() -> list[str]:
+    """The matrices that come with rtvirt."""
+    return sorted(path.stem.removeprefix("matrix_") for path in VARS.glob("matrix_*.yml"))

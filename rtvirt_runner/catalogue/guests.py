@@ -1,0 +1,113 @@
+"""Guests: what a named guest is made of, and the state that a cell wants it in."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from rtvirt_runner.catalogue import checked_yaml
+from rtvirt_runner.catalogue.checked_yaml import InputError
+from rtvirt_runner.catalogue.cpus import Split, format_cpu_list
+from rtvirt_runner.catalogue.tunings import Tuning
+
+Gic = Literal["in_kernel", "user_space"]
+
+FLAVOURS = ("minimal", "debian")
+GICS = ("in_kernel", "user_space")
+NO_GUEST = "none"
+_RUN_BY = {"arm64": ("arm64", "armhf")}  # architectures that a board's KVM runs beside or instead of its own
+_KEYS = ("title", "flavour", "memory_mib", "gic", "kernel", "housekeeping_vcpus", "scratch_mib")
+
+
+@dataclass(frozen=True)
+class Guest:
+    """One entry of the guests file."""
+
+    name: str
+    title: str
+    flavour: str  # of FLAVOURS
+    memory_mib: int
+    gic: str  # of GICS; empty: the board's
+    kernel: str  # of the catalogue; empty: the board's
+    housekeeping_vcpus: int  # kept for the guest's own housekeeping when it is partitioned; 0: not partitioned
+    scratch_mib: int  # of a disk for file I/O; 0: none
+
+    def state(self, tuning: Tuning, split: Split, board_kernel: str, board_gic: str, where: str) -> dict[str, Any]:
+        """All that defines the running guest, for the role guest: split and tuning decide vCPUs and placement.
+
+        Raises InputError when a partitioned guest would have no vCPU left to isolate.
+        """
+        vcpus = len(split.guest_cpus)
+        if self.housekeeping_vcpus >= vcpus:
+            raise InputError(
+                f"{where}: guest '{self.name}' keeps {self.housekeeping_vcpus} of its vCPUs for housekeeping, but the "
+                f"split gives it {vcpus}, expected one more or more; use another split or guest."
+            )
+        inner = Split(tuple(range(self.housekeeping_vcpus)), tuple(range(self.housekeeping_vcpus, vcpus)))
+        partitioned = self.housekeeping_vcpus > 0
+        return {
+            "name": self.name,
+            "flavour": self.flavour,
+            "kernel": self.kernel or board_kernel,
+            "vcpus": vcpus,
+            "memory_mib": self.memory_mib,
+            "gic": self.gic or board_gic,
+            "scratch_mib": self.scratch_mib,
+            "memory_lock": "memory_lock" in tuning.settings,
+            "huge_pages": "huge_pages" in tuning.settings,
+            "placement": tuning.placement(split),
+            "kernel_words": list(tuning.inside().words(inner)) if partitioned else [],
+            "settings": list(tuning.inside().machine_settings()) if partitioned else [],
+            "host_cpus": format_cpu_list(inner.host_cpus),
+            "guest_cpus": format_cpu_list(inner.guest_cpus),
+        }
+
+    def check_architecture(self, own: str, board: str, where: str) -> None:
+        """Whether the board can run it, by the architectures that the two kernels are for.
+
+        Raises InputError when it cannot.
+        """
+        if self.flavour == "debian" and own != board:
+            raise InputError(
+                f"{where}: guest '{self.name}' is the board's own Debian (flavour debian), which is {board}, with a "
+                f"kernel for {own}, expected one for {board}; give it another kernel, or the flavour minimal."
+            )
+        runs = _RUN_BY.get(board, (board,))
+        if own not in runs:
+            raise InputError(
+                f"{where}: guest '{self.name}' has a kernel for {own}, which no board of {board} runs, expected one "
+                f"for {' or '.join(runs)}; give it another kernel."
+            )
+
+
+def load_guests(path: Path, kernels: Mapping[str, Any]) -> dict[str, Guest]:
+    """Read a guests file; raises InputError for anything that is wrong in it."""
+    entries = checked_yaml.section(checked_yaml.load_yaml(path), "guests", str(path))
+    return {name: _guest(name, body, kernels, f"{path}: guests.{name}") for name, body in entries.items()}
+
+
+def _guest(name: str, body: Any, kernels: Mapping[str, Any], where: str) -> Guest:
+    checked_yaml.name(name, where)
+    if name == NO_GUEST:
+        raise InputError(f"{where}: 'none' means that no guest runs, expected another name; rename it.")
+    body = checked_yaml.require_nonempty(body, where)
+    checked_yaml.known_keys(body, _KEYS, where)
+    checked_yaml.known(body.get("flavour"), FLAVOURS, "flavour", f"{where}.flavour")
+    if "gic" in body:
+        checked_yaml.known(body["gic"], GICS, "GIC", f"{where}.gic")
+    if "kernel" in body:
+        checked_yaml.known(body["kernel"], list(kernels), "kernel", f"{where}.kernel")
+    return Guest(
+        name=name,
+        title=checked_yaml.text(body.get("title", name), f"{where}.title"),
+        flavour=body["flavour"],
+        memory_mib=checked_yaml.require_int(body.get("memory_mib", 256), (32, 1 << 20), f"{where}.memory_mib"),
+        gic=body.get("gic", ""),
+        kernel=body.get("kernel", ""),
+        housekeeping_vcpus=checked_yaml.require_int(
+            body.get("housekeeping_vcpus", 0), (0, 64), f"{where}.housekeeping_vcpus"
+        ),
+        scratch_mib=checked_yaml.require_int(body.get("scratch_mib", 0), (0, 1 << 20), f"{where}.scratch_mib"),
+    )

@@ -1,0 +1,248 @@
+"""Workloads: what runs in the foreground while cyclictest measures, and how its own output is read."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from rtvirt_runner.catalogue import checked_yaml
+from rtvirt_runner.catalogue.checked_yaml import InputError
+from rtvirt_runner.catalogue.cpus import Split, format_cpu_list
+
+CORES = ("measured", "others")
+FOLDERS = ("memory", "disk")
+TEXT, PATTERN = "text", "pattern"
+PRINTS = ("json", "sysbench", PATTERN, TEXT)  # what understands a workload's output: parsers/workload.py
+ORIGINS = ("sources", "archive", "git", "debian_source", "package")  # where its program comes from
+
+_TEXTS = ("title", "command", "board_command", "prepare", "cleanup", "pattern", "digest", "build")
+_CHOICES = {"core": CORES, "folder": FOLDERS, "prints": PRINTS}
+_KEYS = (*_TEXTS, *_CHOICES, "repeat", *ORIGINS)
+_DIGEST = re.compile(r"[0-9a-f]{8,64}")
+
+
+@dataclass(frozen=True)
+class Workload:
+    """One entry of the workloads file, or of a lab's own."""
+
+    name: str
+    title: str
+    command: str = ""  # on the measured core; empty: nothing runs
+    board_command: str = ""  # on the board meanwhile, wherever the cell is measured
+    prepare: str = ""  # before cyclictest begins
+    cleanup: str = ""  # after it has ended
+    core: str = CORES[0]
+    repeat: bool = False  # a program that ends by itself is run again and again
+    folder: str = FOLDERS[0]  # what its working folder is on
+    prints: str = TEXT
+    pattern: str = ""
+    digest: str = ""  # of the right answer
+    origin: Mapping[str, Any] = field(default_factory=dict, hash=False)  # sources, one other of ORIGINS, ``build``
+
+    def program(self, place: str, split: Split, scratch_mib: int, where: str) -> dict[str, Any]:
+        """All that decides how it runs in a place, for the role measure; empty when nothing runs.
+
+        Raises InputError when the place has no core or no disk for it.
+        """
+        if not self.command:
+            return {}
+        if self.folder == "disk" and place == "guest" and not scratch_mib:
+            raise InputError(
+                f"{where}: workload '{self.name}' writes to a disk and the guest has none, expected a guest with "
+                "scratch_mib; use one such as 'minimal-scratch'."
+            )
+        return {
+            "command": self.command,
+            "prepare": self.prepare,
+            "cleanup": self.cleanup,
+            "cpus": self._cpus(place, split, where),
+            "repeat": self.repeat,
+            "folder": self.folder,
+            "prints": self.prints,
+            "pattern": self.pattern,
+            "digest": self.digest,
+        }
+
+    def _cpus(self, place: str, split: Split, where: str) -> str:
+        inside = range(len(split.guest_cpus))
+        measured = split.guest_cpus[-1] if place == "host" else inside[-1]
+        if self.core == "measured":
+            return str(measured)
+        others = split.host_cpus if place == "host" else inside[:-1]
+        if not others:
+            raise InputError(
+                f"{where}: workload '{self.name}' runs on other cores than the measured one, and the split gives the "
+                "guest a single vCPU, expected two or more; use another split."
+            )
+        return format_cpu_list(others)
+
+
+@dataclass(frozen=True)
+class Package:
+    """A program of a Debian package."""
+
+    name: str
+    program: str
+
+
+@dataclass(frozen=True)
+class Origins:
+    """Where the programs of workloads come from, for the role workloads."""
+
+    programs: dict[str, list[str]]  # C files of each workload that has some, as its entry names them
+    files: list[Path]  # the same files, found
+    built: list[dict[str, Any]]  # of what is built from others' source: name, build, debian_source, download
+    packages: list[Package]
+
+
+def origins(entries: Mapping[str, Any], folders: Sequence[Path]) -> Origins:
+    """Where the programs of a catalogue's entries come from; C files are looked for in ``folders``, in that order.
+
+    Raises InputError when an entry is wrong, or a file is not there.
+    """
+    workloads = [_workload(name, body, f"workloads.{name}") for name, body in entries.items()]
+    programs = {each.name: list(each.origin["sources"]) for each in workloads if "sources" in each.origin}
+    files = [_found(file, folders, name) for name, those in programs.items() for file in those]
+    built = [
+        {
+            "name": each.name,
+            "build": each.origin["build"],
+            "debian_source": each.origin.get("debian_source", ""),
+            "download": each.origin.get("archive", each.origin.get("git")),
+        }
+        for each in workloads
+        if "build" in each.origin
+    ]
+    packages = [_package(each.origin["package"]) for each in workloads if "package" in each.origin]
+    return Origins(programs, list(dict.fromkeys(files)), built, list(dict.fromkeys(packages)))
+
+
+def _found(file: str, folders: Sequence[Path], name: str) -> Path:
+    for folder in folders:
+        if (folder / file).is_file():
+            return folder / file
+    places = " or ".join(str(folder) for folder in folders)
+    raise InputError(f"workloads.{name}.sources: there is no file '{file}' in {places}; put it there, or correct it.")
+
+
+def _package(value: Any) -> Package:
+    return Package(value, value) if isinstance(value, str) else Package(value["name"], value["program"])
+
+
+def load_workloads(path: Path, of_lab: Mapping[str, Any] | None = None) -> dict[str, Workload]:
+    """Read a workloads file and the lab's own entries; raises InputError for anything that is wrong in them."""
+    shipped = checked_yaml.section(checked_yaml.load_yaml(path), "workloads", str(path))
+    workloads = {name: _workload(name, body, f"{path}: workloads.{name}") for name, body in shipped.items()}
+    for name, body in (of_lab or {}).items():
+        where = f"Inventory: rtvirt_lab_workloads.{name}"
+        if name in workloads:
+            raise InputError(f"{where}: there is a workload '{name}' already, expected another name; rename it.")
+        workloads[name] = _workload(name, body, where)
+    return workloads
+
+
+def _workload(name: str, body: Any, where: str) -> Workload:
+    checked_yaml.name(name, where)
+    body = checked_yaml.require_nonempty(body, where)
+    checked_yaml.known_keys(body, _KEYS, where)
+    said = {key: checked_yaml.text(body.get(key, ""), f"{where}.{key}").strip() for key in _TEXTS}
+    chosen = {"core": CORES[0], "folder": FOLDERS[0], "prints": TEXT} | {
+        key: body[key] for key in _CHOICES if key in body
+    }
+    for key, allowed in _CHOICES.items():
+        checked_yaml.known(chosen[key], allowed, key, f"{where}.{key}")
+    repeat = body.get("repeat", False)
+    if not isinstance(repeat, bool):
+        raise InputError(f"{where}.repeat is {checked_yaml.format_value(repeat)}, expected true or false.")
+    build = said.pop("build")
+    workload = Workload(
+        name=name,
+        **{**said, "title": said["title"] or name},
+        repeat=repeat,
+        **chosen,
+        origin={key: body[key] for key in ORIGINS if key in body} | ({"build": build} if build else {}),
+    )
+    _check(workload, where)
+    return workload
+
+
+def _check(workload: Workload, where: str) -> None:
+    """What single keys cannot tell."""
+    _check_origin(workload.origin, where)
+    if workload.digest and not _DIGEST.fullmatch(workload.digest):
+        raise InputError(
+            f"{where}.digest is {checked_yaml.format_value(workload.digest)}, "
+            "expected 8 to 64 hexadecimal digits (in quotes)."
+        )
+    if (workload.prints == PATTERN) != bool(workload.pattern):
+        raise InputError(
+            f"{where}: 'prints: pattern' and the key 'pattern' go together, expected both or none; add the other."
+        )
+    try:
+        groups = re.compile(workload.pattern).groupindex
+    except re.error as error:
+        raise InputError(f"{where}.pattern is no regular expression ({error}); correct it.") from error
+    if workload.pattern and "seconds_per_iteration" not in groups:
+        raise InputError(
+            f"{where}.pattern has no group 'seconds_per_iteration', expected (?P<seconds_per_iteration>...); name one."
+        )
+
+
+def _check_origin(origin: Mapping[str, Any], where: str) -> None:
+    kinds = [kind for kind in ORIGINS[1:] if kind in origin]
+    if len(kinds) > 1:
+        raise InputError(f"{where} has both '{kinds[0]}' and '{kinds[1]}', expected one of {', '.join(ORIGINS[1:])}.")
+    if ("build" in origin) != bool(kinds and kinds[0] != "package"):
+        raise InputError(
+            f"{where}: 'build' goes with one of archive, git and debian_source, expected both or none; add the other."
+        )
+    checks = {
+        "sources": _check_sources,
+        "archive": _check_archive,
+        "git": _check_git,
+        "debian_source": checked_yaml.text,
+        "package": _check_package,
+    }
+    for kind, check in checks.items():
+        if kind in origin:
+            check(origin[kind], f"{where}.{kind}")
+
+
+def _check_sources(value: Any, where: str) -> None:
+    if not (isinstance(value, list) and value and all(isinstance(each, str) for each in value)):
+        raise InputError(f"{where} is {checked_yaml.format_value(value)}, expected a list of C files.")
+
+
+def _check_archive(value: Any, where: str) -> None:
+    sha256 = _texts(value, ("url", "sha256"), where)["sha256"]
+    if not re.fullmatch(r"[0-9a-f]{64}", sha256):
+        raise InputError(
+            f"{where}.sha256 is {checked_yaml.format_value(sha256)}, "
+            "expected 64 hexadecimal digits: what sha256sum says of the "
+            "file."
+        )
+
+
+def _check_git(value: Any, where: str) -> None:
+    commit = _texts(value, ("url", "commit"), where)["commit"]
+    if not re.fullmatch(r"[0-9a-f]{40}", commit):
+        raise InputError(
+            f"{where}.commit is {checked_yaml.format_value(commit)}, "
+            "expected a full commit id of 40 hexadecimal digits, since a "
+            "branch or tag can move."
+        )
+
+
+def _check_package(value: Any, where: str) -> None:
+    if not isinstance(value, str):
+        _texts(value, ("name", "program"), where)
+
+
+def _texts(value: Any, keys: Sequence[str], where: str) -> dict[str, str]:
+    """A mapping of exactly these keys to text."""
+    given = checked_yaml.require_nonempty(value, where)
+    checked_yaml.known_keys(given, keys, where)
+    return {key: checked_yaml.text(given.get(key), f"{where}.{key}") for key in keys}

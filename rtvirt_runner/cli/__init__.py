@@ -1,0 +1,1 @@
+"""The command ``rtvirt``, one file for each family of its commands."""

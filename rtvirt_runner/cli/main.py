@@ -1,0 +1,464 @@
+"""The command line: ``rtvirt matrix``, ``plan``, ``status``, ``report``, ``inspect``, ``kernels``, ``cache``, ``test``.
+
+Answers go to stdout, everything said on the way to stderr. Exit codes: 0 good, 1 cells or checks failed, or a board or
+the cache's size is not as wanted, 2 bad input, 130 interrupted. The report (pandas, matplotlib: a second to import) is
+imported only to write it, so that help and a complaint come at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+from rich.tree import Tree
+
+from rtvirt_runner.build import artifacts, cache
+from rtvirt_runner.catalogue import checked_yaml, collection
+from rtvirt_runner.catalogue.catalogue import Catalogue
+from rtvirt_runner.catalogue.checked_yaml import InputError
+from rtvirt_runner.catalogue.lab import Lab
+from rtvirt_runner.cli import cache as cli_cache
+from rtvirt_runner.cli import inspect as cli_inspect
+from rtvirt_runner.cli import kernels as cli_kernels
+from rtvirt_runner.matrix.cell import Cell
+from rtvirt_runner.matrix.load import Matrix, load_matrix
+from rtvirt_runner.matrix.plan import plan
+from rtvirt_runner.matrix.results import Record, ResultsError, ResultsTree
+from rtvirt_runner.run.playbooks import InventoryError, Outcome, read_inventory, run_playbook
+from rtvirt_runner.run.progress import Stage, duration
+
+DONE, FAILED_CELLS, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
+MOST_TEST_WORKERS = 2  # each may have an emulated board, which keeps a core busy and wants memory
+
+_ABOUT = """\
+Measures what virtualization costs a real-time workload: boots boards with a PREEMPT_RT kernel, starts a KVM guest on
+them, runs cyclictest on the host and in the guest for every cell of a matrix, and writes one page that compares them.
+
+Without an inventory it uses the virtual lab: boards that QEMU emulates, nothing to plug in. Their clock counts
+instructions, so figures compare settings with each other and are labelled "virtual time"; they do not predict a chip.
+"""
+
+_EXAMPLES = """\
+examples:
+  rtvirt matrix                          the smoke matrix on the virtual lab
+  rtvirt plan --matrix paper             what the paper's matrix would boot and measure, and what of it is done
+  rtvirt matrix --matrix my.yml -i lab/  your matrix on your boards (docs/writing-a-matrix.md)
+  rtvirt inspect virtual-cb2             what is wanted of a board and what it has, setting by setting
+  rtvirt kernels                         the kernel catalogue, what of it is built, what runs where
+  rtvirt kernels build linux-6.12-rt     make a kernel of it (docs/kernels.md)
+  rtvirt cache                           what is kept between runs, what it takes, what of it is in use
+  rtvirt cache prune --to 5GB            make room: what was used least recently goes first (docs/cache.md)
+  rtvirt status                          how far a run is; ask from another terminal
+  rtvirt test tests/lint tests/unit      some of the checks; rtvirt test --help says more
+
+results:
+  results/<matrix>/report/index.html     the page; cells.csv beside it has a row per cell
+  results/<matrix>/<board>/<cell>/       one record per cell (docs/results-folder.md)
+  results/<matrix>/log/                  the whole output of each run
+Cells that are done are never measured again: an interrupted run goes on where it stopped. To measure a cell again,
+remove its folder.
+"""
+
+
+_TESTS = """\
+Hands over to pytest in the checkout, with a worker for each core, two at most; its exit status is pytest's (0 good,
+1 failed, 5 nothing to run). Without options it is what CI runs. Tests are in folders from quick to slow: tests/lint,
+tests/unit, tests/integration (this machine only) and tests/machines (emulated boards).
+
+  --all            the slow tests too
+  --changed [REV]  only slow tests that a change since REV can reach, and why each was picked; REV is a commit, by
+                   default the one where the branch left its upstream, or else the commit before the last
+  PATH             only these, a folder or file or file::test
+
+everything else is pytest's, such as:
+  rtvirt test tests/unit                     one tier
+  rtvirt test --changed --collect-only -q    what --changed would run
+  rtvirt test -n 0 -x -v tests/unit          one after the other, up to the first failure
+  rtvirt test -k grub --durations 20
+"""
+
+
+class UsageError(ValueError):
+    """A command cannot do what it was asked; the message is one sentence."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the options name, read and validated."""
+
+    matrix: Matrix
+    inventory: Path
+    tree: ResultsTree
+
+    def pending(self) -> list[Cell]:
+        return self.tree.pending(self.matrix.name, self.matrix.cells)
+
+    def records(self) -> dict[str, Record]:
+        """The records of this matrix by cell id."""
+        return {record.cell.id: record for record in self.tree.load_records(self.matrix.name)}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit code."""
+    parser = _parser()
+    args, unknown = parser.parse_known_args(argv)
+    if unknown and args.run is not _test:  # pytest knows those
+        parser.error(f"unrecognized arguments: {' '.join(unknown)}")
+    args.for_pytest = unknown
+    try:
+        return int(args.run(args))
+    except (InventoryError, InputError, ResultsError, UsageError) as error:
+        say(str(error))
+        return BAD_INPUT
+    except KeyboardInterrupt:
+        return INTERRUPTED
+
+
+def say(text: str) -> None:
+    """One line to the person, beside the answer."""
+    print(f"rtvirt: {text}", file=sys.stderr, flush=True)
+
+
+# --------------------------------------------------------------------------------------------------------- options
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="rtvirt",
+        description=_ABOUT,
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"rtvirt {version('rtvirt-runner')}")
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+
+    common = _common_options()
+    matrix = commands.add_parser("matrix", parents=[common], help="measure what is not done yet, then write the page")
+    matrix.add_argument("--keep-boards", action="store_true", help="leave virtual boards running at the end")
+    matrix.add_argument("-v", "--verbose", action="count", default=0, help="more from Ansible in the log; repeatable")
+    matrix.set_defaults(run=_matrix)
+    commands.add_parser(
+        "plan", parents=[common], help="show what would be booted and measured, in order; touches no board"
+    ).set_defaults(run=_plan)
+    commands.add_parser(
+        "status", parents=[common], help="count done, failed and pending cells per experiment and board"
+    ).set_defaults(run=_status)
+    commands.add_parser("report", parents=[common], help="write the page again from the results").set_defaults(
+        run=_report
+    )
+    _add_inspect(commands.add_parser("inspect", help="show what is wanted of a board and what it has, read from it"))
+    _add_kernels(commands.add_parser("kernels", help="show the kernel catalogue, or build kernels of it"))
+    _add_cache(commands.add_parser("cache", help="show what is kept between runs, or prune it"))
+    _add_test(commands)
+    return parser
+
+
+def _common_options() -> argparse.ArgumentParser:
+    options = argparse.ArgumentParser(add_help=False)
+    options.add_argument(
+        "--matrix",
+        default="smoke",
+        metavar="NAME|PATH",
+        help=f"which matrix: {', '.join(collection.matrix_names())}, or a file (default: smoke)",
+    )
+    options.add_argument(
+        "-i",
+        "--inventory",
+        type=Path,
+        default=collection.VIRTUAL_LAB,
+        metavar="PATH",
+        help="the lab (default: virtual)",
+    )
+    options.add_argument(
+        "--results", type=Path, default=Path("results"), metavar="DIR", help="results folder (default: ./results)"
+    )
+    return options
+
+
+def _add_inspect(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("board", metavar="BOARD", help="a board of the inventory")
+    parser.add_argument(
+        "-i",
+        "--inventory",
+        type=Path,
+        default=collection.VIRTUAL_LAB,
+        metavar="PATH",
+        help="the lab (default: virtual)",
+    )
+    parser.add_argument("--all", action="store_true", help="every file and thread, none folded into one line")
+    parser.set_defaults(run=_inspect)
+
+
+def _add_kernels(parser: argparse.ArgumentParser) -> None:
+    inventory = argparse.ArgumentParser(add_help=False)
+    inventory.add_argument(
+        "-i",
+        "--inventory",
+        type=Path,
+        default=collection.VIRTUAL_LAB,
+        metavar="PATH",
+        help="the lab (default: virtual)",
+    )
+    parser.set_defaults(run=_kernels, inventory=collection.VIRTUAL_LAB)
+    commands = parser.add_subparsers(metavar="COMMAND")
+    show = commands.add_parser(
+        "show", parents=[inventory], help="the catalogue, what is built, what runs on which board (the default)"
+    )
+    show.set_defaults(run=_kernels)
+    build = commands.add_parser("build", parents=[inventory], help="make kernels of the catalogue on this machine")
+    build.add_argument("names", nargs="+", metavar="NAME", help="a kernel's name in the catalogue")
+    build.add_argument("-v", "--verbose", action="count", default=0, help="more from Ansible in the log; repeatable")
+    build.set_defaults(run=_build_kernels)
+
+
+def _add_cache(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--all", action="store_true", help="every entry, those of one name not folded into one line")
+    parser.add_argument("--json", action="store_true", help="every entry as JSON, with its paths and its size in bytes")
+    parser.set_defaults(run=_cache)
+    commands = parser.add_subparsers(metavar="COMMAND")
+    prune = commands.add_parser(
+        "prune", help="remove what was used least recently until the cache is small enough; never what is in use"
+    )
+    prune.add_argument("--to", required=True, metavar="SIZE", help="how large it may be: 0, 500MiB, 1.5GB, ...")
+    prune.add_argument(
+        "--kind",
+        action="append",
+        choices=sorted(cache.PRUNABLE),
+        help="only entries of this kind, which then are to take SIZE or less; repeatable (default: the whole cache)",
+    )
+    prune.add_argument("--dry-run", action="store_true", help="say what would go, remove nothing")
+    prune.set_defaults(run=_prune_cache)
+
+
+def _add_test(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser(
+        "test",
+        help="run every check that CI runs",
+        usage="rtvirt test [--all | --changed [REV]] [PATH ...] [any option of pytest]",
+        description=_TESTS,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,  # what is not known here is pytest's
+    )
+    parser.add_argument("--tier", help=argparse.SUPPRESS)  # what tiers were called before they were folders
+    parser.set_defaults(run=_test)
+
+
+def _load(args: argparse.Namespace) -> Request:
+    """Read and validate all that the options name, before anything is touched."""
+    path = collection.matrix_path(args.matrix)
+    if not path.exists():
+        raise UsageError(
+            f"there is no matrix '{args.matrix}', "
+            f"expected one of {', '.join(collection.matrix_names())} or the path of "
+            "a .yml file."
+        )
+    groups, hostvars = read_inventory(args.inventory)
+    lab = Lab.from_inventory(groups, hostvars)
+    matrix = load_matrix(path, lab, Catalogue.load(collection.VARS, lab))
+    return Request(matrix, args.inventory.absolute(), ResultsTree(args.results.absolute()))
+
+
+# -------------------------------------------------------------------------------------------------------- commands
+
+
+def _matrix(args: argparse.Namespace) -> int:
+    request = _load(args)
+    pending = request.pending()
+    if not pending:
+        say(f"nothing left to do: all {len(request.matrix.cells)} cells of matrix '{request.matrix.name}' are done")
+        return _finish(request)
+    say(f"{len(pending)} of {len(request.matrix.cells)} cells to measure, see 'rtvirt plan'")
+    outcome = _measure(request, pending, args)
+    if outcome.interrupted:
+        say(f"interrupted; the same command goes on where this one stopped. The log is {outcome.log}")
+        return INTERRUPTED
+    _show_stages(outcome.stages)
+    if not outcome.ok:
+        _show_failures(outcome)
+    code = _finish(request)
+    return code if outcome.ok else FAILED_CELLS
+
+
+def _measure(request: Request, pending: Sequence[Cell], args: argparse.Namespace) -> Outcome:
+    extravars = {"rtvirt_matrix": str(request.matrix.path), "rtvirt_results_dir": str(request.tree.root)}
+    return run_playbook(
+        collection.FULL_MATRIX,
+        request.inventory,
+        extravars | ({"rtvirt_keep_boards": True} if args.keep_boards else {}),
+        log_dir=request.tree.root / request.matrix.name / "log",
+        verbosity=args.verbose,
+        to_do=Counter(cell.board for cell in pending),
+    )
+
+
+def _finish(request: Request) -> int:
+    """Name what is still not done, write the page, and print its path as the last thing on stdout."""
+    left = _name_what_is_left(request)
+    if request.records():
+        _report_page(request)
+    return FAILED_CELLS if left else DONE
+
+
+def _name_what_is_left(request: Request) -> int:
+    pending = request.pending()
+    records = request.records()
+    for cell in pending:
+        record = records.get(cell.id)
+        say(f"cell {cell.id} failed: {record.status.reason}" if record else f"cell {cell.id} was not measured")
+    return len(pending)
+
+
+def _plan(args: argparse.Namespace) -> int:
+    request = _load(args)
+    pending = {cell.id for cell in request.pending()}
+    matrix = request.matrix
+    tree = Tree(f"{matrix.name}: {matrix.title}: {len(matrix.cells)} cells, {len(pending)} pending")
+    for boot in plan(matrix.cells):
+        words = " ".join(boot.words) or "no extra words"
+        boots = tree.add(f"{boot.board}: boot {boot.kernel}, {words}, repetition {boot.repetition}")
+        for guest in boot.guests:
+            name = f"guest {guest.name}, {guest.vcpus} vCPUs" if guest.vcpus else "no guest"
+            settings = f", {len(guest.settings)} settings for cores {guest.guest_cpus}" if guest.settings else ""
+            branch = boots.add(f"{name}{settings}")
+            for cell in guest.cells:
+                branch.add(f"{'pending' if cell.id in pending else 'done   '}  {cell.id}")
+    _stdout().print(tree, markup=False)
+    return DONE
+
+
+def _status(args: argparse.Namespace) -> int:
+    request = _load(args)
+    records = request.records()
+    pending = {cell.id for cell in request.pending()}
+    table = Table(title=f"{request.matrix.name}: {request.matrix.title}", title_justify="left")
+    for heading in ("experiment", "board", "done", "failed", "pending"):
+        table.add_column(heading, justify="right" if heading in ("done", "failed", "pending") else "left")
+    for experiment in request.matrix.experiments:
+        for board in dict.fromkeys(cell.board for cell in experiment.cells):
+            states = Counter(_state(cell, pending, records) for cell in experiment.cells if cell.board == board)
+            table.add_row(experiment.name, board, *(str(states[state]) for state in ("done", "failed", "pending")))
+    _stdout().print(table)
+    for cell in request.matrix.cells:
+        if _state(cell, pending, records) == "failed":
+            print(f"failed: {cell.id}: {records[cell.id].status.reason}")
+    return DONE
+
+
+def _state(cell: Cell, pending: set[str], records: dict[str, Record]) -> str:
+    if cell.id not in pending:
+        return "done"
+    return "failed" if cell.id in records else "pending"
+
+
+def _report(args: argparse.Namespace) -> int:
+    request = _load(args)
+    if not request.records():
+        raise UsageError(
+            f"{request.tree.root} holds no results of matrix '{request.matrix.name}'; run 'rtvirt matrix' first."
+        )
+    _report_page(request)
+    return DONE
+
+
+def _report_page(request: Request) -> None:
+    from rtvirt_runner.report.page import write_report
+
+    print(write_report(request.matrix, request.tree), flush=True)
+
+
+def _inspect(args: argparse.Namespace) -> int:
+    groups, _ = read_inventory(args.inventory)
+    checked_yaml.known(args.board, groups.get("boards", []), "board", str(args.inventory))
+    outcome, state = cli_inspect.read_state(args.board, args.inventory.absolute())
+    if not state:
+        _show_failures(outcome)
+        return INTERRUPTED if outcome.interrupted else FAILED_CELLS
+    if cli_inspect.groups(state):
+        _stdout().print(cli_inspect.inspection_table(state, args.all))
+    print(cli_inspect.summary(state), flush=True)
+    return DONE if cli_inspect.all_as_wanted(state) else FAILED_CELLS
+
+
+def _kernels(args: argparse.Namespace) -> int:
+    outcome, state = cli_kernels.read_state(args.inventory.absolute())
+    if not state:
+        _show_failures(outcome)
+        return INTERRUPTED if outcome.interrupted else FAILED_CELLS
+    _stdout().print(cli_kernels.kernels_table(state))
+    return DONE
+
+
+def _build_kernels(args: argparse.Namespace) -> int:
+    outcome = cli_kernels.build_kernels(args.names, args.inventory.absolute(), args.verbose)
+    if outcome.interrupted:
+        return INTERRUPTED
+    if not outcome.ok:
+        _show_failures(outcome)
+        return FAILED_CELLS
+    return _kernels(args)
+
+
+def _cache(args: argparse.Namespace) -> int:
+    folder = artifacts.cache_folder()
+    entries = cache.entries(folder)
+    if args.json:
+        print(cli_cache.as_json(entries, folder))
+    else:
+        _stdout().print(cli_cache.cache_table(entries, f"the cache {folder}", args.all))
+    return DONE
+
+
+def _prune_cache(args: argparse.Namespace) -> int:
+    """Exit code 1 when the cache is larger than asked for: who prunes to have room does not have it."""
+    kinds = {cache.Kind(kind) for kind in args.kind} if args.kind else cache.PRUNABLE
+    pruned = cache.prune(artifacts.cache_folder(), cli_cache.parse_size(args.to), kinds, args.dry_run)
+    if pruned.removed:
+        _stdout().print(cli_cache.cache_table(pruned.removed, "would go" if args.dry_run else "removed", True))
+    _stdout().print(cli_cache.cache_table(pruned.left, "would stay" if args.dry_run else "left", False))
+    for failure in pruned.failures:
+        say(failure)
+    print(cli_cache.summary(pruned, args.dry_run), flush=True)
+    return DONE if pruned.reached else FAILED_CELLS
+
+
+def _test(args: argparse.Namespace) -> int:
+    if args.tier is not None:
+        raise UsageError(
+            f"--tier {args.tier} is not an option any more, expected the tier's folder: rtvirt test tests/{args.tier}"
+        )
+    os.chdir(collection.ROOT)
+    workers = min(MOST_TEST_WORKERS, len(os.sched_getaffinity(0)))
+    os.execv(sys.executable, [sys.executable, "-m", "pytest", "-n", str(workers), *args.for_pytest])
+
+
+# --------------------------------------------------------------------------------------------------------- showing
+
+
+def _stdout() -> Console:
+    console = Console(highlight=False)
+    if not console.is_terminal:  # names are long, and a pipe has no width
+        console.width = 200
+    return console
+
+
+def _show_stages(stages: Sequence[Stage]) -> None:
+    table = Table(title="what took how long", title_justify="left")
+    table.add_column("stage")
+    table.add_column("time", justify="right")
+    for stage in stages:
+        table.add_row(stage.name, duration(stage.seconds))
+    Console(stderr=True, highlight=False).print(table)
+
+
+def _show_failures(outcome: Outcome) -> None:
+    for failure in outcome.failures:
+        say(f"the task '{failure.task}' failed on {failure.host}: {failure.message}")
+    say(f"Ansible's whole output is in {outcome.log}")

@@ -1,0 +1,1 @@
+"""What is asked of a machine under test, and what it answered."""

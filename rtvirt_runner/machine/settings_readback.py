@@ -1,0 +1,147 @@
+"""Wanted and found, a row each: what a machine's settings and QEMU's threads should be, and what they are."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from rtvirt_runner.catalogue.cpus import parse_cpu_list
+
+OK, DIFFERS, ABSENT, FIXED = "ok", "differs", "absent", "fixed"
+
+Thread = Mapping[str, Any]  # tid, name, cpus, policy, priority; vcpu where QEMU's monitor told the number
+
+
+@dataclass(frozen=True)
+class Row:
+    """One thing that a setting asks for, and what the machine has."""
+
+    setting: str  # of tunings.SETTINGS, or cpuset; qemu_threads where no setting places them
+    source: str  # where it is read: a file, a word of the command line, a thread
+    wanted: str
+    found: str
+    state: str  # OK, DIFFERS, ABSENT (the machine does not have it), FIXED (the kernel will not have it changed)
+
+
+def setting_rows(rows: Sequence[Mapping[str, Any]]) -> list[Row]:
+    """The table ``settings`` among a machine's facts."""
+    return [
+        Row(*(str(each.get(key, "")) for key in ("setting", "source", "wanted", "found", "state"))) for each in rows
+    ]
+
+
+def setting_differences(settings: Sequence[str], facts: Mapping[str, Any]) -> list[str]:
+    """What differs on a machine from the settings wanted, a phrase each; also what an earlier tuning has left there.
+
+    ``facts`` are those of roles/cpu_isolation/files/show.sh: the table ``settings`` and ``isolation_applied``.
+    """
+    rows = setting_rows(facts.get("settings", ()))
+    read = {row.setting for row in rows}
+    differences = [f"{name} was not read back" for name in settings if name not in read]
+    differences += row_differences(rows)
+    left = [name for name in str(facts.get("isolation_applied", "")).split() if name not in settings]
+    return [*differences, *(f"{name} still holds, expected it taken back" for name in left)]
+
+
+def row_differences(rows: Sequence[Row]) -> list[str]:
+    """The rows that differ, a phrase each."""
+    return [
+        f"{row.setting}: {row.source} is '{row.found}', expected '{row.wanted}'" for row in rows if row.state == DIFFERS
+    ]
+
+
+def memory_rows(guest: Mapping[str, Any], facts: Mapping[str, Any]) -> list[Row]:
+    """How a guest in the state ``guest`` has its memory, by the facts ``qemu_locked_kib`` and ``qemu_huge_kib``."""
+    wanted_kib = int(guest["memory_mib"]) * 1024
+    huge_kib = facts.get("qemu_huge_kib")
+    rows = []
+    if guest.get("memory_lock"):  # huge pages are never swapped, and so not counted as locked
+        locked_kib = int(facts.get("qemu_locked_kib", 0)) + int(huge_kib or 0)
+        rows.append(_at_least("memory_lock", "VmLck of QEMU, KiB", wanted_kib, locked_kib))
+    if guest.get("huge_pages"):
+        absent = Row("huge_pages", "HugetlbPages of QEMU, KiB", f"{wanted_kib} or more", "", ABSENT)
+        rows.append(absent if huge_kib is None else _at_least("huge_pages", absent.source, wanted_kib, int(huge_kib)))
+    return rows
+
+
+def _at_least(setting: str, source: str, wanted: int, found: int) -> Row:
+    return Row(setting, source, f"{wanted} or more", str(found), OK if found >= wanted else DIFFERS)
+
+
+def thread_rows(
+    placement: Mapping[str, Any],
+    vcpu_threads: Sequence[Thread],
+    qemu_threads: Sequence[Thread],
+    online_cpus: str = "",
+) -> list[Row]:
+    """Each thread of QEMU against the placement that is wanted (``Tuning.placement``), vCPUs first.
+
+    Mode ``threads``: vCPU i alone on the i-th of ``cpus``, the others on ``others_cpus`` without priority; a vCPU that
+    has no thread, or a core that has no vCPU, gets a row as well. Mode ``process``: every thread on ``cpus`` with
+    policy and priority. Mode ``none``: no priority, and on any of ``online_cpus`` if these are given.
+    """
+    vcpus = sorted(((_vcpu(thread, number), thread) for number, thread in enumerate(vcpu_threads)), key=_first)
+    mode = placement.get("mode", "none")
+    if mode == "threads":
+        return list(_rows_of_threads(placement, vcpus, qemu_threads))
+    threads = [*(thread for _, thread in vcpus), *qemu_threads]
+    if mode == "process":
+        return [_row("qemu_process", each, _priority(placement), str(placement["cpus"])) for each in threads]
+    return [_row("qemu_threads", each, "other 0", online_cpus) for each in threads]
+
+
+def _rows_of_threads(
+    placement: Mapping[str, Any], vcpus: Sequence[tuple[int, Thread]], others: Sequence[Thread]
+) -> Iterator[Row]:
+    setting = "vcpu_threads"
+    cores = parse_cpu_list(str(placement["cpus"]))
+    for number, thread in vcpus:
+        if number < len(cores):
+            yield _row(setting, thread, _priority(placement), str(cores[number]))
+        else:
+            yield Row(setting, _source(thread), f"no vCPU {number}", _found(thread, with_cpus=True), DIFFERS)
+    for number in sorted(set(range(len(cores))) - {number for number, _ in vcpus}):
+        yield Row(setting, f"thread of vCPU {number}", f"{_priority(placement)} on {cores[number]}", "none", DIFFERS)
+    for thread in others:
+        yield _row(setting, thread, "other 0", str(placement["others_cpus"]))
+
+
+def _row(setting: str, thread: Thread, priority: str, cpus: str) -> Row:
+    """Without ``cpus`` the thread may be anywhere."""
+    wanted, found = f"{priority} on {cpus}" if cpus else priority, _found(thread, with_cpus=bool(cpus))
+    same = priority == _priority(thread) and (not cpus or _cores(cpus) == _cores(str(thread.get("cpus", ""))))
+    return Row(setting, _source(thread), wanted, found, OK if same else DIFFERS)
+
+
+def _found(thread: Thread, with_cpus: bool) -> str:
+    return f"{_priority(thread)} on {thread.get('cpus', '')}" if with_cpus else _priority(thread)
+
+
+def _priority(values: Mapping[str, Any]) -> str:
+    """Policy and priority as one word, of a placement and of a thread."""
+    return f"{values.get('policy', 'other')} {values.get('priority', 0)}"
+
+
+def _source(thread: Thread) -> str:
+    return (
+        f"thread {thread.get('name', '')} ({thread['tid']})" if "tid" in thread else f"thread {thread.get('name', '')}"
+    )
+
+
+def _vcpu(thread: Thread, position: int) -> int:
+    """The vCPU's number: as QEMU's monitor told it, as the thread is called, or else its place in the list."""
+    told = re.fullmatch(r"\d+", str(thread.get("vcpu", ""))) or re.match(r"CPU (\d+)/", str(thread.get("name", "")))
+    return int(told[told.re.groups]) if told else position
+
+
+def _cores(text: str) -> tuple[int, ...] | str:
+    try:
+        return parse_cpu_list(text)
+    except ValueError:  # whatever it is, it is not the list that is wanted
+        return text
+
+
+def _first(pair: tuple[int, Thread]) -> int:
+    return pair[0]

@@ -1,0 +1,86 @@
+"""Is a machine in the state that a cell asks for? The wanted state against the effective one, read back from it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from rtvirt_runner.catalogue.cpus import parse_cpu_list
+from rtvirt_runner.machine.settings_readback import memory_rows, row_differences, setting_differences, thread_rows
+from rtvirt_runner.matrix.cell import Cell
+
+
+def typed(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """The words that a machine answered as the values they mean: flags, numbers, lists of arguments."""
+    return {name: _typed(name, value) for name, value in ({"realtime": "0"} | dict(facts)).items()}
+
+
+def _typed(name: str, value: Any) -> Any:
+    if isinstance(value, list):
+        return [{key: _typed(key, item) for key, item in row.items()} for row in value]
+    if value == "(null)":  # what the kernel prints for a list that was never set
+        return ""
+    if name == "realtime":
+        return value == "1"
+    if name.endswith("_argv"):
+        return value.split()
+    number = name.endswith(("_us", "_exits", "_kib")) or name in {"tid", "priority", "irq", "last_ran_on"}
+    return int(value) if number and re.fullmatch(r"-?\d+", value) else value
+
+
+def board_differences(cell: Cell, shows: Mapping[str, Any], board: Mapping[str, Any]) -> list[str]:
+    """What differs on the board, a phrase each.
+
+    ``shows`` is the kernel's catalogue entry, empty where whatever runs is measured; ``board`` the facts read back.
+    """
+    return [*_kernel(cell, shows, board), *setting_differences(cell.settings, board), *_guest(cell, board)]
+
+
+def guest_differences(cell: Cell, shows: Mapping[str, Any], guest: Mapping[str, Any]) -> list[str]:
+    """What differs inside the guest, whose kernel's catalogue entry says ``shows``."""
+    differences = _kernel_differences("guest", shows, guest)
+    cpus = parse_cpu_list(str(guest.get("online_cpus", "0")))
+    if len(cpus) != cell.vcpus:
+        differences.append(f"the guest has {len(cpus)} vCPUs, expected {cell.vcpus}")
+    running = str(guest.get("cmdline", "")).split()
+    words = cell.guest_state["kernel_words"]
+    differences += [f"{word} is not on the guest's command line" for word in words if word not in running]
+    return [*differences, *setting_differences(cell.guest_state["settings"], guest)]
+
+
+def _kernel(cell: Cell, shows: Mapping[str, Any], board: Mapping[str, Any]) -> list[str]:
+    differences = _kernel_differences("board", shows, board)
+    running = str(board.get("cmdline", "")).split()
+    differences += [f"{word} is not on the kernel's command line" for word in cell.kernel_words if word not in running]
+    if shows and "isolcpus" not in cell.settings and board.get("isolated_cpus"):
+        differences.append(f"the isolated cores are '{board['isolated_cpus']}', expected none")
+    return differences
+
+
+def _kernel_differences(machine: str, shows: Mapping[str, Any], facts: Mapping[str, Any]) -> list[str]:
+    """Against a catalogue entry, empty where whatever runs will do."""
+    differences = []
+    release, realtime = str(facts.get("uname_r", "")), bool(facts.get("realtime"))
+    if shows and not re.search(str(shows["release"]), release):
+        differences.append(f"the {machine} runs kernel {release}, expected one that matches {shows['release']}")
+    if shows and realtime != bool(shows["realtime"]):
+        differences.append(f"/sys/kernel/realtime is {int(realtime)}, expected {int(bool(shows['realtime']))}")
+    return differences
+
+
+def _guest(cell: Cell, board: Mapping[str, Any]) -> list[str]:
+    running = board.get("guest_running") == "yes"
+    if cell.place == "host":
+        return ["a guest is running beside a host measurement"] if running else []
+    if not running:
+        return ["no guest is running"]
+    differences = []
+    if board.get("guest_accelerator", "kvm") == "kvm" and board.get("kvm_held_by_qemu") != "yes":
+        differences.append("QEMU does not hold /dev/kvm: the guest is not a KVM guest")
+    vcpus = board.get("vcpu_threads", [])
+    if len(vcpus) != cell.vcpus:
+        differences.append(f"QEMU has {len(vcpus)} vCPU threads, expected {cell.vcpus}")
+    online = str(board.get("online_cpus", ""))
+    rows = thread_rows(cell.guest_state["placement"], vcpus, board.get("qemu_threads", []), online)
+    return [*differences, *row_differences([*rows, *memory_rows(cell.guest_state, board)])]

@@ -1,0 +1,1 @@
+"""Which cells, in which order, done or not."""

@@ -1,0 +1,87 @@
+"""The unit that is run, stored, and skipped when done: one point of the matrix with one repetition number."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any
+
+from rtvirt_runner.catalogue.checked_yaml import InputError
+from rtvirt_runner.catalogue.lab import Clock
+
+_TUPLES = ("kernel_words", "settings")  # lists in JSON
+
+
+_MAPPINGS = ("guest_state", "program")
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One point of the matrix with one repetition number: the unit that is run, stored, and skipped when done.
+
+    The first eight fields are the axes. Everything that changes what is measured is a field, and so part of the id.
+    """
+
+    board: str
+    kernel: str
+    tuning: str
+    split: str
+    place: str  # host or guest
+    guest: str  # flavour, 'none' when measured on the host
+    workload: str
+    repetition: int  # from 1
+    clock: Clock
+    host_cpus: str  # normalised core lists of the split, '0-2'
+    guest_cpus: str
+    measured_cpu: int  # as counted where cyclictest runs
+    kernel_words: tuple[str, ...]  # what the tuning adds to the board's kernel command line
+    settings: tuple[str, ...]  # of the tuning, those of the board itself
+    guest_state: Mapping[str, Any] = field(hash=False)  # all that defines the guest (Guest.state); empty on the host
+    program: Mapping[str, Any] = field(hash=False)  # how the workload runs (Workload.program); empty: nothing runs
+    board_command: str  # on the board meanwhile, on any of its cores
+    loops: int
+    interval_us: int
+    priority: int
+    histogram_us: int
+
+    @property
+    def vcpus(self) -> int:
+        """How many vCPUs the guest has; 0 when no guest runs."""
+        return int(self.guest_state.get("vcpus", 0))
+
+    @property
+    def id(self) -> str:
+        """Axis values, then 8 hex digits of the SHA-256 of the canonical JSON; safe as a folder name."""
+        axes = [self.board, self.kernel, self.tuning, self.split, self.place, self.guest, self.workload]
+        readable = "_".join([*axes, f"r{self.repetition}"])[:200]
+        canonical = json.dumps(self._values(), sort_keys=True, separators=(",", ":"))
+        return f"{readable}-{hashlib.sha256(canonical.encode()).hexdigest()[:8]}"
+
+    def as_dict(self) -> dict[str, Any]:
+        """The cell as plain values, its ``id`` first: what Ansible gets and what cell.json holds."""
+        return {"id": self.id, **self._values()}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Cell:
+        """Undo as_dict; raises InputError when a field is missing, unknown, or does not fit the id given."""
+        # through JSON: what Ansible hands over carries tags of its own
+        given = json.loads(json.dumps({key: value for key, value in values.items() if key != "id"}))
+        names = {item.name for item in fields(cls)}
+        if wrong := sorted(names ^ given.keys()):
+            raise InputError(
+                f"A cell has missing or unknown fields: {', '.join(wrong)}; was it written by another version?"
+            )
+        given |= {name: tuple(given[name]) for name in _TUPLES}
+        cell = cls(**given)
+        if values.get("id", cell.id) != cell.id:
+            raise InputError(
+                f"Cell '{values['id']}' does not fit its own values, which give '{cell.id}'; was it edited?"
+            )
+        return cell
+
+    def _values(self) -> dict[str, Any]:
+        values = asdict(self)
+        lists = {name: list(values[name]) for name in _TUPLES}
+        return values | lists | {name: dict(values[name]) for name in _MAPPINGS}

@@ -1,0 +1,319 @@
+"""Matrix files: load, validate, expand into cells, put the cells in order.
+
+A matrix file says which points to measure, a lab which boards there are, the catalogue which kernels, tunings and
+workloads exist. Everything that can be wrong with them is found here, before a board is touched, and is said in one
+sentence (InputError). Nothing in this module talks to a machine or writes a file.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rtvirt_runner.catalogue import checked_yaml
+from rtvirt_runner.catalogue.catalogue import Catalogue
+from rtvirt_runner.catalogue.checked_yaml import InputError
+from rtvirt_runner.catalogue.cpus import Split, format_cpu_list, parse_cpu_list
+from rtvirt_runner.catalogue.guests import NO_GUEST
+from rtvirt_runner.catalogue.lab import RUNNING, Board, Lab
+from rtvirt_runner.catalogue.tunings import Tuning
+from rtvirt_runner.matrix.cell import Cell
+from rtvirt_runner.matrix.plan import plan
+
+Point = dict[str, str]  # axis -> value
+
+AXES = ("board", "kernel", "tuning", "split", "place", "guest", "workload")  # as written in a matrix file
+PLACES = ("host", "guest")
+HISTOGRAMS = "histograms"
+COMPARISONS = ("ablation", "gic", "load", "partitioning", "flavours", "slowdown", "ecu", "sysbench")
+VIEWS = (HISTOGRAMS, *COMPARISONS)  # how the page shows an experiment
+
+_LIMITS = {"loops": (1, 10**9), "interval_us": (10, 10**6), "priority": (1, 99), "histogram_us": (10, 10**6)}
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """A named set of cells that answers one question: one figure or table."""
+
+    name: str
+    title: str
+    reproduces: str
+    shows: tuple[str, ...]  # of VIEWS
+    cells: tuple[Cell, ...]
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """A validated, expanded matrix file."""
+
+    name: str
+    title: str
+    path: Path
+    experiments: tuple[Experiment, ...]
+
+    @property
+    def cells(self) -> tuple[Cell, ...]:
+        """Every cell once, in the order of ``plan``."""
+        every = (cell for experiment in self.experiments for cell in experiment.cells)
+        return tuple(cell for boot in plan(every) for cell in boot.cells)
+
+
+def load_matrix(path: Path, lab: Lab, catalogue: Catalogue) -> Matrix:
+    """Read a matrix file and expand it over a lab.
+
+    Raises InputError for anything that is wrong in it, naming file, key, value and what was expected.
+    """
+    return read_matrix(checked_yaml.load_yaml(path), path, lab, catalogue)
+
+
+def read_matrix(document: Any, path: Path, lab: Lab, catalogue: Catalogue) -> Matrix:
+    """The same of what such a file says; ``path`` is for messages."""
+    where = str(path)
+    document = checked_yaml.section(document, "matrix", where)
+    checked_yaml.known_keys(
+        document, ("name", "title", "repetitions", "cyclictest", "splits", "experiments"), f"{where}: matrix"
+    )
+    name = checked_yaml.name(document.get("name"), f"{where}: name")
+    expansion = _Expansion(
+        where=where,
+        lab=lab,
+        catalogue=catalogue,
+        splits=_splits(document.get("splits"), f"{where}: splits"),
+        cyclictest=_cyclictest(document.get("cyclictest"), f"{where}: cyclictest"),
+        repetitions=checked_yaml.require_int(document.get("repetitions", 1), (1, 1000), f"{where}: repetitions"),
+    )
+    bodies = checked_yaml.require_nonempty(document.get("experiments"), f"{where}: experiments")
+    experiments = tuple(expansion.experiment(each, body) for each, body in bodies.items())
+    return Matrix(name, checked_yaml.text(document.get("title", name), f"{where}: title"), path, experiments)
+
+
+@dataclass(frozen=True)
+class _Expansion:
+    """What an experiment's axes are expanded against."""
+
+    where: str  # the file, for messages
+    lab: Lab
+    catalogue: Catalogue
+    splits: dict[str, Split]
+    cyclictest: dict[str, int]
+    repetitions: int
+
+    def experiment(self, name: str, body: Any) -> Experiment:
+        where = f"{self.where}: experiments.{checked_yaml.name(name, f'{self.where}: experiments')}"
+        body = checked_yaml.mapping(body, where)
+        checked_yaml.known_keys(body, ("title", "reproduces", "shows", "axes", "include", "exclude"), where)
+        axes = self._axes(body.get("axes"), f"{where}.axes")
+        points = [dict(zip(AXES, values, strict=True)) for values in itertools.product(*(axes[axis] for axis in AXES))]
+        excluded = [
+            self._values(each, at) for each, at in checked_yaml.numbered(body.get("exclude", []), f"{where}.exclude")
+        ]
+        points = [point for point in points if not any(_matches(point, pattern) for pattern in excluded)]
+        for each, at in checked_yaml.numbered(body.get("include", []), f"{where}.include"):
+            points.extend(self._included(self._values(each, at), axes, at))
+        if not points:
+            raise InputError(
+                f"{where}.exclude leaves no cell, expected one or more; remove the experiment or an exclude."
+            )
+        numbers = range(1, self.repetitions + 1)
+        cells = (self._cell(point, number, where) for number in numbers for point in points)
+        return Experiment(
+            name=name,
+            title=checked_yaml.text(body.get("title", name), f"{where}.title"),
+            reproduces=checked_yaml.text(body.get("reproduces", ""), f"{where}.reproduces"),
+            shows=_views(body.get("shows", [HISTOGRAMS]), f"{where}.shows"),
+            cells=tuple(dict.fromkeys(cells)),
+        )
+
+    def _axes(self, body: Any, where: str) -> dict[str, list[str]]:
+        axes = self._values(checked_yaml.require_nonempty(body, where), where)
+        if "guest" not in axes and axes.get("place") == ["host"]:
+            axes["guest"] = [NO_GUEST]
+        if missing := [axis for axis in AXES if axis not in axes]:
+            raise InputError(f"{where} lacks the axis '{missing[0]}', expected all of {', '.join(AXES)}; add it.")
+        return axes
+
+    def _values(self, body: Any, where: str) -> dict[str, list[str]]:
+        """Axis -> values, each one known; groups are expanded to their boards."""
+        body = checked_yaml.mapping(body, where)
+        checked_yaml.known_keys(body, AXES, where)
+        values: dict[str, list[str]] = {}
+        for axis, given in body.items():
+            listed = given if isinstance(given, list) else [given]
+            if not listed:
+                raise InputError(f"{where}.{axis} is empty, expected one or more values; fill or remove it.")
+            for number, value in enumerate(listed):
+                if axis != "tuning":
+                    checked_yaml.known(value, self._allowed(axis), axis, f"{where}.{axis}")
+                if value in listed[:number]:
+                    raise InputError(f"{where}.{axis} names '{value}' twice, expected each value once; remove one.")
+            values[axis] = self._expanded(axis, listed, f"{where}.{axis}")
+        return values
+
+    def _expanded(self, axis: str, values: list[str], where: str) -> list[str]:
+        """Groups become their boards, ``full-minus-each`` every tuning that it stands for."""
+        if axis == "board":
+            return self._boards(values)
+        if axis == "tuning":
+            return list(dict.fromkeys(name for value in values for name in self.catalogue.tunings.expand(value, where)))
+        return values
+
+    def _allowed(self, axis: str) -> list[str]:
+        return {
+            "board": [*self.lab.boards, *self.lab.groups],
+            "kernel": [*self.catalogue.kernels, RUNNING],
+            "split": list(self.splits),
+            "place": list(PLACES),
+            "guest": list(self.catalogue.guests),
+            "workload": list(self.catalogue.workloads),
+        }[axis]
+
+    def _boards(self, values: list[str]) -> list[str]:
+        expanded = ([value] if value in self.lab.boards else self.lab.groups[value] for value in values)
+        return list(dict.fromkeys(itertools.chain.from_iterable(expanded)))
+
+    def _included(self, given: dict[str, list[str]], axes: dict[str, list[str]], where: str) -> Iterator[Point]:
+        """Points of one include; an axis it does not give is taken from the experiment if that leaves no choice."""
+        full = {axis: given.get(axis, axes[axis]) for axis in AXES}
+        if given.get("place") == ["host"]:
+            full["guest"] = [NO_GUEST]
+        for axis in AXES:
+            if axis not in given and len(full[axis]) > 1:
+                raise InputError(
+                    f"{where} does not say which {axis}, expected {', '.join(full[axis])} or several; add the axis."
+                )
+        for values in itertools.product(*(full[axis] for axis in AXES)):
+            yield dict(zip(AXES, values, strict=True))
+
+    def _cell(self, point: Point, repetition: int, where: str) -> Cell:
+        on_host = point["place"] == "host"
+        if not on_host and point["guest"] == NO_GUEST:
+            raise InputError(
+                f"{where} measures in the guest without saying which guest, expected axis guest to be one of "
+                f"{', '.join(self.catalogue.guests)}; add the axis."
+            )
+        board = self.lab.boards[point["board"]]
+        split = self._split_of(point["split"], board, where)
+        tuning = self.catalogue.tunings[point["tuning"]]
+        self._check_kernel(point["kernel"], board, where)
+        words = self._boot_words(point["kernel"], tuning, split) if board.boots else ()
+        guest: dict[str, Any] = {}
+        if not on_host:
+            entry = self.catalogue.guests[point["guest"]]
+            guest = entry.state(tuning, split, board.guest_kernel or point["kernel"], board.gic, where)
+            if guest["kernel"] == RUNNING:
+                raise InputError(
+                    f"{where}: guest '{entry.name}' on board '{board.name}' has no kernel of its own, expected one of "
+                    "the catalogue, since the board's is not rtvirt's; set guest_kernel in the inventory."
+                )
+            if point["kernel"] != RUNNING:  # of what runs nothing is known before the board is asked
+                theirs, ours = self._architecture(guest["kernel"]), self._architecture(point["kernel"])
+                entry.check_architecture(theirs, ours, where)
+        workload = self.catalogue.workloads[point["workload"]]
+        return Cell(
+            board=board.name,
+            kernel=point["kernel"],
+            tuning=point["tuning"],
+            split=point["split"],
+            place=point["place"],
+            # so that experiments with different guests share their host cells
+            guest=NO_GUEST if on_host else point["guest"],
+            workload=point["workload"],
+            repetition=repetition,
+            clock=board.clock,
+            host_cpus=split.host_list,
+            guest_cpus=split.guest_list,
+            # the same physical core in both places: the difference is what virtualization costs
+            measured_cpu=split.guest_cpus[-1] if on_host else len(split.guest_cpus) - 1,
+            kernel_words=words,
+            settings=tuning.machine_settings(board.boots),
+            guest_state=guest,
+            program=workload.program(point["place"], split, guest.get("scratch_mib", 0), where),
+            board_command=workload.board_command,
+            **self.cyclictest,
+        )
+
+    def _check_kernel(self, kernel: str, board: Board, where: str) -> None:
+        if board.boots and kernel == RUNNING:
+            raise InputError(
+                f"{where}: kernel 'running' on board '{board.name}', expected one of the catalogue, since rtvirt "
+                "reboots this board; name one, or set rtvirt_board_boots to false in the inventory."
+            )
+        if not board.boots and kernel != RUNNING:
+            raise InputError(
+                f"{where}: kernel '{kernel}' on board '{board.name}', expected 'running', since its "
+                "rtvirt_board_boots is false; use that kernel, or let the board be rebooted."
+            )
+
+    def _architecture(self, kernel: str) -> str:
+        return str(self.catalogue.kernels.get(kernel, {}).get("architecture"))
+
+    def _boot_words(self, kernel: str, tuning: Tuning, split: Split) -> tuple[str, ...]:
+        return tuning.words(split, bool(self.catalogue.kernels.get(kernel, {}).get("isolcpus_flags", True)))
+
+    def _split_of(self, name: str, board: Board, where: str) -> Split:
+        split = self.splits[name]
+        for key, cpus in (("host_cpus", split.host_cpus), ("guest_cpus", split.guest_cpus)):
+            if cpus[-1] >= board.cpus:
+                raise InputError(
+                    f"{self.where}: splits.{name}.{key} is '{format_cpu_list(cpus)}' but board '{board.name}' has only "
+                    f"cores {format_cpu_list(range(board.cpus))}; use another split or exclude this one in {where}."
+                )
+        return split
+
+
+def _views(value: Any, where: str) -> tuple[str, ...]:
+    views = value if isinstance(value, list) else [value]
+    if not views:
+        raise InputError(f"{where} is empty, expected one or more of {', '.join(VIEWS)}; fill or remove it.")
+    for view in views:
+        checked_yaml.known(view, VIEWS, "view", where)
+    return tuple(dict.fromkeys(views))
+
+
+def _matches(point: Point, pattern: dict[str, list[str]]) -> bool:
+    return all(point[axis] in values for axis, values in pattern.items())
+
+
+def _splits(body: Any, where: str) -> dict[str, Split]:
+    splits: dict[str, Split] = {}
+    for name, entry in checked_yaml.require_nonempty(body, where).items():
+        at = f"{where}.{checked_yaml.name(name, where)}"
+        lists = checked_yaml.mapping(entry, at)
+        checked_yaml.known_keys(lists, ("host_cpus", "guest_cpus"), at)
+        split = Split(
+            _cpus(lists.get("host_cpus"), f"{at}.host_cpus"), _cpus(lists.get("guest_cpus"), f"{at}.guest_cpus")
+        )
+        if shared := set(split.host_cpus) & set(split.guest_cpus):
+            host, guest = format_cpu_list(split.host_cpus), format_cpu_list(split.guest_cpus)
+            raise InputError(
+                f"{at}: host_cpus '{host}' and guest_cpus '{guest}' overlap on core {format_cpu_list(shared)}, "
+                "expected each core in one of them; take it out of one."
+            )
+        splits[name] = split
+    return splits
+
+
+def _cpus(value: Any, where: str) -> tuple[int, ...]:
+    text = str(value) if checked_yaml.is_int(value) else value
+    if not isinstance(text, str):
+        raise InputError(
+            f"{where} is {checked_yaml.format_value(value)}, expected a list of cores such as '0,2-3' (in quotes)."
+        )
+    try:
+        cpus = parse_cpu_list(text)
+    except ValueError as error:
+        raise InputError(f"{where}: {error}; correct it.") from error
+    if not cpus:
+        raise InputError(f"{where} is empty, expected one or more cores such as '0,2-3'; fill it.")
+    return cpus
+
+
+def _cyclictest(body: Any, where: str) -> dict[str, int]:
+    settings = checked_yaml.require_nonempty(body, where)
+    checked_yaml.known_keys(settings, tuple(_LIMITS), where)
+    return {
+        key: checked_yaml.require_int(settings.get(key), limits, f"{where}.{key}") for key, limits in _LIMITS.items()
+    }

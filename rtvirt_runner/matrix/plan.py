@@ -1,0 +1,111 @@
+"""The order of cells: boot groups, in them guest groups, in them cells."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from rtvirt_runner.catalogue.guests import NO_GUEST
+from rtvirt_runner.matrix.cell import Cell
+
+
+@dataclass(frozen=True)
+class GuestGroup:
+    """Cells that share the settings of the running board and one state of the guest, or that no guest runs."""
+
+    settings: tuple[str, ...]
+    host_cpus: str
+    guest_cpus: str
+    state: Mapping[str, Any]  # as Cell.guest_state
+    cells: tuple[Cell, ...]
+
+    @property
+    def name(self) -> str:
+        """The guest's name in the catalogue."""
+        return str(self.state.get("name", NO_GUEST))
+
+    @property
+    def vcpus(self) -> int:
+        """How many vCPUs the guest has."""
+        return int(self.state.get("vcpus", 0))
+
+    def as_dict(self) -> dict[str, Any]:
+        """The group as plain values for Ansible."""
+        return {
+            "name": self.name,
+            "settings": list(self.settings),
+            "host_cpus": self.host_cpus,
+            "guest_cpus": self.guest_cpus,
+            "state": dict(self.state),
+            "image": {key: self.state[key] for key in ("kernel", "flavour") if key in self.state},
+            "cells": [cell.as_dict() for cell in self.cells],
+        }
+
+
+@dataclass(frozen=True)
+class BootGroup:
+    """Guest groups that share one boot of one board."""
+
+    board: str
+    kernel: str
+    words: tuple[str, ...]
+    repetition: int
+    guests: tuple[GuestGroup, ...]
+
+    @property
+    def cells(self) -> tuple[Cell, ...]:
+        """All cells of this boot, in order."""
+        return tuple(cell for guest in self.guests for cell in guest.cells)
+
+    def as_dict(self) -> dict[str, Any]:
+        """The group as plain values for Ansible."""
+        return {
+            "board": self.board,
+            "kernel": self.kernel,
+            "words": list(self.words),
+            "repetition": self.repetition,
+            "guests": [guest.as_dict() for guest in self.guests],
+        }
+
+
+def plan(cells: Iterable[Cell]) -> list[BootGroup]:
+    """Order cells by cost: a reboot is dear, a guest restart cheaper, a workload cheap.
+
+    Within a board, each repetition enters each boot state once and each guest state once; repetitions are interleaved
+    rather than run back to back, so that slow drift shows between them. Otherwise the order given is kept.
+    """
+    unique = list(dict.fromkeys(cells))
+    boards = _ranks(cell.board for cell in unique)
+    kernels = _ranks(cell.kernel for cell in unique)
+    words = _ranks(cell.kernel_words for cell in unique)
+
+    def dearest_first(cell: Cell) -> tuple[Any, ...]:
+        # a board's plain state first: it may be up in it already
+        boot = (kernels[cell.kernel], bool(cell.kernel_words), words[cell.kernel_words])
+        return (boards[cell.board], cell.repetition, *boot)
+
+    ordered = sorted(unique, key=dearest_first)
+    boots = itertools.groupby(ordered, key=lambda cell: (cell.board, cell.kernel, cell.kernel_words, cell.repetition))
+    return [BootGroup(*state, guests=_guest_groups(list(members))) for state, members in boots]
+
+
+def _guest_groups(cells: Sequence[Cell]) -> tuple[GuestGroup, ...]:
+    """A guest that only needs other settings on its board goes on running, so cells of one guest stand together."""
+
+    def guest(cell: Cell) -> str:
+        return json.dumps(dict(cell.guest_state), sort_keys=True)
+
+    def board(cell: Cell) -> tuple[tuple[str, ...], str, str]:
+        return cell.settings, cell.host_cpus, cell.guest_cpus
+
+    guests, boards = _ranks(map(guest, cells)), _ranks(map(board, cells))
+    ordered = sorted(cells, key=lambda cell: (bool(cell.vcpus), guests[guest(cell)], boards[board(cell)]))
+    groups = (tuple(members) for _, members in itertools.groupby(ordered, key=lambda each: (guest(each), board(each))))
+    return tuple(GuestGroup(*board(each[0]), each[0].guest_state, each) for each in groups)
+
+
+def _ranks(values: Iterable[Hashable]) -> dict[Any, int]:
+    return {value: rank for rank, value in enumerate(dict.fromkeys(values))}

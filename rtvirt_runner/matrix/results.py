@@ -1,0 +1,226 @@
+"""The results folder: one record per cell, written atomically, and the question "is it done?".
+
+    results/<matrix>/<board>/<cell id>/
+        cell.json      the cell
+        system.json    the effective state of board and guest, read back from them
+        status.json    done or failed, when, and what it cost
+        <raw files>    what the tools printed, unparsed, so that old results can be read again years later
+
+State lives in this tree only. A record is visible under its name when it is whole, or not at all.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any, Literal
+
+from rtvirt_runner.catalogue.checked_yaml import InputError
+from rtvirt_runner.matrix.cell import Cell
+
+SCHEMA_VERSION = 1
+
+_OWN_FILES = ("cell.json", "system.json", "status.json")
+_PASSING = re.compile(r"\.(?:partial|replaced)-.+-(?P<pid>\d+)")  # folders of a writer that is at work, or died
+
+
+class ResultsError(ValueError):
+    """A record cannot be written or read; the message is one sentence that says why."""
+
+
+@dataclass(frozen=True)
+class Status:
+    """How the measuring of one cell ended. Times are ISO 8601 in UTC."""
+
+    status: Literal["done", "failed"]
+    reason: str  # one sentence; empty when done
+    started_at: str
+    ended_at: str
+    ssh_commands: int
+    overhead_s: float  # wall time that was not measuring
+    measure_s: float  # wall time of the measuring command
+
+
+@dataclass(frozen=True)
+class Record:
+    """What is stored of one cell. Raw files are read on demand."""
+
+    path: Path
+    cell: Cell
+    status: Status
+    system: dict[str, Any]
+
+    def raw(self, name: str) -> str | None:
+        """The text of one raw file, or None when this record has no such file."""
+        path = self.path / name
+        return path.read_text(encoding="utf-8", errors="replace") if path.is_file() else None
+
+
+@dataclass(frozen=True)
+class ResultsTree:
+    """The folder that holds the records of every matrix."""
+
+    root: Path
+
+    def record_path(self, matrix_name: str, cell: Cell) -> Path:
+        """Where the record of a cell is, or will be."""
+        return self.root / matrix_name / cell.board / cell.id
+
+    def is_done(self, matrix_name: str, cell: Cell) -> bool:
+        """Whether a whole record says that this very cell was measured, whoever measured it."""
+        status = _read_status(self.record_path(matrix_name, cell))
+        return (
+            status.get("schema_version") == SCHEMA_VERSION
+            and status.get("status") == "done"
+            and status.get("cell_id") == cell.id
+        )
+
+    def pending(self, matrix_name: str, cells: Iterable[Cell]) -> list[Cell]:
+        """The cells that are still to be measured, in the order given; failed ones are among them."""
+        return [cell for cell in cells if not self.is_done(matrix_name, cell)]
+
+    def load_records(self, matrix_name: str) -> list[Record]:
+        """Every readable record of a matrix, done or failed, by board and cell id.
+
+        What cannot be read (another schema, a damaged file, a folder that was renamed) is left out: its cell counts as
+        not measured.
+        """
+        folders = sorted(path for path in (self.root / matrix_name).glob("*/*") if not path.name.startswith("."))
+        return [record for folder in folders if (record := _load_record(folder)) is not None]
+
+    def write_record(
+        self,
+        matrix_name: str,
+        cell: Cell,
+        status: Status,
+        system: Mapping[str, Any],
+        raw: Mapping[str, str | bytes],
+    ) -> Path:
+        """Store what was measured and return its folder.
+
+        A record that failed before is replaced. One that is done is kept as it is, and the new one dropped: another
+        run was faster. Killed at any point, this leaves the old record, the new one or none, never a part of one; the
+        hidden folders of killed writers are cleared by the next. Raises ResultsError when a raw file's name is
+        unusable, or the record there is from a newer version of rtvirt.
+        """
+        final = self.record_path(matrix_name, cell)
+        files = _contents(cell, status, system, raw)
+        final.parent.mkdir(parents=True, exist_ok=True)
+        _clear_leftovers(self.root / matrix_name)
+        _refuse_newer(final)
+        partial = final.with_name(f".partial-{cell.id}-{os.getpid()}")
+        try:
+            _write_folder(partial, files)
+            if self.is_done(matrix_name, cell):
+                return final
+            _move_in(partial, final)
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
+        return final
+
+
+def _contents(
+    cell: Cell, status: Status, system: Mapping[str, Any], raw: Mapping[str, str | bytes]
+) -> dict[str, bytes]:
+    for name in raw:
+        if not name or name in _OWN_FILES or name.startswith(".") or Path(name).name != name:
+            raise ResultsError(
+                f"A raw file cannot be called '{name}', expected a plain file name not among {_OWN_FILES}."
+            )
+    files = {name: text if isinstance(text, bytes) else text.encode() for name, text in raw.items()}
+    files["cell.json"] = _json(cell.as_dict())
+    files["system.json"] = _json(dict(system))
+    # last: who finds it may rely on the others
+    files["status.json"] = _json({"schema_version": SCHEMA_VERSION, "cell_id": cell.id, **asdict(status)})
+    return files
+
+
+def _json(values: Mapping[str, Any]) -> bytes:
+    return (json.dumps(values, indent=2, ensure_ascii=False) + "\n").encode()
+
+
+def _write_folder(folder: Path, files: Mapping[str, bytes]) -> None:
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    for name, content in files.items():
+        with (folder / name).open("wb") as stream:
+            stream.write(content)
+            stream.flush()
+            os.fsync(stream.fileno())
+    _sync_folder(folder)
+
+
+def _move_in(partial: Path, final: Path) -> None:
+    """Give a whole folder its name; a folder that has it already is moved away first, as rename cannot replace one."""
+    replaced = final.with_name(f".replaced-{final.name}-{os.getpid()}")
+    if final.exists():
+        shutil.rmtree(replaced, ignore_errors=True)
+        final.rename(replaced)
+    partial.rename(final)
+    _sync_folder(final.parent)
+    shutil.rmtree(replaced, ignore_errors=True)
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _clear_leftovers(matrix_folder: Path) -> None:
+    for folder in matrix_folder.glob("*/.*"):
+        match = _PASSING.fullmatch(folder.name)
+        if match and not _alive(int(match["pid"])):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # somebody else's
+        return True
+    return True
+
+
+def _refuse_newer(folder: Path) -> None:
+    version = _read_status(folder).get("schema_version")
+    if isinstance(version, int) and version > SCHEMA_VERSION:
+        raise ResultsError(
+            f"{folder} was written by a newer rtvirt (schema {version}, this one knows {SCHEMA_VERSION}); "
+            "use that version or move the folder away."
+        )
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return values if isinstance(values, dict) else {}
+
+
+def _read_status(folder: Path) -> dict[str, Any]:
+    return _read_json(folder / "status.json")
+
+
+def _load_record(folder: Path) -> Record | None:
+    status = _read_status(folder)
+    if status.get("schema_version") != SCHEMA_VERSION:
+        return None
+    try:
+        cell = Cell.from_dict(_read_json(folder / "cell.json"))
+        known = Status(**{item.name: status[item.name] for item in fields(Status)})
+    except (InputError, KeyError, TypeError):
+        return None
+    if not folder.name == cell.id == status.get("cell_id"):
+        return None
+    return Record(folder, cell, known, _read_json(folder / "system.json"))

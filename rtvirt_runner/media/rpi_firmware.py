@@ -1,0 +1,414 @@
+"""What the firmware of a Raspberry Pi 2 (BCM2836) would load from a boot partition, decided from the files alone.
+
+Boot ROM -> bootcode.bin -> start*.elf -> kernel. QEMU's machine raspi2b has no such firmware: what it needs is taken
+from the board's own boot partition by
+
+    python -m rtvirt_runner.media.rpi_firmware FOLDER OUT [--tryboot]
+
+Rules are those of Raspberry Pi's documentation, by page: "config.txt" (what it is, boot options, memory options,
+conditional filters, autoboot.txt), "Configuration" (boot folder, device trees, LED warning codes) and "Raspberry Pi
+hardware" (boot sequence, tryboot). What no page says is marked as unverified where it stands; no Pi was there to ask.
+
+Not followed: what the firmware adds to the command line and to the device tree (memory, serial number, overlays, the
+port that console=serial0 stands for), overlay_map.dtb, HATs, boot_ramdisk, booting from USB or the network.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import shutil
+import struct
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from os import SEEK_END
+from pathlib import Path
+
+LINE_LENGTH = 98  # "config.txt": what is behind it is ignored; older firmware reads 78
+NAME_LENGTH = 64  # of initramfs; undocumented, but the firmware of 2024 reads no more ("initramfs %64s followkernel")
+BOARD_TYPE = 0x04  # "Raspberry Pi hardware", revision codes: 2B
+DEFAULT_KERNEL, DEFAULT_INITRAMFS = "kernel7.img", "initramfs7"
+DOWNSTREAM_TREE, UPSTREAM_TREE = "bcm2709-rpi-2-b.dtb", "bcm2836-rpi-2-b.dtb"
+# Reported to start a Pi are 0x0b and 0x0c, not to are 0x1c, 0x83, 0xef; 0x04, 0x06 and 0x0e (FAT16) are unverified.
+FAT_TYPES = (0x04, 0x06, 0x0B, 0x0C, 0x0E)
+_ZIMAGE, _ARM64, _DTB = 0x016F2818, b"ARM\x64", 0xD00DFEED
+_SECTOR = 512
+_OUTPUTS = ("kernel", "device_tree", "initramfs", "cmdline")
+
+
+class FirmwareError(ValueError):
+    """What the firmware would stop at, or start something else for: one sentence for a person."""
+
+
+@dataclass(frozen=True)
+class Boot:
+    """What would be started. Paths lead into the folder that was given."""
+
+    kernel: Path
+    device_tree: Path | None  # None: config.txt asks for ATAGs instead (`device_tree=`)
+    initramfs: Path | None
+    command_line: str  # the first line of the file, as it is; the firmware would put words of its own before it
+    # (stage, path): bootcode, config, start, fixup, then what start*.elf reads, of which the order differs by firmware.
+    files: list[tuple[str, Path]]
+
+
+@dataclass
+class Settings:
+    """What config.txt says to a Raspberry Pi 2."""
+
+    values: dict[str, str] = field(default_factory=dict)  # the last line to name a property decides
+    overlays: list[str] = field(default_factory=list)
+    files: list[Path] = field(default_factory=list)  # config.txt and what it includes, in the order of reading
+
+    def number(self, *names: str) -> int:
+        """The number that the first of some properties holds that is there; 0 without one."""
+        text = next((self.values[name] for name in names if name in self.values), "")
+        return int(text, 0) if re.fullmatch(r"0[xX][0-9a-fA-F]+|[1-9]\d*", text) else 0
+
+
+@dataclass(frozen=True)
+class _Card:
+    """The files of a boot partition; case does not matter in their names, as on any FAT."""
+
+    folder: Path
+
+    def find(self, name: str) -> Path | None:
+        place = self.folder
+        for part in filter(None, name.split("/")):
+            entries = sorted(place.iterdir()) if place.is_dir() else []
+            same = [entry for entry in entries if entry.name.lower() == part.lower()]
+            if not same:
+                return None
+            place = same[0]
+        return place if place.is_file() else None
+
+    def need(self, name: str, why: str) -> Path:
+        if found := self.find(name):
+            return found
+        raise FirmwareError(f"{self.folder} has no {name}, {why}.")
+
+
+class _Filters:
+    """The conditional sections that a line stands under.
+
+    Of one kind the last one counts, those of different kinds must all pass, [all] forgets them ("config.txt",
+    conditional filters). Unverified: that [none] and an unknown section last until [all]. No monitor, GPIO or serial
+    number is known here, so sections that ask for one do not pass.
+    """
+
+    def __init__(self, tryboot: bool) -> None:
+        self._tryboot, self._passing = tryboot, dict[str, bool]()
+
+    def section(self, name: str) -> None:
+        if name == "all":
+            self._passing.clear()
+        elif name == "tryboot":
+            self._passing["tryboot"] = self._tryboot
+        elif match := re.fullmatch(r"board-type=(0[xX][0-9a-fA-F]+|\d+)", name):
+            self._passing["model"] = int(match[1], 16 if match[1][:2].lower() == "0x" else 10) == BOARD_TYPE
+        elif re.fullmatch(r"(?:pi|cm)\d\w*\+?", name):
+            self._passing["model"] = name == "pi2"
+        else:  # [none], and EDID=..., gpio4=1, 0x12345678, HDMI:0, each kind by itself
+            self._passing[re.split(r"[=:\d]", name)[0]] = False
+
+    def pass_all(self) -> bool:
+        return all(self._passing.values())
+
+
+def read_settings(folder: Path, name: str = "config.txt", tryboot: bool = False, includes: bool = True) -> Settings:
+    """Read config.txt, which may be missing ("config.txt": it is optional), or tryboot.txt in its place.
+
+    Names of properties and sections are case-sensitive, and blanks around = belong to them (Ubuntu's page on the boot
+    configuration of a Pi). ``includes=False`` is how bootcode.bin reads ("config.txt", include). Unverified: that a
+    missing included file is skipped (the firmware of 2024 has a message for it), and that include obeys the section it
+    stands in. Raises FirmwareError when a file includes itself.
+    """
+    settings, filters = Settings(), _Filters(tryboot)
+    for line in _lines(_Card(folder), [name], settings, filters, includes):
+        if line.startswith("[") and line.endswith("]"):
+            filters.section(line[1:-1])
+        elif filters.pass_all():
+            _apply(line, settings)
+    return settings
+
+
+def _lines(card: _Card, names: list[str], settings: Settings, filters: _Filters, includes: bool) -> Iterator[str]:
+    """The lines of the last of the files that include each other, included ones in their place, without comments."""
+    path = card.find(names[-1])
+    if path is None:
+        return
+    if names[-1].lower() in (name.lower() for name in names[:-1]):
+        raise FirmwareError(f"{path} includes itself, by way of {' and '.join(names[:-1])}; take that line out.")
+    settings.files.append(path)
+    for text in path.read_text(encoding="utf-8", errors="replace").splitlines():
+        line = text[:LINE_LENGTH].strip()
+        if line.startswith("include "):
+            if includes and filters.pass_all():
+                yield from _lines(card, [*names, line.split()[1]], settings, filters, includes)
+        elif line and not line.startswith("#"):
+            yield line
+
+
+def _apply(line: str, settings: Settings) -> None:
+    words, (key, equals, value) = line.split(), line.partition("=")
+    if words[0] == "initramfs" and len(words) > 1:  # the one property without =; its address does not matter here
+        settings.values["ramfsfile"] = words[1]
+    elif key == "dtoverlay":
+        if overlay := value.split(",")[0].strip():  # parameters follow; an empty one ends an overlay's scope
+            settings.overlays.append(overlay)
+    elif equals:
+        settings.values[key] = value
+
+
+def resolve(folder: Path, tryboot: bool = False) -> Boot:
+    """What a Raspberry Pi 2 would start from a boot partition whose files are in a folder.
+
+    ``tryboot`` is the one-shot flag: tryboot.txt is read in the place of config.txt ("Raspberry Pi hardware", tryboot:
+    on all models; unverified on a Pi 2).
+
+    Raises FirmwareError at the first thing that is missing or not what it should be, also where the firmware would go
+    on to something that nobody wants: without fixup*.dat to a kernel with less memory (reports), without device tree to
+    ATAGs ("Device trees", debugging). What it does without initramfs or command line file no page says; the firmware of
+    2024 has messages for both, and seems to go on. It would start anything as a kernel, but only a zImage can be told
+    from rubbish. An autoboot.txt is refused, as it may lead to another partition.
+    """
+    card = _Card(folder)
+    bootcode = card.need("bootcode.bin", "which the boot ROM loads first; copy it from the package raspi-firmware")
+    if autoboot := card.find("autoboot.txt"):
+        raise FirmwareError(f"{autoboot} may lead to another partition, which is not followed here; take it away.")
+    name = "tryboot.txt" if tryboot else "config.txt"
+    if tryboot:  # Unverified: what the firmware does without it.
+        card.need(name, "which the firmware reads after a reboot with the flag tryboot; write it first")
+    start, fixup = _start_files(card, read_settings(folder, name, tryboot, includes=False))
+    settings = read_settings(folder, name, tryboot)
+    configs = [("config", path) for path in settings.files]
+    return _operating_system(card, settings, [("bootcode", bootcode), *configs, ("start", start), ("fixup", fixup)])
+
+
+def _start_files(card: _Card, settings: Settings) -> tuple[Path, Path]:
+    """start*.elf and its fixup*.dat ("config.txt", start_file, start_x; "Boot folder": start_cd.elf with gpu_mem=16).
+
+    A Pi 2 has 1 GB, so gpu_mem_1024 is stronger than gpu_mem. Unverified: which one wins when several are asked for.
+    """
+    cut_down = settings.number("gpu_mem_1024", "gpu_mem") == 16
+    wanted = {"_db": settings.number("start_debug"), "_x": settings.number("start_x"), "_cd": cut_down}
+    kind = next((kind for kind, asked in wanted.items() if asked), "")
+    start = settings.values.get("start_file", f"start{kind}.elf")
+    fixup = settings.values.get("fixup_file", f"fixup{kind}.dat")
+    why = "{}; copy both there, of one version, from the package raspi-firmware"
+    return (
+        card.need(start, why.format("which bootcode.bin loads (4 flashes of the LED)")),
+        card.need(fixup, why.format(f"which belongs to {start} and sets up its memory")),
+    )
+
+
+def _operating_system(card: _Card, settings: Settings, stages: list[tuple[str, Path]]) -> Boot:
+    """What start*.elf loads; all of it is subject to os_prefix ("config.txt", os_prefix)."""
+    if settings.number("arm_64bit"):  # "Boot folder": no 64-bit kernels on BCM2836
+        raise FirmwareError(
+            f"{settings.files[0]} says arm_64bit=1, and BCM2836 has 32 bits; take it out or put it under [pi3]."
+        )
+    kernel_name = settings.values.get("kernel") or DEFAULT_KERNEL
+    trees, upstream = _trees(settings)
+    prefix = _prefix(card, settings, kernel_name, trees)
+    ignored = settings.values.get("os_prefix", "") if not prefix else ""
+    note = f" (os_prefix={ignored} is ignored, as kernel and device tree are not both there)" if ignored else ""
+    kernel = card.need(
+        _prefixed(prefix, kernel_name),
+        f"the kernel{note}; put it there, or name in config.txt, behind kernel=, one that is (7 flashes of the LED)",
+    )
+    _check_kernel(kernel)
+    tree = _device_tree(card, prefix, trees, note)
+    # "config.txt", upstream_kernel: the Foundation's own tree needs the overlay `upstream` then.
+    upstream_overlay = ["upstream"] if upstream and tree and tree.name.lower() == DOWNSTREAM_TREE else []
+    overlays = _overlays(card, settings, prefix, upstream_overlay + settings.overlays)
+    initramfs = _initramfs(card, settings, prefix, kernel_name)
+    line = card.need(
+        _prefixed(prefix, settings.values.get("cmdline") or "cmdline.txt"),
+        "the kernel's command line, without which it finds no root file system; write it there, in one line",
+    )
+    loaded = [("kernel", kernel), ("device_tree", tree), *overlays, ("initramfs", initramfs), ("cmdline", line)]
+    files = stages + [(stage, path) for stage, path in loaded if path]
+    text = line.read_text(encoding="utf-8", errors="replace")
+    return Boot(kernel, tree, initramfs, next(iter(text.splitlines()), "").strip(), files)
+
+
+def _prefixed(prefix: str, name: str) -> str:
+    """A name under a prefix, which need not be a folder; one that begins with / knows no prefix."""
+    return name if name.startswith("/") else prefix + name
+
+
+def _trees(settings: Settings) -> tuple[list[str], bool]:
+    """The device trees that would be tried, and whether upstream's is preferred ("config.txt", upstream_kernel).
+
+    `device_tree=` with nothing behind it asks for none ("Device trees"). Without upstream_kernel=1 only the
+    Foundation's name is tried: that page has a word on upstream's being tried too, but of the Pi 1's only.
+    """
+    upstream = settings.number("upstream_kernel") != 0
+    if "device_tree" in settings.values:
+        named = settings.values["device_tree"].strip()
+        return ([named] if named else []), False
+    return ([UPSTREAM_TREE] if upstream else []) + [DOWNSTREAM_TREE], upstream
+
+
+def _prefix(card: _Card, settings: Settings, kernel: str, trees: list[str]) -> str:
+    """os_prefix if kernel and device tree are there, otherwise none. Unverified: that any of the trees will do."""
+    prefix = settings.values.get("os_prefix", "upstream/" if settings.number("upstream_kernel") else "")
+    has_tree = not trees or any(card.find(_prefixed(prefix, tree)) for tree in trees)
+    return prefix if card.find(_prefixed(prefix, kernel)) and has_tree else ""
+
+
+def _device_tree(card: _Card, prefix: str, trees: list[str], note: str) -> Path | None:
+    if not trees:
+        return None
+    found = next((path for tree in trees if (path := card.find(_prefixed(prefix, tree)))), None)
+    if found is None:
+        names = " or ".join(_prefixed(prefix, tree) for tree in trees)
+        raise FirmwareError(
+            f"{card.folder} has no {names}, the device tree{note}; put it there, or name in config.txt, behind"
+            " device_tree=, one that is."
+        )
+    with found.open("rb") as file:
+        header = file.read(8)
+    magic, size = struct.unpack(">II", header.ljust(8, b"\0"))
+    if magic != _DTB:
+        raise FirmwareError(f"{found} is no device tree, which begins with d00dfeed; put one made by dtc there.")
+    _check_whole(found, size, "device tree")
+    return found
+
+
+def _check_kernel(path: Path) -> None:
+    """A zImage says at 0x24 what it is, and at 0x28 where it starts and ends (Linux, arch/arm/boot/compressed/head.S).
+
+    An uncompressed Image of 32 bits has no mark, so it is refused, as is U-Boot.
+    """
+    with path.open("rb") as file:
+        header = file.read(0x40).ljust(0x40, b"\0")
+    magic, start, end = struct.unpack_from("<III", header, 0x24)
+    if magic != _ZIMAGE:
+        found = "a kernel of 64 bits" if header[0x38:0x3C] == _ARM64 else "no ARM zImage"
+        raise FirmwareError(
+            f"{path} is {found}, and a Raspberry Pi 2 is expected to start a zImage of 32 bits"
+            f" (0x{_ZIMAGE:08x} at 0x24); put one there."
+        )
+    _check_whole(path, end - start, "kernel")
+
+
+def _check_whole(path: Path, size: int, what: str) -> None:
+    if (there := path.stat().st_size) < size:
+        raise FirmwareError(
+            f"{path} is cut short: {there} of the {size} bytes that the {what} has by its header; copy it again."
+        )
+
+
+def _overlays(card: _Card, settings: Settings, prefix: str, names: list[str]) -> list[tuple[str, Path]]:
+    """The overlays that are there; the firmware skips others ("Device trees", debugging).
+
+    os_prefix counts for them only where a README is ("config.txt", overlay_prefix).
+    """
+    folder = settings.values.get("overlay_prefix", "overlays/")
+    if card.find(_prefixed(prefix, f"{folder}README")):
+        folder = _prefixed(prefix, folder)
+    found = (card.find(_prefixed(folder, f"{name}.dtbo")) for name in names)
+    return [("overlay", path) for path in found if path]
+
+
+def _initramfs(card: _Card, settings: Settings, prefix: str, kernel: str) -> Path | None:
+    name = settings.values.get("ramfsfile", "").strip()
+    if not name:
+        return _automatic_initramfs(card, prefix, kernel) if settings.number("auto_initramfs") else None
+    if "," in name or len(name) > NAME_LENGTH:
+        raise FirmwareError(
+            f"{settings.files[0]} has initramfs {name}, where one name of at most {NAME_LENGTH} characters is expected"
+            " (older firmware reads no more); put the files into one."
+        )
+    return card.need(_prefixed(prefix, name), "the initramfs; put it there, or take the line 'initramfs' out")
+
+
+def _automatic_initramfs(card: _Card, prefix: str, kernel: str) -> Path | None:
+    """auto_initramfs=1, which loads one if there is one.
+
+    Firmware before May 2025 goes by the model, as with kernels ("config.txt"); newer goes by the kernel's name (pull
+    request 4085 of the documentation: kernel7.img has initramfs7). Which one is there is not known, so both must mean
+    the same. Unverified: that the kernel's folder is the initramfs' too.
+    """
+    folder, slash, base = kernel.rpartition("/")
+    by_name = base.removesuffix(".img").replace("kernel", "initramfs", 1) if base.startswith("kernel") else ""
+    newer = card.find(_prefixed(prefix, folder + slash + by_name)) if by_name else None
+    older = card.find(_prefixed(prefix, DEFAULT_INITRAMFS))
+    if newer != older:
+        raise FirmwareError(
+            f"{card.folder} has auto_initramfs=1, with which older firmware would load {older or 'nothing'} and newer"
+            f" {newer or 'nothing'}; name the kernel's own in a line 'initramfs NAME followkernel', or set it to 0."
+        )
+    return newer
+
+
+def check_table(image: Path) -> None:
+    """Check what the boot ROM asks of a card, given as an image of all of it or as its device.
+
+    An MBR, as the ROM reads no GPT, and in it, first, the FAT partition ("Boot sequence": from BCM2837 on others may
+    come before it; issue 1291 of the documentation), of a type that is known as FAT, and a FAT12, FAT16 or FAT32 in it
+    ("autoboot.txt"). Raises FirmwareError.
+    """
+    with image.open("rb") as card:
+        table = card.read(_SECTOR)
+        if table[510:512] != b"\x55\xaa":
+            raise FirmwareError(f"{image} has no MBR, which tells the boot ROM where to boot; partition it with one.")
+        kind, (start, sectors) = table[446 + 4], struct.unpack_from("<II", table, 446 + 8)
+        if kind == 0xEE:
+            raise FirmwareError(f"{image} has a GPT, and the boot ROM reads an MBR only; partition it with one.")
+        if kind not in FAT_TYPES:
+            raise FirmwareError(
+                f"Partition 1 of {image} has type 0x{kind:02x}, where the boot ROM expects FAT"
+                f" ({', '.join(f'0x{each:02x}' for each in FAT_TYPES)}); make it 0x0c."
+            )
+        if (size := card.seek(0, SEEK_END)) < (start + sectors) * _SECTOR:
+            raise FirmwareError(
+                f"{image} is cut short: partition 1 ends at byte {(start + sectors) * _SECTOR}, and it has {size};"
+                " make it again."
+            )
+        card.seek(start * _SECTOR)
+        boot_sector = card.read(_SECTOR)
+    # A FAT names itself: where, depends on whether it is a FAT32.
+    named = boot_sector[54:59] in (b"FAT12", b"FAT16") or boot_sector[82:87] == b"FAT32"
+    if not named or boot_sector[510:512] != b"\x55\xaa":
+        raise FirmwareError(
+            f"Partition 1 of {image} holds no FAT, which is all that the boot ROM reads; format it with mkfs.vfat."
+        )
+
+
+def write(boot: Boot, out: Path) -> None:
+    """Write OUT/kernel, device_tree, initramfs and cmdline for QEMU's -kernel, -dtb, -initrd and -append."""
+    for name, path in (("kernel", boot.kernel), ("device_tree", boot.device_tree), ("initramfs", boot.initramfs)):
+        if path:
+            shutil.copyfile(path, out / name)
+    (out / "cmdline").write_text(f"{boot.command_line}\n", encoding="utf-8")
+
+
+def main(arguments: Sequence[str]) -> int:
+    """The command line above; 2 when the firmware could not boot, with the reason. Nothing of a boot before is left."""
+    parser = argparse.ArgumentParser(
+        prog="rpi_firmware", description="Choose what a Raspberry Pi 2 would boot, as its firmware would."
+    )
+    parser.add_argument("folder", type=Path, metavar="FOLDER", help="the files of the boot partition")
+    parser.add_argument("out", type=Path, metavar="OUT", help="a folder for kernel, device_tree, initramfs and cmdline")
+    parser.add_argument("--tryboot", action="store_true", help="the flag tryboot is set: read tryboot.txt")
+    given = parser.parse_args(arguments)
+    given.out.mkdir(parents=True, exist_ok=True)
+    for name in _OUTPUTS:
+        (given.out / name).unlink(missing_ok=True)
+    try:
+        boot = resolve(given.folder, given.tryboot)
+    except FirmwareError as error:
+        print(f"rtvirt: {error}", file=sys.stderr)
+        return 2
+    write(boot, given.out)
+    entry = "trial" if given.tryboot else "default"
+    print(f"rtvirt: booting {boot.kernel.relative_to(given.folder)} ({entry})")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

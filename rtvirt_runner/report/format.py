@@ -1,0 +1,64 @@
+"""Numbers and names as the page writes them for people."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from rtvirt_runner.analysis.histogram import Histogram
+
+NOTHING = "\u2013"  # an en dash
+_SECONDS = ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs"), (1e-9, "ns"))
+
+
+def whose(clock: str) -> str:
+    """What to add to a unit of time."""
+    return " (virtual time)" if clock == "virtual" else ""
+
+
+def unit(clock: str) -> str:
+    """Microseconds, and whose."""
+    return f"µs{whose(clock)}"
+
+
+def number(value: float | None) -> str:
+    """With commas between the thousands."""
+    return NOTHING if value is None else f"{value:,}"
+
+
+def decimals(value: float) -> str:
+    """With one decimal."""
+    return f"{value:,.1f}"
+
+
+def quantile(value: int | None, histogram: Histogram) -> str:
+    """A quantile, or what is known of one that lies in the overflow."""
+    return f"≥ {histogram.limit_us:,}" if value is None else f"{value:,}"
+
+
+def times(value: float, base: float) -> str:
+    """How many times as long."""
+    return f"{value / base:.1f} \u00d7" if base else NOTHING
+
+
+def hundredths(value: float, base: float) -> str:
+    """How many times as long, more exactly."""
+    return f"{value / base:.2f} \u00d7" if base else NOTHING
+
+
+def duration(seconds: float) -> str:
+    """A time in the unit that suits it, four digits of it."""
+    size, name = next((pair for pair in _SECONDS if seconds >= pair[0]), _SECONDS[-1])
+    value = seconds / size
+    digits = max(0, 3 - math.floor(math.log10(value))) if value >= 1 else 3
+    return f"{value:,.{digits}f}\u00a0{name}"
+
+
+def signed(difference: int) -> str:
+    """A difference, with its sign."""
+    return f"{difference:+,}" if difference else "0"
+
+
+def listed(names: Sequence[str], word: str = "and") -> str:
+    """``a, b and c``."""
+    return f" {word} ".join([", ".join(names[:-1]), names[-1]]) if len(names) > 1 else "".join(names)

@@ -1,0 +1,328 @@
+"""What workloads themselves say, on the page: how much slower the guest is, sysbench's tables, the engine's events."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from rtvirt_runner.analysis.comparisons import Foreground, Point, Slowdowns, foregrounds, slowdowns
+from rtvirt_runner.analysis.parsers import ecu
+from rtvirt_runner.analysis.parsers.ecu import EcuRun, EventKind
+from rtvirt_runner.analysis.parsers.sysbench import SysbenchRun, merge
+from rtvirt_runner.report.blocks import Block, ColumnGroup, TableRow, avg_p99_max, common_title
+from rtvirt_runner.report.figures.workloads import LatenessLane, SlowdownRow, lateness_figure, slowdown_figure
+from rtvirt_runner.report.format import NOTHING, decimals, duration, hundredths, listed, number, quantile, unit, whose
+
+_PLACES = ("host", "guest")
+
+
+# ---------------------------------------------------------------------------------------------------------- slowdown
+
+
+def slowdown_blocks(measured: Sequence[Point], axes: Sequence[str], name: str) -> list[Block]:
+    """How many times as long workloads take in the guest, and how late wake-ups are meanwhile."""
+    return [_slowdown(each, axes, f"{name}-{n}") for n, each in enumerate(slowdowns(measured))]
+
+
+def _slowdown(those: Slowdowns, axes: Sequence[str], name: str) -> Block:
+    cell = those.rows[0].cell
+    several = len({(row.cell.workload, row.cell.guest) for row in those.rows}) > len(
+        {row.cell.workload for row in those.rows}
+    )
+    labels = [f"{row.cell.workload}, {row.cell.guest}" if several else row.cell.workload for row in those.rows]
+    return Block(
+        title=f"Slowdown: {common_title(cell, [axis for axis in axes if axis not in ('workload', 'guest')])}",
+        says=tuple(_slowdown_says(those, labels)),
+        figure=slowdown_figure(
+            [_slowdown_chart_row(*each) for each in zip(labels, those.rows, strict=True)], unit(cell.clock), name
+        ),
+        caption=(
+            "Left: how many times as long an iteration of each workload takes in the guest. Middle and right: how late "
+            f"cyclictest wakes up on the same core meanwhile, in {unit(cell.clock)}, from the host to the guest."
+        ),
+        heads=("host", "guest", "guest / host", *("avg", "p99", "max") * 2),
+        rows=tuple(_slowdown_row(*each) for each in zip(labels, those.rows, strict=True)),
+        groups=(
+            ColumnGroup("time of an iteration", cell.clock, 3),
+            ColumnGroup("latency on the host, µs", cell.clock, 3),
+            ColumnGroup("latency in the guest, µs", cell.clock, 3),
+        ),
+        table=f"the workload's speed and latencies{whose(cell.clock)}",
+    )
+
+
+def _slowdown_row(label: str, row: Foreground) -> TableRow:
+    host, guest = _both(row)
+    return TableRow(
+        label,
+        (*_seconds(host, guest), _times(row), *avg_p99_max(host), *avg_p99_max(guest)),
+        guest.emulated,
+    )
+
+
+def _slowdown_chart_row(label: str, row: Foreground) -> SlowdownRow:
+    host, guest = _both(row)
+    label = f"{label}, emulated" if guest.emulated else label
+    return SlowdownRow(label, row.slowdown or 0.0, host.histogram, guest.histogram)
+
+
+def _slowdown_says(those: Slowdowns, labels: Sequence[str]) -> list[str]:
+    clock = those.rows[0].cell.clock
+    ordered = sorted(zip(those.rows, labels, strict=True), key=lambda each: each[0].slowdown or 0.0)
+    (least, least_label), (most, most_label) = ordered[0], ordered[-1]
+    if len(ordered) == 1:
+        on_host, inside = _seconds(*_both(least))
+        said = (
+            f"An iteration of {least_label} takes {inside}{whose(clock)} in the guest and {on_host} on the host: "
+            f"{_times(least)} as long."
+        )
+    else:
+        said = (
+            f"The guest slows down {least_label} least, where an iteration takes {_times(least)} as long as on the "
+            f"host, and {most_label} most, where it takes {_times(most)} as long."
+        )
+    hosts, guests = [_both(row)[0] for row in those.rows], [_both(row)[1] for row in those.rows]
+    return [
+        said,
+        f"Meanwhile 99 % of wake-ups come within {_p99_range(hosts)} {unit(clock)} on the host "
+        f"and within {_p99_range(guests)} in the guest; the latest came after "
+        f"{number(max(each.histogram.max_us for each in hosts))} on the host and after "
+        f"{number(max(each.histogram.max_us for each in guests))} in the guest.",
+    ]
+
+
+def _both(row: Foreground) -> tuple[Point, Point]:
+    if row.host is None or row.guest is None:
+        raise ValueError(f"Workload '{row.cell.workload}' was not measured in both places.")
+    return row.host, row.guest
+
+
+def _seconds(*those: Point) -> tuple[str, ...]:
+    return tuple(duration(each.seconds_per_iteration or 0.0) for each in those)
+
+
+def _times(row: Foreground) -> str:
+    return hundredths(row.slowdown or 0.0, 1.0)
+
+
+def _p99_range(those: Sequence[Point]) -> str:
+    ordered = sorted(those, key=lambda each: each.p99_us)
+    low, high = (quantile(each.summary.p99, each.histogram) for each in (ordered[0], ordered[-1]))
+    return low if low == high else f"{low} to {high}"
+
+
+# ---------------------------------------------------------------------------------------------------------- sysbench
+
+
+@dataclass(frozen=True)
+class _Field:
+    """A row of the paper's Table III or IV."""
+
+    head: str
+    name: str  # of SysbenchRun
+    digits: int
+    paper: tuple[float, float]  # on the host of a Cubieboard 2, in its guest
+    per_run: bool = False  # a sum of runs
+
+
+_CPU_FIELDS = (  # Table III
+    _Field("total time of a run, s", "total_time_s", 4, (12.0141, 12.4151), per_run=True),
+    _Field("min, ms", "min_ms", 2, (1.18, 1.18)),
+    _Field("avg, ms", "avg_ms", 2, (1.20, 1.24)),
+    _Field("max, ms", "max_ms", 2, (10.89, 22.94)),
+    _Field("95th percentile, ms", "p95_ms", 2, (1.22, 1.38)),
+)
+_FILEIO_FIELDS = (  # Table IV
+    _Field("total events of a run", "total_events", 0, (69700, 36100), per_run=True),
+    _Field("min, ms", "min_ms", 2, (0.04, 0.05)),
+    _Field("avg, ms", "avg_ms", 2, (0.19, 0.80)),
+    _Field("max, ms", "max_ms", 2, (58.32, 17.25)),
+    _Field("95th percentile, ms", "p95_ms", 2, (0.28, 1.77)),
+    _Field("read, MB/s", "read_mib_per_s", 2, (3.63, 1.88)),
+)
+
+
+def sysbench_blocks(measured: Sequence[Point], axes: Sequence[str]) -> list[Block]:
+    """The paper's Tables III and IV over our own cells, one per guest."""
+    of_sysbench = [each for each in measured if each.cell.program.get("prints") == "sysbench"]
+    return [_sysbench(each, axes) for each in foregrounds(of_sysbench)]
+
+
+def _sysbench(row: Foreground, axes: Sequence[str]) -> Block:
+    runs = [_sysbench_run(point) for point in (row.host, row.guest)]
+    of_files = any(run and run.reads_per_s is not None for run, _ in runs)
+    fields = _FILEIO_FIELDS if of_files else _CPU_FIELDS
+    clock = row.cell.clock
+    return Block(
+        title=f"sysbench: {common_title(row.cell, axes)}",
+        says=tuple(_sysbench_says(row, runs, of_files)),
+        figure="",
+        caption="",
+        heads=("host", "guest", "guest / host") * 2,
+        rows=tuple(_sysbench_row(field, runs) for field in fields),
+        groups=(
+            ColumnGroup(row.cell.board, clock, 3, emulated=bool(row.guest and row.guest.emulated)),
+            ColumnGroup("the paper's Cubieboard 2", "real", 3, reference=True),
+        ),
+        table=f"what sysbench says{whose(clock)}, beside Table {'IV' if of_files else 'III'} of the paper (hardware)",
+    )
+
+
+def _sysbench_run(point: Point | None) -> tuple[SysbenchRun | None, int]:
+    """All runs of a point as one, and how many they were."""
+    if point is None:
+        return None, 0
+    return merge([SysbenchRun(**run.numbers) for run in point.runs]), sum(run.runs for run in point.runs)
+
+
+def _sysbench_row(field: _Field, runs: Sequence[tuple[SysbenchRun | None, int]]) -> TableRow:
+    ours = [_value(field, run, count) for run, count in runs]
+    return TableRow(field.head, (*_pair(ours, field.digits), *_pair(field.paper, field.digits)))
+
+
+def _value(field: _Field, run: SysbenchRun | None, count: int) -> float | None:
+    value = getattr(run, field.name) if run else None
+    return value / count if value is not None and field.per_run else value
+
+
+def _pair(values: Sequence[float | None], digits: int) -> tuple[str, str, str]:
+    """Host, guest, and the one over the other."""
+    host, guest = values
+    shown = [NOTHING if each is None else f"{each:,.{digits}f}" for each in values]
+    return shown[0], shown[1], NOTHING if host is None or guest is None else hundredths(guest, host)
+
+
+def _sysbench_says(row: Foreground, runs: Sequence[tuple[SysbenchRun | None, int]], of_files: bool) -> list[str]:
+    said = []
+    clock = row.cell.clock
+    if row.slowdown:
+        papers = _FILEIO_FIELDS[0].paper[0] / _FILEIO_FIELDS[0].paper[1] if of_files else 12.4151 / 12.0141
+        what = "an operation on a file" if of_files else "a round of primes"
+        said.append(
+            f"In the guest, {what} takes {_times(row)} as long as on the host; on the paper's Cubieboard 2 it took "
+            f"{hundredths(papers, 1.0)} as long."
+        )
+    if clock == "virtual":
+        said.append("The paper's times are real and do not compare with virtual time: compare the ratios.")
+    counts = [f"{count} on the {place}" for place, (_, count) in zip(_PLACES, runs, strict=True) if count]
+    if any(count > 1 for _, count in runs):
+        counts = [each.replace("on the guest", "in the guest") for each in counts]
+        said.append(
+            f"Runs put together: {listed(counts)}. Times and events are a run's mean, the average is by event, and the "
+            "95th percentile is the largest of any run."
+        )
+    return said
+
+
+# ----------------------------------------------------------------------------------------------- engine controller
+
+
+def ecu_blocks(measured: Sequence[Point], axes: Sequence[str], name: str) -> list[Block]:
+    """How late an engine controller's events come in crank angle, one block per guest."""
+    of_ecu = [each for each in measured if any(run.numbers.get("workload") == "ecu" for run in each.runs)]
+    return [_ecu(each, axes, f"{name}-{n}") for n, each in enumerate(foregrounds(of_ecu))]
+
+
+def _ecu(row: Foreground, axes: Sequence[str], name: str) -> Block:
+    clock, emulated = row.cell.clock, bool(row.guest and row.guest.emulated)
+    runs = {
+        place: ecu.merge([ecu.parse(run.numbers) for run in point.runs])
+        for place, point in zip(_PLACES, (row.host, row.guest), strict=True)
+        if point
+    }
+    first = next(iter(runs.values()))
+    kinds = list(dict.fromkeys(kind for run in runs.values() for kind in run.events))
+    lanes = [
+        LatenessLane(
+            _words(kind),
+            first.tolerance(kind),
+            *(runs[place].events.get(kind) if place in runs else None for place in _PLACES),
+        )
+        for kind in kinds
+    ]
+    return Block(
+        title=f"Engine controller: {common_title(row.cell, axes)}",
+        says=tuple(_ecu_says(runs)),
+        figure=lateness_figure(lanes, f"degrees of crank angle{whose(clock)}", name, emulated),
+        caption=_ecu_caption(first, clock),
+        heads=("events", "missed", "lost", "avg, µs", "max, µs", "max, degrees", "verdict"),
+        rows=tuple(_ecu_rows(runs, kinds, emulated)),
+        table=f"the engine controller's events, lateness in {unit(clock)} and in degrees of crank angle",
+    )
+
+
+def _ecu_caption(run: EcuRun, clock: str) -> str:
+    degree = f" A degree lasts {decimals(run.degree_us)} {unit(clock)} on average." if run.degree_us else ""
+    return (
+        f"How late the controller's events came, in degrees of crank angle{whose(clock)}; profile {run.profile}. "
+        f"Beyond its tolerance (dashed) an event is missed; one that never came is lost.{degree} A late tooth is not "
+        "held against the controller, what it makes late is. Counts are on a logarithmic axis."
+    )
+
+
+def _ecu_says(runs: dict[str, EcuRun]) -> list[str]:
+    said = []
+    for place, run in runs.items():
+        where = "In the guest" if place == "guest" else "On the host"
+        outputs = _outputs(run)
+        switched = sum(each.expected for each in outputs.values())
+        latest, worst = max(outputs.items(), key=lambda each: each[1].max_deg, default=("", None))
+        ending = f" The latest, {_words(latest)}, came {worst.max_deg:.2f} degrees late." if worst else ""
+        if run.passed:
+            said.append(
+                f"{where} the engine runs well: of {number(switched)} times that an injector or coil was to be "
+                f"switched, none was missed or lost.{ending}"
+            )
+        else:
+            said.append(f"{where} the engine does not run well: {_faults(run, outputs, switched)}.{ending}")
+        if not run.realtime:
+            said.append(f"{where} the controller ran without a real-time priority.")
+    return said
+
+
+def _faults(run: EcuRun, outputs: dict[str, EventKind], switched: int) -> str:
+    missed, lost = sum(each.missed for each in outputs.values()), sum(each.lost for each in outputs.values())
+    teeth = run.events[ecu.TOOTH].lost if ecu.TOOTH in run.events else 0
+    text = (
+        f"of {number(switched)} times that an injector or coil was to be switched, {number(missed)} were missed and "
+        f"{number(lost)} lost"
+    )
+    return f"{text}, and {number(teeth)} teeth of the trigger wheel went by unseen" if teeth else text
+
+
+def _ecu_rows(runs: dict[str, EcuRun], kinds: Sequence[str], emulated: bool) -> list[TableRow]:
+    rows = []
+    for kind in kinds:
+        for place, run in runs.items():
+            if each := run.events.get(kind):
+                numbers = (number(each.fired), number(each.missed), number(each.lost), decimals(each.avg_us))
+                late = (decimals(each.max_us), f"{each.max_deg:,.2f}")
+                in_emulated = emulated and place == "guest"
+                rows.append(TableRow(f"{_words(kind)}, {place}", (*numbers, *late, NOTHING), in_emulated))
+    for place, run in runs.items():
+        verdict = "pass" if run.passed else "fail"
+        head = f"injectors and coils, {place}"
+        rows.append(TableRow(head, (*_totals(run), verdict), emulated and place == "guest"))
+    return rows
+
+
+def _totals(run: EcuRun) -> tuple[str, ...]:
+    kinds = list(_outputs(run).values())
+    counts = [number(sum(getattr(each, name) for each in kinds)) for name in ("fired", "missed", "lost")]
+    fired = sum(each.fired for each in kinds)
+    average = decimals(sum(each.avg_us * each.fired for each in kinds) / fired) if fired else NOTHING
+    return (
+        *counts,
+        average,
+        decimals(max(each.max_us for each in kinds)),
+        f"{max(each.max_deg for each in kinds):,.2f}",
+    )
+
+
+def _outputs(run: EcuRun) -> dict[str, EventKind]:
+    """The events of injectors and coils."""
+    return {kind: each for kind, each in run.events.items() if kind != ecu.TOOTH}
+
+
+def _words(kind: str) -> str:
+    return kind.replace("_", " ")

@@ -1,0 +1,1 @@
+"""Playbooks through ansible-runner, and what of them is shown while they run."""

@@ -1,0 +1,198 @@
+"""Runs playbooks and reads inventories: the only module that knows Ansible."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from types import FrameType
+from typing import Any, TextIO
+
+import ansible_runner
+
+from rtvirt_runner.catalogue import collection
+from rtvirt_runner.run.progress import CellResult, Event, Failure, Progress, Stage, plain
+from rtvirt_runner.run.terminal import View, open_view
+
+FORKS = 10
+TICK_S = 1
+INTERRUPTED_LIMIT_S = 90.0  # boards are stopped when ansible-playbook ends; after this it is killed
+_STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+class InventoryError(ValueError):
+    """An inventory cannot be read; the message is one sentence."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a run came to. ``ok`` is Ansible's exit code alone: what was measured, the results folder says."""
+
+    ok: bool
+    interrupted: bool
+    cells: tuple[CellResult, ...]
+    failures: tuple[Failure, ...]
+    stages: tuple[Stage, ...]
+    log: Path
+
+
+def read_inventory(path: Path) -> tuple[dict[str, list[str]], dict[str, dict[str, Any]]]:
+    """Groups (name -> all hosts, children's too) and host variables, as plain values, nothing templated.
+
+    Raises InventoryError when the path holds no inventory that Ansible can read.
+    """
+    if not path.exists():
+        raise InventoryError(f"{path}: there is no such inventory; give a file or a folder with -i.")
+    command = [str(_script("ansible-inventory")), "-i", str(path.absolute()), "--list"]
+    env = {**os.environ, **_environment(), "ANSIBLE_INVENTORY_ANY_UNPARSED_IS_FAILED": "true"}
+    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=60, check=False)
+    if done.returncode != 0:
+        raise InventoryError(f"{path}: Ansible cannot read this inventory: {_first_error(done.stderr)}")
+    listing: dict[str, Any] = json.loads(done.stdout)
+    hostvars: dict[str, dict[str, Any]] = listing.pop("_meta", {}).get("hostvars", {})
+    return {group: _members(group, listing) for group in listing}, hostvars
+
+
+def run_playbook(
+    playbook: Path,
+    inventory: Path,
+    extravars: Mapping[str, Any],
+    *,
+    log_dir: Path,
+    verbosity: int = 0,
+    to_do: Mapping[str, int] | None = None,
+    view: View | None = None,
+) -> Outcome:
+    """Run a playbook of the checkout, show its progress, keep its whole output in ``log_dir``.
+
+    ``to_do`` is the number of pending cells per board. On SIGINT, SIGTERM or SIGHUP ansible-playbook is asked to end
+    and waited for, so that it can stop what it started; the outcome then says ``interrupted``.
+    """
+    log_path = _new_log(log_dir)
+    progress = Progress(to_do or {}, started=time.monotonic())
+    with (
+        tempfile.TemporaryDirectory(prefix="rtvirt-run-") as private,
+        log_path.open("w", encoding="utf-8") as log,
+        view or open_view() as shown,
+        _Run(progress, shown, log).interruptible() as run,
+    ):
+        fcntl.flock(log, fcntl.LOCK_SH)  # in use, for who prunes the cache
+        runner = ansible_runner.interface.init_runner(
+            private_data_dir=private,  # a fresh one each time: extra variables would stay in it
+            project_dir=str(collection.ROOT),
+            playbook=str(playbook.absolute()),
+            inventory=str(inventory.absolute()),  # a relative one would be taken for its text
+            extravars=dict(extravars),
+            envvars=_environment(),
+            settings={"pexpect_timeout": TICK_S},
+            suppress_env_files=True,
+            forks=FORKS,
+            verbosity=verbosity or None,
+            quiet=True,
+            event_handler=run.take_event,
+            cancel_callback=run.tick,
+        )
+        # It gets a session of its own: without this it would go on unseen when this process is killed.
+        runner.config.command = ["setpriv", "--pdeathsig", "INT", *runner.config.command]
+        runner.run()
+    progress.finish(time.monotonic())
+    return Outcome(
+        ok=runner.rc == 0,
+        interrupted=run.interrupted_at is not None,
+        cells=tuple(progress.cells.values()),
+        failures=tuple(progress.failures()),
+        stages=tuple(progress.stages),
+        log=log_path,
+    )
+
+
+class _Run:
+    """The callbacks of one run. ansible_runner calls both from its own loop, in this thread."""
+
+    def __init__(self, progress: Progress, view: View, log: TextIO) -> None:
+        self.interrupted_at: float | None = None
+        self._progress = progress
+        self._view = view
+        self._log = log
+        self._ansible_pid: int | None = None
+
+    def take_event(self, event: Event) -> bool:
+        """Log and show one event; False: ansible_runner need not store it."""
+        self._ansible_pid = event.get("pid") or self._ansible_pid
+        if stdout := event.get("stdout"):
+            self._log.write(plain(stdout) + "\n")
+            self._log.flush()
+        now = time.monotonic()
+        self._view.say(self._progress.handle(event, now))
+        return False
+
+    def tick(self) -> bool:
+        """About once a second; True makes ansible_runner kill ansible-playbook."""
+        now = time.monotonic()
+        self._view.say(self._progress.tick(now))
+        self._view.refresh(self._progress, now)
+        if self.interrupted_at is None:
+            return False
+        return self._ansible_pid is None or now - self.interrupted_at > INTERRUPTED_LIMIT_S
+
+    @contextmanager
+    def interruptible(self) -> Iterator[_Run]:
+        """While inside, the stopping signals end ansible-playbook in its own good way rather than this process."""
+        before = {number: signal.signal(number, self._interrupt) for number in _STOPPING}
+        try:
+            yield self
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def _interrupt(self, number: int, frame: FrameType | None) -> None:
+        if self.interrupted_at is not None:
+            return
+        self.interrupted_at = time.monotonic()
+        self._view.say(["interrupted: ending Ansible, which stops the boards that it started"])
+        if self._ansible_pid is not None:
+            os.killpg(os.getpgid(self._ansible_pid), signal.SIGINT)
+
+
+def _environment() -> dict[str, str]:
+    """What Ansible gets beyond our own environment; ansible_runner would switch host-key checking off."""
+    return {
+        "ANSIBLE_CONFIG": str(collection.ANSIBLE_CONFIG),
+        "ANSIBLE_HOST_KEY_CHECKING": "True",
+        "ANSIBLE_NOCOLOR": "True",
+        "ANSIBLE_FORCE_COLOR": "False",
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
+    }
+
+
+def _script(name: str) -> Path:
+    return Path(sys.executable).parent / name
+
+
+def _new_log(folder: Path) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder / f"run-{datetime.now(UTC):%Y%m%dT%H%M%SZ}.log"
+
+
+def _members(group: str, listing: Mapping[str, Any]) -> list[str]:
+    entry = listing.get(group, {})
+    hosts: list[str] = list(entry.get("hosts", []))
+    hosts.extend(host for child in entry.get("children", []) for host in _members(child, listing))
+    return list(dict.fromkeys(hosts))
+
+
+def _first_error(text: str) -> str:
+    lines = [line.strip() for line in plain(text).splitlines() if line.strip()]
+    errors = [line for line in lines if line.startswith(("[ERROR]", "ERROR!"))]
+    chosen = (errors or lines or ["it gave no reason."])[0 if errors else -1]
+    return chosen.removeprefix("[ERROR]:").removeprefix("ERROR!").strip()

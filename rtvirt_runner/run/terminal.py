@@ -1,0 +1,102 @@
+"""How progress is shown: a live view on a terminal, plain lines everywhere else. Both write to stderr."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from types import TracebackType
+from typing import Protocol
+
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from rtvirt_runner.run.progress import Progress, duration
+
+ErrorType = type[BaseException] | None
+
+
+class View(Protocol):
+    """Shows a run. ``say`` is given finished lines, ``refresh`` is called about once a second."""
+
+    def __enter__(self) -> View: ...
+
+    def __exit__(self, kind: ErrorType, error: BaseException | None, trace: TracebackType | None) -> None: ...
+
+    def say(self, lines: list[str]) -> None: ...
+
+    def refresh(self, progress: Progress, now: float) -> None: ...
+
+
+class PlainView:
+    """Lines with the time that has gone by, each whole and at once, so that a pipe sees them too."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._began = time.monotonic()
+
+    def __enter__(self) -> PlainView:
+        return self
+
+    def __exit__(self, kind: ErrorType, error: BaseException | None, trace: TracebackType | None) -> None:
+        return None
+
+    def say(self, lines: list[str]) -> None:
+        elapsed = duration(time.monotonic() - self._began)
+        for line in lines:
+            self._console.out(f"[{elapsed:>9}] {line}", highlight=False)
+
+    def refresh(self, progress: Progress, now: float) -> None:
+        """Nothing moves in plain lines."""
+
+
+class LiveView:
+    """The same lines scrolling by, above a table of what every board is at."""
+
+    def __init__(self, console: Console) -> None:
+        self._live = Live(console=console, auto_refresh=False, transient=True)
+
+    def __enter__(self) -> LiveView:
+        self._live.start()
+        return self
+
+    def __exit__(self, kind: ErrorType, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._live.stop()
+
+    def say(self, lines: list[str]) -> None:
+        for line in lines:
+            if not line.startswith("..."):  # the table is the heartbeat
+                self._live.console.out(line, highlight=False)
+
+    def refresh(self, progress: Progress, now: float) -> None:
+        self._live.update(_boards_table(progress, now), refresh=True)
+
+
+def open_view() -> View:
+    """A live view where stderr is a terminal, else plain lines."""
+    console = Console(stderr=True)
+    return LiveView(console) if console.is_terminal else PlainView(console)
+
+
+def _boards_table(progress: Progress, now: float) -> Table:
+    stage = progress.stages[-1].name if progress.stages else "starting"
+    table = Table(title=f"{stage}  {duration(now - progress.started)}", title_justify="left", expand=True)
+    for heading in ("where", "doing", "since", "cells"):
+        table.add_column(heading, no_wrap=True)
+    others = sorted(host for host in progress.working if host not in progress.to_do)
+    for host in (*progress.to_do, *others):
+        work = progress.working.get(host)
+        since = duration(now - work.since) if work else ""
+        table.add_row(host, work.task if work else "", since, _cells_text(progress, host))
+    return table
+
+
+def _cells_text(progress: Progress, host: str) -> Text:
+    if host not in progress.to_do:
+        return Text("")
+    ended = Counter(cell.status for cell in progress.cells_of(host))
+    text = Text(f"{ended['done']} of {progress.to_do[host]}")
+    if ended["failed"]:
+        text.append(f", {ended['failed']} failed", style="red")
+    return text
