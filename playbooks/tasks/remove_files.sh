@@ -2,7 +2,7 @@
 # Remove what guest and workloads have brought to a board.
 sums=/usr/local/lib/rtvirt-workloads/sums
 [ ! -s "$sums" ] || while read -r _ program; do
-  forget "/usr/local/$program" "/usr/local/${program%.tar.gz}"  # a package's program is unpacked beside it when it is first used
+  remove "/usr/local/$program" "/usr/local/${program%.tar.gz}"  # a package's program is unpacked beside it when it is first used
 done <"$sums"
-forget "$sums" /var/lib/rtvirt /run/rtvirt
+remove "$sums" /var/lib/rtvirt /run/rtvirt
 rmdir /usr/local/lib/rtvirt-workloads 2>/dev/null || :

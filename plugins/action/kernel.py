@@ -69,7 +69,7 @@ class ActionModule(ActionBase):
         _, args = self.validate_argument_spec(argument_spec=argument_spec(DOCUMENTATION))
         cache = artifacts.cache_folder()
         store = Store(cache, _path(args["mirror"]), _path(args["keyring"]), _path(args["sums_file"]), args["record"])
-        workshop = kernel_build.Workshop(Path(args["files"]), store, cache, args["jobs"])
+        workshop = kernel_build.BuildContext(Path(args["files"]), store, cache, args["jobs"])
         try:
             wanted = kernels.select_kernels(args["catalogue"], args["names"], "the kernel catalogue")
             results = [self._make(kernel, workshop) for kernel in wanted]
@@ -77,7 +77,7 @@ class ActionModule(ActionBase):
             return {"failed": True, "msg": str(error)}
         return {"changed": any(result["changed"] for result in results), "results": results}
 
-    def _make(self, kernel: kernels.Kernel, workshop: kernel_build.Workshop) -> dict[str, Any]:
+    def _make(self, kernel: kernels.Kernel, workshop: kernel_build.BuildContext) -> dict[str, Any]:
         if self._task.check_mode:
             found = kernel_build.find_kernel(kernel, workshop)
             missing = {"name": kernel.name, "architecture": kernel.architecture, "path": "", "changed": True}

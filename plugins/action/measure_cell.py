@@ -36,11 +36,11 @@ options:
     description: The results folder.
     type: path
     required: true
-  kernel_shows:
+  kernel_expects:
     description: What the kernel's catalogue entry says must show.
     type: dict
     required: true
-  guest_kernel_shows:
+  guest_kernel_expects:
     description: The same of the guest's kernel, for a cell in the guest.
     type: dict
   board:
@@ -94,14 +94,14 @@ class ActionModule(ActionBase):
 
     def _measure(self, cell: Cell, args: Mapping[str, Any], outcome: Outcome) -> str:
         """Fill the outcome; returns why the cell failed, or nothing."""
-        if differences := verify_state.board_differences(cell, args["kernel_shows"], outcome.facts):
+        if differences := verify_state.board_differences(cell, args["kernel_expects"], outcome.facts):
             return f"The board is not in the state that the cell asks for: {'; '.join(differences)}."
         answer = self._run_cell(cell)
         outcome.add(answer, in_guest=cell.place == "guest")
         if answer.failure:
-            return answer.failure if answer.reply.whole or answer.reply.failure else _cut_off(cell, answer.failure)
-        shows = args["guest_kernel_shows"] or {}
-        if cell.place == "guest" and (differences := verify_state.guest_differences(cell, shows, outcome.guest)):
+            return answer.failure if answer.reply.complete or answer.reply.failure else _cut_off(cell, answer.failure)
+        expects = args["guest_kernel_expects"] or {}
+        if cell.place == "guest" and (differences := verify_state.guest_differences(cell, expects, outcome.guest)):
             return f"The guest is not in the state that the cell asks for: {'; '.join(differences)}."
         return _unusable(cell, outcome.files)
 

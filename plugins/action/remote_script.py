@@ -73,7 +73,9 @@ class ActionModule(ActionBase):
         """Bring the files that differ, beside their places; returns the lines of script that put them there."""
         if not uploads:
             return []
-        found = run_script(self, script_reply.LOOK, {"PATHS": " ".join(shlex.quote(path) for path in uploads)}).reply
+        found = run_script(
+            self, script_reply.STAT_SCRIPT, {"PATHS": " ".join(shlex.quote(path) for path in uploads)}
+        ).reply
         there = {line.partition("  ")[2]: line.partition("  ")[0] for line in found.output}
         wanted = {
             path: Path(source)

@@ -83,7 +83,7 @@ class _Console:
 
     def death(self) -> str | None:
         """The words that say that the boot cannot come up."""
-        return console_log.death(console_log.current_boot(_text(_read(self.path)[self.begins_at :])))
+        return console_log.fatal_line(console_log.current_boot(_text(_read(self.path)[self.begins_at :])))
 
     def last_lines(self) -> str:
         """What it said last, as a further line for a message, or nothing; of another boot if it is silent since."""

@@ -12,12 +12,12 @@ from rtvirt_runner.catalogue.cpus import Split, parse_cpu_list
 from rtvirt_runner.machine import settings_readback
 
 DOCUMENTATION = r"""
-name: isolation_words
+name: isolation_kernel_params
 short_description: Words of a kernel's command line that keep cores for real-time work
 version_added: 0.1.0
 author: rtvirt maintainers (@rtvirt)
 description:
-  - Those of the settings that a machine must start with, as words; other settings have none.
+  - Those of the settings that a machine must start with, as kernel parameters; other settings have none.
 positional: _input
 options:
   _input:
@@ -40,33 +40,35 @@ options:
 """
 
 EXAMPLES = r"""
-- name: Show the words
+- name: Show the kernel parameters
   ansible.builtin.debug:
-    msg: "{{ ['isolcpus', 'nohz_full'] | rtvirt.testbed.isolation_words(host_cpus='0', guest_cpus='1-3') }}"
+    msg: "{{ ['isolcpus', 'nohz_full'] | rtvirt.testbed.isolation_kernel_params(host_cpus='0', guest_cpus='1-3') }}"
 """
 
 RETURN = r"""
 _value:
-  description: The words.
+  description: The kernel parameters.
   type: list
   elements: str
 """
 
 
-def isolation_words(
+def isolation_kernel_params(
     settings: Iterable[str], host_cpus: str, guest_cpus: str, isolcpus: str = "managed_irq,domain"
 ) -> list[str]:
-    """The words; raises AnsibleFilterError for a list of cores that is none."""
+    """The kernel parameters; raises AnsibleFilterError for a list of cores that is none."""
     try:
         split = Split(parse_cpu_list(str(host_cpus)), parse_cpu_list(str(guest_cpus)))
     except ValueError as error:
-        raise AnsibleFilterError(f"isolation_words: {error}") from error
+        raise AnsibleFilterError(f"isolation_kernel_params: {error}") from error
     wanted = [str(each) for each in settings]
     for name in wanted:
         needed = tunings.SETTINGS[name].needs if name in tunings.SETTINGS else ""
         if needed and needed not in wanted:
-            raise AnsibleFilterError(f"isolation_words: the setting {name} needs {needed}; add it, or remove {name}.")
-    return list(tunings.boot_words(wanted, split, str(isolcpus)))
+            raise AnsibleFilterError(
+                f"isolation_kernel_params: the setting {name} needs {needed}; add it, or remove {name}."
+            )
+    return list(tunings.boot_params(wanted, split, str(isolcpus)))
 
 
 def isolation_differences(facts: Mapping[str, Any], settings: Iterable[str]) -> list[str]:
@@ -79,4 +81,4 @@ class FilterModule:
 
     def filters(self) -> dict[str, Callable[..., Any]]:
         """The filters by name."""
-        return {"isolation_words": isolation_words, "isolation_differences": isolation_differences}
+        return {"isolation_kernel_params": isolation_kernel_params, "isolation_differences": isolation_differences}

@@ -67,8 +67,8 @@ EXAMPLES = r"""
 RETURN = r"""
 _value:
   description:
-    - Boot groups that have pending cells. Each has C(matrix), C(board), C(kernel), C(words) (of the kernel's command
-      line), C(repetition) and C(guests); a guest group has C(name), C(settings), C(host_cpus),
+    - Boot groups that have pending cells. Each has C(matrix), C(board), C(kernel), C(kernel_params) (added to the
+      kernel's command line), C(repetition) and C(guests); a guest group has C(name), C(settings), C(host_cpus),
       C(guest_cpus), C(state), C(image) and C(cells).
   type: list
   elements: dict

@@ -28,7 +28,7 @@ class Answer:
         """Why the script did not do its work, or None."""
         if self.reply.failure is not None:
             return f"{self.reply.failure}{_tail(self.stderr)}"
-        if not self.reply.whole:
+        if not self.reply.complete:
             return f"the connection ended before the script did{_tail(self.stderr)}"
         return None
 

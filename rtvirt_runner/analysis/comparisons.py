@@ -22,7 +22,7 @@ _T = TypeVar("_T")
 
 
 @dataclass(frozen=True)
-class Point:
+class MergedMeasurement:
     """One point of the matrix with its repetitions together."""
 
     measurements: tuple[Measurement, ...]  # each with a histogram; they differ in the repetition alone
@@ -53,9 +53,9 @@ class Point:
         return at_least(self.summary.p99, self.histogram)
 
     @property
-    def emulated(self) -> bool:
+    def guest_uses_tcg(self) -> bool:
         """Whether QEMU had to emulate the guest, without KVM."""
-        return any(each.emulated for each in self.measurements)
+        return any(each.guest_uses_tcg for each in self.measurements)
 
     @property
     def runs(self) -> list[WorkloadRun]:
@@ -80,13 +80,13 @@ class Spread:
 class Ablation:
     """A tuning, and the same without one setting, for each of its settings."""
 
-    base: Point
-    without: tuple[tuple[str, Point], ...]  # setting, and the point without it; what costs most comes first
-    references: tuple[Point, ...]  # other tunings at the same place
+    base: MergedMeasurement
+    without: tuple[tuple[str, MergedMeasurement], ...]  # setting, and the point without it; what costs most comes first
+    references: tuple[MergedMeasurement, ...]  # other tunings at the same place
     not_applicable: tuple[tuple[str, str], ...]  # setting, and why leaving it out can change nothing here
     spread: Spread | None  # of the base's repetitions; None: it was measured once
 
-    def noise(self, point: Point) -> Spread | None:
+    def noise(self, point: MergedMeasurement) -> Spread | None:
         """What a difference of ``point`` from the base has to exceed: the larger of the ranges of their repetitions."""
         return spread([self.base, point]) if self.spread else None
 
@@ -95,9 +95,9 @@ class Ablation:
 class GicOrder:
     """The same point on the host and in guests that differ in what emulates their interrupt controller."""
 
-    rows: tuple[tuple[str, Point], ...]  # HOST, KVMS_GIC or QEMUS_GIC
+    rows: tuple[tuple[str, MergedMeasurement], ...]  # HOST, KVMS_GIC or QEMUS_GIC
 
-    def holds(self, measure: Callable[[Point], float]) -> bool | None:
+    def holds(self, measure: Callable[[MergedMeasurement], float]) -> bool | None:
         """Whether host < KVM's GIC < QEMU's GIC; None when one of them was not measured."""
         values = [[measure(point) for what, point in self.rows if what == kind] for kind in (HOST, *_GICS.values())]
         if not all(values):
@@ -109,15 +109,17 @@ class GicOrder:
 class Load:
     """One load of the host, and what it does to host and guest by tuning."""
 
-    rows: tuple[tuple[Point, Point | None], ...]  # a point, and for a guest the host with the same tuning, if measured
+    rows: tuple[
+        tuple[MergedMeasurement, MergedMeasurement | None], ...
+    ]  # a point, and for a guest the host with the same tuning, if measured
 
 
 @dataclass(frozen=True)
 class Guests:
     """Guests side by side in which nothing but the guest differs."""
 
-    base: Point
-    others: tuple[Point, ...]
+    base: MergedMeasurement
+    others: tuple[MergedMeasurement, ...]
     spread: Spread | None
 
 
@@ -126,8 +128,8 @@ class Foreground:
     """One workload on the host and in one guest; None where it was not measured."""
 
     cell: Cell  # one that stands for both: the guest's, if there is one
-    host: Point | None
-    guest: Point | None
+    host: MergedMeasurement | None
+    guest: MergedMeasurement | None
 
     @property
     def slowdown(self) -> float | None:
@@ -144,13 +146,13 @@ class Slowdowns:
     rows: tuple[Foreground, ...]
 
 
-def points(measurements: Iterable[Measurement]) -> list[Point]:
+def points(measurements: Iterable[Measurement]) -> list[MergedMeasurement]:
     """Measurements with their repetitions put together, in the order of first appearance."""
     found = _grouped((each for each in measurements if each.histogram), lambda each: _axes(each.cell))
-    return [Point(tuple(each)) for each in found]
+    return [MergedMeasurement(tuple(each)) for each in found]
 
 
-def spread(those: Iterable[Point]) -> Spread | None:
+def spread(those: Iterable[MergedMeasurement]) -> Spread | None:
     """The largest range between repetitions among some points; None when none was measured twice."""
     ranges = [
         Spread(
@@ -165,7 +167,7 @@ def spread(those: Iterable[Point]) -> Spread | None:
     return Spread(max(each.p99_us for each in ranges), max(each.max_us for each in ranges))
 
 
-def ablations(measured: Sequence[Point]) -> list[Ablation]:
+def ablations(measured: Sequence[MergedMeasurement]) -> list[Ablation]:
     """One per place and tuning of which settings were left out one by one; none where the whole was not measured."""
     found = []
     for those in _grouped(measured, lambda each: _axes(each.cell, but=("tuning",))):
@@ -176,7 +178,7 @@ def ablations(measured: Sequence[Point]) -> list[Ablation]:
     return found
 
 
-def gic_orders(measured: Sequence[Point]) -> list[GicOrder]:
+def gic_orders(measured: Sequence[MergedMeasurement]) -> list[GicOrder]:
     """One per point of which the host and a guest or more were measured."""
     found = []
     for those in _grouped(measured, lambda each: _axes(each.cell, but=("place", "guest"))):
@@ -187,7 +189,7 @@ def gic_orders(measured: Sequence[Point]) -> list[GicOrder]:
     return found
 
 
-def loads(measured: Sequence[Point]) -> list[Load]:
+def loads(measured: Sequence[MergedMeasurement]) -> list[Load]:
     """One per board, kernel, split and workload that loads the board; hosts stand before their guests."""
     loaded = [point for point in measured if point.cell.board_command]
     found = []
@@ -199,7 +201,7 @@ def loads(measured: Sequence[Point]) -> list[Load]:
     return found
 
 
-def guests_side_by_side(measured: Sequence[Point]) -> list[Guests]:
+def guests_side_by_side(measured: Sequence[MergedMeasurement]) -> list[Guests]:
     """One per point of which two guests or more were measured; the base is the one that the experiment names first."""
     inside = [point for point in measured if point.cell.place == "guest"]
     names = list(dict.fromkeys(point.cell.guest for point in inside))
@@ -211,7 +213,7 @@ def guests_side_by_side(measured: Sequence[Point]) -> list[Guests]:
     return found
 
 
-def foregrounds(measured: Sequence[Point]) -> list[Foreground]:
+def foregrounds(measured: Sequence[MergedMeasurement]) -> list[Foreground]:
     """One per workload that said something of itself, and guest; a host without a guest makes one too."""
     found = []
     for those in _grouped((each for each in measured if each.runs), lambda each: _axes(each.cell, ("place", "guest"))):
@@ -221,7 +223,7 @@ def foregrounds(measured: Sequence[Point]) -> list[Foreground]:
     return found
 
 
-def slowdowns(measured: Sequence[Point]) -> list[Slowdowns]:
+def slowdowns(measured: Sequence[MergedMeasurement]) -> list[Slowdowns]:
     """One per board, kernel, tuning and split, with a row per workload and guest."""
     both = [each for each in foregrounds(measured) if each.slowdown]
     grouped = _grouped(both, lambda each: _axes(each.cell, ("place", "guest", "workload")))
@@ -233,7 +235,7 @@ def at_least(quantile: int | None, histogram: Histogram) -> int:
     return histogram.limit_us if quantile is None else quantile
 
 
-def _ablation(base: str, tunings: Mapping[str, Point]) -> Ablation:
+def _ablation(base: str, tunings: Mapping[str, MergedMeasurement]) -> Ablation:
     whole = tunings[base]
     missing, without = [], []
     for name, point in tunings.items():
@@ -253,7 +255,7 @@ def _ablation(base: str, tunings: Mapping[str, Point]) -> Ablation:
     )
 
 
-def _not_applicable(setting: str, base: Point) -> str:
+def _not_applicable(setting: str, base: MergedMeasurement) -> str:
     """Why leaving a setting out can change nothing at this point, or nothing: by what the machine said of it."""
     if base.cell.place == "host" and setting in SETTINGS and SETTINGS[setting].where == "guest":
         return "only a guest has it"
@@ -295,7 +297,7 @@ class HostGuest:
     guest: str  # flavour
     host_us: Histogram | None
     guest_us: Histogram | None
-    emulated: bool = False  # the guest, by QEMU without KVM
+    guest_uses_tcg: bool = False  # the guest, by QEMU without KVM
 
     @property
     def host_summary(self) -> Summary | None:
@@ -325,7 +327,7 @@ def _pairs(flavours: dict[str, list[Measurement]]) -> list[HostGuest]:
     if not guests:
         return [HostGuest(flavours[NO_GUEST][0].cell, NO_GUEST, host, None)]
     return [
-        HostGuest(each[0].cell, flavour, host, _merged(each), any(one.emulated for one in each))
+        HostGuest(each[0].cell, flavour, host, _merged(each), any(one.guest_uses_tcg for one in each))
         for flavour, each in guests.items()
     ]
 

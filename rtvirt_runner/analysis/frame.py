@@ -81,7 +81,7 @@ def _row(measurement: Measurement) -> dict[str, Any]:
         "measure_s": round(record.status.measure_s, 3),
         "cell_id": cell.id,
         "reason": measurement.reason,
-        "guest_is_emulated": "yes" if measurement.emulated else "no",
+        "guest_is_emulated": "yes" if measurement.guest_uses_tcg else "no",
     }
     if measurement.histogram:
         summary = summarize(measurement.histogram)

@@ -27,12 +27,12 @@ class Measurement:
         return self.record.cell
 
     @property
-    def emulated(self) -> bool:
+    def guest_uses_tcg(self) -> bool:
         """Whether QEMU had to emulate the guest that was measured, without KVM."""
         return self.cell.place == "guest" and self._board().get("guest_accelerator") == "tcg"
 
     @property
-    def foreign(self) -> bool:
+    def guest_is_compat(self) -> bool:
         """Whether the guest that was measured is of another architecture than its board, such as 32 bits on 64."""
         guest = self.record.system.get("guest")
         machine = guest.get("machine") if isinstance(guest, dict) else None

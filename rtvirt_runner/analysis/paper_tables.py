@@ -24,7 +24,9 @@ class Maxima:
 
     columns: list[tuple[str, str]]  # board, split; a board's columns stand together
     rows: list[tuple[str, list[int | None]]]  # label, maximum in us or None
-    emulated: frozenset[tuple[str, tuple[str, str]]]  # label and column where QEMU emulated the guest, without KVM
+    guest_uses_tcg: frozenset[
+        tuple[str, tuple[str, str]]
+    ]  # label and column where QEMU emulated the guest, without KVM
     paper: list[int | None]  # what the paper measured on the hardware that a column stands for
 
 
@@ -49,7 +51,7 @@ def maxima(pairs: Sequence[HostGuest]) -> Maxima:
     splits = dict.fromkeys((pair.cell.board, pair.cell.split) for pair in idle)
     columns = [column for board in boards for column in splits if column[0] == board]
     rows: dict[str, dict[tuple[str, str], int]] = {}
-    emulated: set[tuple[str, tuple[str, str]]] = set()
+    guest_uses_tcg: set[tuple[str, tuple[str, str]]] = set()
     varied = {axis for axis in ("kernel", "tuning") if len({getattr(pair.cell, axis) for pair in idle}) > 1}
     for pair in idle:
         what = "".join(f", {axis} {getattr(pair.cell, axis)}" for axis in ("kernel", "tuning") if axis in varied)
@@ -60,12 +62,12 @@ def maxima(pairs: Sequence[HostGuest]) -> Maxima:
             flavour = f" ({pair.guest})" if len({each.guest for each in idle if each.guest_us}) > 1 else ""
             label = f"guest{flavour}{what}"
             rows.setdefault(label, {})[column] = pair.guest_us.max_us
-            emulated |= {(label, column)} if pair.emulated else set()
+            guest_uses_tcg |= {(label, column)} if pair.guest_uses_tcg else set()
     ordered = sorted(rows.items(), key=lambda row: (row[0].partition(",")[2], row[0].startswith("guest")))
     return Maxima(
         columns=columns,
         rows=[(label, [values.get(column) for column in columns]) for label, values in ordered],
-        emulated=frozenset(emulated),
+        guest_uses_tcg=frozenset(guest_uses_tcg),
         paper=[_paper_maximum(*column) for column in columns],
     )
 

@@ -223,7 +223,7 @@ def _run(recipe: Recipe, out: Path, log: Path, say: Callable[[str], None]) -> No
             start_new_session=True,
         )
         try:
-            _follow(process, progress, recipe.timeout_s)
+            _stream(process, progress, recipe.timeout_s)
         except TimeoutError:
             raise BuildError(
                 f"building {recipe.name} took longer than its limit of {recipe.timeout_s:.0f} s; the log is {log}"
@@ -284,7 +284,7 @@ class _Progress:
         self._say(f"{self._name}: {text}")
 
 
-def _follow(process: subprocess.Popen[bytes], progress: _Progress, timeout_s: float) -> None:
+def _stream(process: subprocess.Popen[bytes], progress: _Progress, timeout_s: float) -> None:
     """Pass every line on until the output ends. Raises TimeoutError."""
     assert process.stdout is not None
     deadline = time.monotonic() + timeout_s

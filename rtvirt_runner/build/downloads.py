@@ -107,7 +107,7 @@ class Store:
         return self.cache / "downloads"
 
     def kept(self, name: str, checksum: str) -> Path:
-        """The place of something verified."""
+        """Path of a verified download in the cache."""
         return self.folder / checksum / name
 
     def partial(self, url: str) -> Path:

@@ -25,7 +25,7 @@ _Fetch = Callable[[Mapping[str, Any]], Path | None]
 
 
 @dataclass(frozen=True)
-class Workshop:
+class BuildContext:
     """Where kernels are made: the role's scripts and configuration fragments, the store of downloads, the cache."""
 
     files: Path  # files/ of the role kernel_build
@@ -47,7 +47,7 @@ class BuiltKernel:
         return self.artifact.path / "kernel.tar.gz"
 
 
-def make_kernel(kernel: Kernel, workshop: Workshop, say: Say) -> BuiltKernel:
+def make_kernel(kernel: Kernel, workshop: BuildContext, say: Say) -> BuiltKernel:
     """Find the kernel in the cache, or fetch what it needs and make it.
 
     Raises BuildError or DownloadError, each with one sentence of what is wrong and what to do.
@@ -64,7 +64,7 @@ def make_kernel(kernel: Kernel, workshop: Workshop, say: Say) -> BuiltKernel:
     return _read(made)
 
 
-def find_kernel(kernel: Kernel, workshop: Workshop) -> BuiltKernel | None:
+def find_kernel(kernel: Kernel, workshop: BuildContext) -> BuiltKernel | None:
     """The kernel when the cache holds it, made from just what the catalogue says now; fetches and builds nothing."""
 
     def get(recipe: Recipe) -> Artifact | None:
@@ -80,7 +80,7 @@ def find_kernel(kernel: Kernel, workshop: Workshop) -> BuiltKernel | None:
     return _read(found) if found else None
 
 
-def _follow(kernel: Kernel, workshop: Workshop, get: _Get, fetch: _Fetch) -> Artifact | None:
+def _follow(kernel: Kernel, workshop: BuildContext, get: _Get, fetch: _Fetch) -> Artifact | None:
     """The way from a catalogue entry to its kernel, for making it and for looking; None where a step has nothing."""
     if not kernel.built:
         return get(_unpacked(kernel, workshop))
@@ -97,7 +97,7 @@ def _follow(kernel: Kernel, workshop: Workshop, get: _Get, fetch: _Fetch) -> Art
     return get(_built(kernel, workshop, files, fragments, toolchain, compiler))
 
 
-def _unpacked(kernel: Kernel, workshop: Workshop) -> Recipe:
+def _unpacked(kernel: Kernel, workshop: BuildContext) -> Recipe:
     return Recipe(
         name=f"kernel-{kernel.name}",
         script=workshop.files / "debian_package.sh",
@@ -112,7 +112,7 @@ def _unpacked(kernel: Kernel, workshop: Workshop) -> Recipe:
     )
 
 
-def _source(kernel: Kernel, workshop: Workshop, get: _Get, fetch: _Fetch) -> tuple[Path | None, list[Path | None]]:
+def _source(kernel: Kernel, workshop: BuildContext, get: _Get, fetch: _Fetch) -> tuple[Path | None, list[Path | None]]:
     """The archive of the source tree, and the patches that come with it."""
     if kernel.source_type != "debian_source":
         return fetch({key: value for key, value in kernel.source.items() if key != "type"}), []
@@ -136,7 +136,7 @@ def _source(kernel: Kernel, workshop: Workshop, get: _Get, fetch: _Fetch) -> tup
     return found.path / "linux.tar.xz", [found.path / "patches" / name for name in names if name]
 
 
-def _toolchain(kernel: Kernel, workshop: Workshop, get: _Get, fetch: _Fetch) -> Path | None:
+def _toolchain(kernel: Kernel, workshop: BuildContext, get: _Get, fetch: _Fetch) -> Path | None:
     """The folder of a toolchain that is not installed; an empty path for one that is."""
     if "url" not in kernel.toolchain:
         return Path()
@@ -154,7 +154,7 @@ def _toolchain(kernel: Kernel, workshop: Workshop, get: _Get, fetch: _Fetch) -> 
 
 
 def _built(
-    kernel: Kernel, workshop: Workshop, files: list[Path], fragments: list[Path], toolchain: Path, compiler: str
+    kernel: Kernel, workshop: BuildContext, files: list[Path], fragments: list[Path], toolchain: Path, compiler: str
 ) -> Recipe:
     architecture = ARCHITECTURES[kernel.architecture]
     source, *patches = files

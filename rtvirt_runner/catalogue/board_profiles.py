@@ -45,7 +45,7 @@ class Profile:
     boot_mib: int = 128
     root_mib: int = 0  # 0: as large as its content; the first boot makes it as large as the card lets it
     guest_mib: int = 0  # of a twin of the root, for guests of flavour debian; 0: none
-    words: list[str] = field(default_factory=list)  # of its kernel's command line
+    kernel_params: list[str] = field(default_factory=list)  # of its kernel's command line
     arm_watchdog: str = ""  # what starts the hardware watchdog, as the role kernel_boot has it
     overlays: list[str] = field(default_factory=lambda: list(OVERLAYS))  # files laid over Debian's
     masked_units: list[str] = field(default_factory=list)  # beside those of every board
@@ -75,7 +75,7 @@ def read_profile(name: str, document: Any, where: str) -> Profile:
     """The same of what such a file says; ``where`` is for messages."""
     body = checked_yaml.require_nonempty(document, where)
     known = [each.name for each in fields(Profile) if each.name != "name"]
-    checked_yaml.known_keys(body, known, where)
+    checked_yaml.known_keys(body, known, where, {"words": "kernel_params"})
     needed = [each.name for each in fields(Profile) if each.default is MISSING and each.default_factory is MISSING]
     for key in needed:
         if key not in body and key != "name":

@@ -88,9 +88,13 @@ def numbered(value: Any, where: str) -> list[tuple[Any, str]]:
     return [(each, f"{where}[{number}]") for number, each in enumerate(value, 1)]
 
 
-def known_keys(body: Mapping[str, Any], allowed: Sequence[str], where: str) -> None:
-    """Refuse a key that nobody reads."""
+def known_keys(
+    body: Mapping[str, Any], allowed: Sequence[str], where: str, renamed: Mapping[str, str] | None = None
+) -> None:
+    """Refuse a key that nobody reads; ``renamed`` holds names that keys had before."""
     for key in body:
+        if renamed and key in renamed:
+            raise InputError(f"{where}: key '{key}' is called '{renamed[key]}' now, expected that name; rename it.")
         known(key, allowed, "key", where)
 
 

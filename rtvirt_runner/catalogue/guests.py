@@ -58,7 +58,7 @@ class Guest:
             "memory_lock": "memory_lock" in tuning.settings,
             "huge_pages": "huge_pages" in tuning.settings,
             "placement": tuning.placement(split),
-            "kernel_words": list(tuning.inside().words(inner)) if partitioned else [],
+            "kernel_params": list(tuning.inside().kernel_params(inner)) if partitioned else [],
             "settings": list(tuning.inside().machine_settings()) if partitioned else [],
             "host_cpus": format_cpu_list(inner.host_cpus),
             "guest_cpus": format_cpu_list(inner.guest_cpus),

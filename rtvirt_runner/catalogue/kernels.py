@@ -44,8 +44,19 @@ ARCHITECTURES: Mapping[str, Architecture] = {
 }
 
 _KEYS = (
-    *("title", "architecture", "source", "patches", "config", "toolchain", "make", "image", "device_trees", "words"),
-    *("shows", "objects", "unverified"),
+    *(
+        "title",
+        "architecture",
+        "source",
+        "patches",
+        "config",
+        "toolchain",
+        "make",
+        "image",
+        "device_trees",
+        "kernel_params",
+    ),
+    *("expects", "objects", "unverified"),
 )
 _ONLY_BUILT = ("patches", "config", "toolchain", "make", "device_trees", "objects")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -55,7 +66,7 @@ _WORD = re.compile(r"[^\s=\"']+(=[^\s\"']*)?")
 
 
 @dataclass(frozen=True)
-class Shows:
+class Expectation:
     """What must be read back from a board that runs the kernel."""
 
     realtime: bool  # /sys/kernel/realtime is 1
@@ -75,11 +86,11 @@ class Kernel:
     config_base: str  # a make target, such as allnoconfig
     fragments: tuple[str, ...]
     toolchain: Mapping[str, Any]  # prefix, and url with sha256 for one that is not installed; empty: by architecture
-    make: tuple[str, ...]  # more words for make
+    make: tuple[str, ...]  # more arguments for make
     image: str
     device_trees: tuple[str, ...]
-    words: tuple[str, ...]  # that it needs on its command line
-    shows: Shows
+    kernel_params: tuple[str, ...]  # that it needs on its command line
+    expects: Expectation
     objects: int  # about how many files a build compiles, for its progress; 0: unknown
     unverified: str  # what was not verified, and why
 
@@ -121,7 +132,7 @@ def _plain(value: Any) -> Any:
 def read_kernel(name: str, body: Any, where: str) -> Kernel:
     """Check one entry; raises InputError."""
     body = checked_yaml.require_nonempty(body, where)
-    checked_yaml.known_keys(body, _KEYS, where)
+    checked_yaml.known_keys(body, _KEYS, where, {"words": "kernel_params", "shows": "expects"})
     checked_yaml.known(body.get("architecture"), list(ARCHITECTURES), "architecture", where)
     source = _source(body.get("source"), f"{where}.source")
     if source["type"] == "debian_package":
@@ -148,8 +159,8 @@ def read_kernel(name: str, body: Any, where: str) -> Kernel:
         make=tuple(_words(body.get("make", []), f"{where}.make")),
         image=image,
         device_trees=tuple(_words(body.get("device_trees", []), f"{where}.device_trees")),
-        words=tuple(_words(body.get("words", []), f"{where}.words")),
-        shows=_shows(body.get("shows"), f"{where}.shows"),
+        kernel_params=tuple(_words(body.get("kernel_params", []), f"{where}.kernel_params")),
+        expects=_expects(body.get("expects"), f"{where}.expects"),
         objects=checked_yaml.require_int(body.get("objects", 0), (0, 100_000), f"{where}.objects"),
         unverified=checked_yaml.text(body.get("unverified", ""), f"{where}.unverified"),
     )
@@ -241,19 +252,19 @@ def _toolchain(value: Any, where: str) -> Mapping[str, Any]:
     return toolchain
 
 
-def _shows(value: Any, where: str) -> Shows:
-    shows = checked_yaml.require_nonempty(value, where)
-    checked_yaml.known_keys(shows, ("realtime", "release"), where)
-    if not isinstance(shows.get("realtime"), bool):
+def _expects(value: Any, where: str) -> Expectation:
+    expects = checked_yaml.require_nonempty(value, where)
+    checked_yaml.known_keys(expects, ("realtime", "release"), where)
+    if not isinstance(expects.get("realtime"), bool):
         raise InputError(
-            f"{where}.realtime is {checked_yaml.format_value(shows.get('realtime'))}, expected true or false."
+            f"{where}.realtime is {checked_yaml.format_value(expects.get('realtime'))}, expected true or false."
         )
-    release = checked_yaml.text(shows.get("release"), f"{where}.release")
+    release = checked_yaml.text(expects.get("release"), f"{where}.release")
     try:
         re.compile(release)
     except re.error as error:
         raise InputError(f"{where}.release is '{release}', expected a regular expression: {error}.") from error
-    return Shows(shows["realtime"], release)
+    return Expectation(expects["realtime"], release)
 
 
 def _words(value: Any, where: str) -> list[str]:

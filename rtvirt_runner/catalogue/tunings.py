@@ -1,6 +1,6 @@
 """Tunings and the settings they are made of: which there are, what each wants, and which are refused.
 
-A setting belongs to one of three places. A boot setting is a word on the kernel's command line, a board setting is
+A setting belongs to one of three places. A boot setting is a kernel parameter, a board setting is
 written to a running machine by the role cpu_isolation, a guest setting says how the role guest starts and places QEMU.
 Boot and board settings apply inside a partitioned guest too.
 """
@@ -70,8 +70,8 @@ SETTINGS: Mapping[str, Setting] = {
 }
 
 
-def boot_words(settings: Iterable[str], split: Split, isolcpus: str) -> tuple[str, ...]:
-    """Words of a kernel's command line for the boot settings among ``settings``; ``isolcpus`` is of ISOLCPUS_FLAGS."""
+def boot_params(settings: Iterable[str], split: Split, isolcpus: str) -> tuple[str, ...]:
+    """Kernel parameters for the boot settings among ``settings``; ``isolcpus`` is of ISOLCPUS_FLAGS."""
     filled = {
         "host_cpus": split.host_list,
         "guest_cpus": split.guest_list,
@@ -101,10 +101,10 @@ class Tuning:
         inner = {name: value for name, value in self.settings.items() if not SETTINGS[name].of_hypervisor}
         return Tuning(self.name, self.title, inner)
 
-    def words(self, split: Split, isolcpus_flags: bool = True) -> tuple[str, ...]:
+    def kernel_params(self, split: Split, isolcpus_flags: bool = True) -> tuple[str, ...]:
         """What it adds to a kernel's command line. Kernels before 4.15 know no flags of isolcpus."""
         flags = str(self.settings.get("isolcpus")) if isolcpus_flags else "plain"
-        return boot_words(self._named("boot"), split, flags)
+        return boot_params(self._named("boot"), split, flags)
 
     def machine_settings(self, boots: bool = True) -> tuple[str, ...]:
         """Settings of a machine: what it must have started with, and what is written to it while it runs.

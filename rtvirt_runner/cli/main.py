@@ -322,8 +322,8 @@ def _plan(args: argparse.Namespace) -> int:
     matrix = request.matrix
     tree = Tree(f"{matrix.name}: {matrix.title}: {len(matrix.cells)} cells, {len(pending)} pending")
     for boot in plan(matrix.cells):
-        words = " ".join(boot.words) or "no extra words"
-        boots = tree.add(f"{boot.board}: boot {boot.kernel}, {words}, repetition {boot.repetition}")
+        params = " ".join(boot.kernel_params) or "no extra parameters"
+        boots = tree.add(f"{boot.board}: boot {boot.kernel}, {params}, repetition {boot.repetition}")
         for guest in boot.guests:
             name = f"guest {guest.name}, {guest.vcpus} vCPUs" if guest.vcpus else "no guest"
             settings = f", {len(guest.settings)} settings for cores {guest.guest_cpus}" if guest.settings else ""

@@ -20,7 +20,7 @@ _DEATHS = ("Kernel panic", "Unable to mount root", "did not appear in 10 s")
 class TrialEnd:
     """How a trial ended, a clause, and the last lines of its console."""
 
-    why: str
+    reason: str
     lines: list[str]
 
 
@@ -30,7 +30,7 @@ def current_boot(log: str) -> str:
     return log[banners[-1].start() :] if banners else log
 
 
-def death(boot: str) -> str | None:
+def fatal_line(boot: str) -> str | None:
     """The words by which a boot's console says that it cannot come up, or None."""
     return next((words for words in _DEATHS if words in boot), None)
 
@@ -57,13 +57,13 @@ def trial_end(log: str, kernel: str, last_words: str) -> TrialEnd:
     boot = trial_boot(log, kernel)
     said = boot or last_words
     if panic := re.search(r"Kernel panic - not syncing: *(.*)", said):
-        why = f"it panicked ({panic[1].strip()})"
+        reason = f"it panicked ({panic[1].strip()})"
     elif given_up := re.search(r"nobody confirmed this trial within (\d+) s", said):
-        why = f"it came up but could not be reached, and gave itself up after {given_up[1]} s of the board's clock"
+        reason = f"it came up but could not be reached, and gave itself up after {given_up[1]} s of the board's clock"
     elif "(trial) could not be started" in said or "the trial entry could not be started" in said:
-        why = "the boot loader could not start it"
+        reason = "the boot loader could not start it"
     elif boot:
-        why = "it hung or restarted without saying why"
+        reason = "it hung or restarted without saying why"
     else:
-        why = "it did not come up, and no console log says why"
-    return TrialEnd(why, last_lines(said))
+        reason = "it did not come up, and no console log says why"
+    return TrialEnd(reason, last_lines(said))

@@ -22,7 +22,7 @@ export LC_ALL=C PATH="${PATH:-/usr/bin:/bin}:/usr/local/bin:/usr/sbin:/sbin"
 changed() { printf '@changed %s\n' "$*"; }
 fact() { printf '@fact %s %s\n' "$1" "$2"; }
 fail() { printf '@fail %s\n' "$*"; exit 1; }
-forget() {
+remove() {
   for path in "$@"; do
     [ -e "$path" ] || continue
     changed "removed $path"
@@ -33,7 +33,7 @@ file() { [ -e "$2" ] || return 0; printf '@file %s\n' "$1"; cat "$2"; printf '\n
 """
 
 # The files that are there, and for each the room where it is or will be. PATHS, each quoted.
-LOOK = """
+STAT_SCRIPT = """
 eval "set -- $PATHS"
 sha256sum "$@" 2>/dev/null
 for path in "$@"; do
@@ -58,7 +58,7 @@ class Reply:
     files: dict[str, str] = field(default_factory=dict)
     output: list[str] = field(default_factory=list)
     failure: str | None = None
-    whole: bool = False
+    complete: bool = False
 
     def as_dict(self) -> dict[str, object]:
         """The facts with the tables among them, for JSON."""
@@ -77,7 +77,7 @@ def compose(script: str, environment: Mapping[str, str], reads_input: bool = Fal
 
 
 def parse(stdout: str) -> Reply:
-    """Read the marked lines of a reply; ``whole`` is False when the end is missing."""
+    """Read the marked lines of a reply; ``complete`` is False when the end is missing."""
     reply = Reply()
     lines = iter(stdout.splitlines())
     for line in lines:
@@ -100,7 +100,7 @@ def parse(stdout: str) -> Reply:
         elif mark == "@fail":
             reply.failure = rest
         elif mark == "@whole":
-            reply.whole = True
+            reply.complete = True
             if rest != "0" and reply.failure is None:
                 reply.failure = f"the script ended with status {rest}"
         elif line.strip():
@@ -123,7 +123,7 @@ def _row(text: str) -> dict[str, str]:
 
 
 def missing_room(sizes: Mapping[str, int], room: Mapping[str, Mapping[str, str]]) -> str:
-    """Why files (path there: bytes) cannot be brought to where LOOK found that much ``room`` (by path), or nothing."""
+    """Why files (path there: bytes) do not fit into the ``room`` (by path) that STAT_SCRIPT found, or nothing."""
     needed_kib: dict[str, int] = {}
     for path in (path for path in sizes if path in room):
         mount, free_kib = room[path]["on"], int(room[path]["free_kib"])

@@ -29,43 +29,45 @@ def _typed(name: str, value: Any) -> Any:
     return int(value) if number and re.fullmatch(r"-?\d+", value) else value
 
 
-def board_differences(cell: Cell, shows: Mapping[str, Any], board: Mapping[str, Any]) -> list[str]:
+def board_differences(cell: Cell, expects: Mapping[str, Any], board: Mapping[str, Any]) -> list[str]:
     """What differs on the board, a phrase each.
 
-    ``shows`` is the kernel's catalogue entry, empty where whatever runs is measured; ``board`` the facts read back.
+    ``expects`` is the kernel's catalogue entry, empty where whatever runs is measured; ``board`` the facts read back.
     """
-    return [*_kernel(cell, shows, board), *setting_differences(cell.settings, board), *_guest(cell, board)]
+    return [*_kernel(cell, expects, board), *setting_differences(cell.settings, board), *_guest(cell, board)]
 
 
-def guest_differences(cell: Cell, shows: Mapping[str, Any], guest: Mapping[str, Any]) -> list[str]:
-    """What differs inside the guest, whose kernel's catalogue entry says ``shows``."""
-    differences = _kernel_differences("guest", shows, guest)
+def guest_differences(cell: Cell, expects: Mapping[str, Any], guest: Mapping[str, Any]) -> list[str]:
+    """What differs inside the guest, whose kernel's catalogue entry says ``expects``."""
+    differences = _kernel_differences("guest", expects, guest)
     cpus = parse_cpu_list(str(guest.get("online_cpus", "0")))
     if len(cpus) != cell.vcpus:
         differences.append(f"the guest has {len(cpus)} vCPUs, expected {cell.vcpus}")
     running = str(guest.get("cmdline", "")).split()
-    words = cell.guest_state["kernel_words"]
-    differences += [f"{word} is not on the guest's command line" for word in words if word not in running]
+    params = cell.guest_state["kernel_params"]
+    differences += [f"{param} is not on the guest's command line" for param in params if param not in running]
     return [*differences, *setting_differences(cell.guest_state["settings"], guest)]
 
 
-def _kernel(cell: Cell, shows: Mapping[str, Any], board: Mapping[str, Any]) -> list[str]:
-    differences = _kernel_differences("board", shows, board)
+def _kernel(cell: Cell, expects: Mapping[str, Any], board: Mapping[str, Any]) -> list[str]:
+    differences = _kernel_differences("board", expects, board)
     running = str(board.get("cmdline", "")).split()
-    differences += [f"{word} is not on the kernel's command line" for word in cell.kernel_words if word not in running]
-    if shows and "isolcpus" not in cell.settings and board.get("isolated_cpus"):
+    differences += [
+        f"{param} is not on the kernel's command line" for param in cell.kernel_params if param not in running
+    ]
+    if expects and "isolcpus" not in cell.settings and board.get("isolated_cpus"):
         differences.append(f"the isolated cores are '{board['isolated_cpus']}', expected none")
     return differences
 
 
-def _kernel_differences(machine: str, shows: Mapping[str, Any], facts: Mapping[str, Any]) -> list[str]:
+def _kernel_differences(machine: str, expects: Mapping[str, Any], facts: Mapping[str, Any]) -> list[str]:
     """Against a catalogue entry, empty where whatever runs will do."""
     differences = []
     release, realtime = str(facts.get("uname_r", "")), bool(facts.get("realtime"))
-    if shows and not re.search(str(shows["release"]), release):
-        differences.append(f"the {machine} runs kernel {release}, expected one that matches {shows['release']}")
-    if shows and realtime != bool(shows["realtime"]):
-        differences.append(f"/sys/kernel/realtime is {int(realtime)}, expected {int(bool(shows['realtime']))}")
+    if expects and not re.search(str(expects["release"]), release):
+        differences.append(f"the {machine} runs kernel {release}, expected one that matches {expects['release']}")
+    if expects and realtime != bool(expects["realtime"]):
+        differences.append(f"/sys/kernel/realtime is {int(realtime)}, expected {int(bool(expects['realtime']))}")
     return differences
 
 

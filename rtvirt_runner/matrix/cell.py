@@ -11,10 +11,12 @@ from typing import Any
 from rtvirt_runner.catalogue.checked_yaml import InputError
 from rtvirt_runner.catalogue.lab import Clock
 
-_TUPLES = ("kernel_words", "settings")  # lists in JSON
+_TUPLES = ("kernel_params", "settings")  # lists in JSON
 
 
 _MAPPINGS = ("guest_state", "program")
+# New name -> the one that ids were first computed with, and that older records hold: what is measured keeps its id.
+_FIRST_NAMES = {"kernel_params": "kernel_words"}
 
 
 @dataclass(frozen=True)
@@ -36,7 +38,7 @@ class Cell:
     host_cpus: str  # normalised core lists of the split, '0-2'
     guest_cpus: str
     measured_cpu: int  # as counted where cyclictest runs
-    kernel_words: tuple[str, ...]  # what the tuning adds to the board's kernel command line
+    kernel_params: tuple[str, ...]  # what the tuning adds to the board's kernel command line
     settings: tuple[str, ...]  # of the tuning, those of the board itself
     guest_state: Mapping[str, Any] = field(hash=False)  # all that defines the guest (Guest.state); empty on the host
     program: Mapping[str, Any] = field(hash=False)  # how the workload runs (Workload.program); empty: nothing runs
@@ -56,7 +58,8 @@ class Cell:
         """Axis values, then 8 hex digits of the SHA-256 of the canonical JSON; safe as a folder name."""
         axes = [self.board, self.kernel, self.tuning, self.split, self.place, self.guest, self.workload]
         readable = "_".join([*axes, f"r{self.repetition}"])[:200]
-        canonical = json.dumps(self._values(), sort_keys=True, separators=(",", ":"))
+        values = _renamed(self._values(), _FIRST_NAMES)
+        canonical = json.dumps(values, sort_keys=True, separators=(",", ":"))
         return f"{readable}-{hashlib.sha256(canonical.encode()).hexdigest()[:8]}"
 
     def as_dict(self) -> dict[str, Any]:
@@ -68,6 +71,7 @@ class Cell:
         """Undo as_dict; raises InputError when a field is missing, unknown, or does not fit the id given."""
         # through JSON: what Ansible hands over carries tags of its own
         given = json.loads(json.dumps({key: value for key, value in values.items() if key != "id"}))
+        given = _renamed(given, {first: name for name, first in _FIRST_NAMES.items()})
         names = {item.name for item in fields(cls)}
         if wrong := sorted(names ^ given.keys()):
             raise InputError(
@@ -85,3 +89,11 @@ class Cell:
         values = asdict(self)
         lists = {name: list(values[name]) for name in _TUPLES}
         return values | lists | {name: dict(values[name]) for name in _MAPPINGS}
+
+
+def _renamed(values: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
+    """The same with some keys renamed, those of the mappings in it too."""
+    return {
+        names.get(key, key): _renamed(value, names) if isinstance(value, Mapping) else value
+        for key, value in values.items()
+    }

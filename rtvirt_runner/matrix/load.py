@@ -41,7 +41,7 @@ class Experiment:
     name: str
     title: str
     reproduces: str
-    shows: tuple[str, ...]  # of VIEWS
+    views: tuple[str, ...]  # of VIEWS
     cells: tuple[Cell, ...]
 
 
@@ -104,7 +104,9 @@ class _Expansion:
     def experiment(self, name: str, body: Any) -> Experiment:
         where = f"{self.where}: experiments.{checked_yaml.name(name, f'{self.where}: experiments')}"
         body = checked_yaml.mapping(body, where)
-        checked_yaml.known_keys(body, ("title", "reproduces", "shows", "axes", "include", "exclude"), where)
+        checked_yaml.known_keys(
+            body, ("title", "reproduces", "views", "axes", "include", "exclude"), where, {"shows": "views"}
+        )
         axes = self._axes(body.get("axes"), f"{where}.axes")
         points = [dict(zip(AXES, values, strict=True)) for values in itertools.product(*(axes[axis] for axis in AXES))]
         excluded = [
@@ -123,7 +125,7 @@ class _Expansion:
             name=name,
             title=checked_yaml.text(body.get("title", name), f"{where}.title"),
             reproduces=checked_yaml.text(body.get("reproduces", ""), f"{where}.reproduces"),
-            shows=_views(body.get("shows", [HISTOGRAMS]), f"{where}.shows"),
+            views=_views(body.get("views", [HISTOGRAMS]), f"{where}.views"),
             cells=tuple(dict.fromkeys(cells)),
         )
 
@@ -198,7 +200,7 @@ class _Expansion:
         split = self._split_of(point["split"], board, where)
         tuning = self.catalogue.tunings[point["tuning"]]
         self._check_kernel(point["kernel"], board, where)
-        words = self._boot_words(point["kernel"], tuning, split) if board.boots else ()
+        kernel_params = self._kernel_params(point["kernel"], tuning, split) if board.boots else ()
         guest: dict[str, Any] = {}
         if not on_host:
             entry = self.catalogue.guests[point["guest"]]
@@ -227,7 +229,7 @@ class _Expansion:
             guest_cpus=split.guest_list,
             # the same physical core in both places: the difference is what virtualization costs
             measured_cpu=split.guest_cpus[-1] if on_host else len(split.guest_cpus) - 1,
-            kernel_words=words,
+            kernel_params=kernel_params,
             settings=tuning.machine_settings(board.boots),
             guest_state=guest,
             program=workload.program(point["place"], split, guest.get("scratch_mib", 0), where),
@@ -250,8 +252,8 @@ class _Expansion:
     def _architecture(self, kernel: str) -> str:
         return str(self.catalogue.kernels.get(kernel, {}).get("architecture"))
 
-    def _boot_words(self, kernel: str, tuning: Tuning, split: Split) -> tuple[str, ...]:
-        return tuning.words(split, bool(self.catalogue.kernels.get(kernel, {}).get("isolcpus_flags", True)))
+    def _kernel_params(self, kernel: str, tuning: Tuning, split: Split) -> tuple[str, ...]:
+        return tuning.kernel_params(split, bool(self.catalogue.kernels.get(kernel, {}).get("isolcpus_flags", True)))
 
     def _split_of(self, name: str, board: Board, where: str) -> Split:
         split = self.splits[name]

@@ -51,7 +51,7 @@ class BootGroup:
 
     board: str
     kernel: str
-    words: tuple[str, ...]
+    kernel_params: tuple[str, ...]
     repetition: int
     guests: tuple[GuestGroup, ...]
 
@@ -65,7 +65,7 @@ class BootGroup:
         return {
             "board": self.board,
             "kernel": self.kernel,
-            "words": list(self.words),
+            "kernel_params": list(self.kernel_params),
             "repetition": self.repetition,
             "guests": [guest.as_dict() for guest in self.guests],
         }
@@ -80,15 +80,15 @@ def plan(cells: Iterable[Cell]) -> list[BootGroup]:
     unique = list(dict.fromkeys(cells))
     boards = _ranks(cell.board for cell in unique)
     kernels = _ranks(cell.kernel for cell in unique)
-    words = _ranks(cell.kernel_words for cell in unique)
+    params = _ranks(cell.kernel_params for cell in unique)
 
     def dearest_first(cell: Cell) -> tuple[Any, ...]:
         # a board's plain state first: it may be up in it already
-        boot = (kernels[cell.kernel], bool(cell.kernel_words), words[cell.kernel_words])
+        boot = (kernels[cell.kernel], bool(cell.kernel_params), params[cell.kernel_params])
         return (boards[cell.board], cell.repetition, *boot)
 
     ordered = sorted(unique, key=dearest_first)
-    boots = itertools.groupby(ordered, key=lambda cell: (cell.board, cell.kernel, cell.kernel_words, cell.repetition))
+    boots = itertools.groupby(ordered, key=lambda cell: (cell.board, cell.kernel, cell.kernel_params, cell.repetition))
     return [BootGroup(*state, guests=_guest_groups(list(members))) for state, members in boots]
 
 

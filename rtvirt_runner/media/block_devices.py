@@ -44,20 +44,20 @@ def number_of(device: Path) -> str:
     return f"{os.major(rdev)}:{os.minor(rdev)}"
 
 
-def folder(number: str, machine: Machine) -> Path:
+def sysfs_path(number: str, machine: Machine) -> Path:
     """Where sysfs has the device with a number; nowhere if there is none."""
     return (machine.sys / "dev" / "block" / number).resolve()
 
 
-def whole(folder: Path) -> Path:
+def parent_disk(folder: Path) -> Path:
     """The disk of a partition; folders are those of sysfs."""
     return folder.parent if (folder / "partition").exists() else folder
 
 
-def below(folder: Path) -> set[Path]:
+def backing_disks(folder: Path) -> set[Path]:
     """The disks that a device stands on, through device mapper and md, itself among them."""
-    disk = whole(folder)
-    return {disk}.union(*(below(slave.resolve()) for slave in (disk / "slaves").glob("*")))
+    disk = parent_disk(folder)
+    return {disk}.union(*(backing_disks(slave.resolve()) for slave in (disk / "slaves").glob("*")))
 
 
 def can_be_taken_out(disk: Path) -> bool:
@@ -145,7 +145,7 @@ def system_mount(disk: Path, machine: Machine) -> str:
     for mount in _mounts(machine):
         if mount.where in SYSTEM_MOUNTS:
             numbers = {mount.number, number_of(Path(mount.source)) if is_block(mount.source) else mount.number}
-            if any(disk in below(folder(number, machine)) for number in numbers):
+            if any(disk in backing_disks(sysfs_path(number, machine)) for number in numbers):
                 return mount.where
     return ""
 

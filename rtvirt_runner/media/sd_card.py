@@ -153,10 +153,10 @@ def write(image: Path, target: Target, say: Say) -> Written:
 
 def _check_disk(device: Path, image: Path, machine: block_devices.Machine) -> None:
     """Raises CardError for a block device that is not plainly a card that nobody uses."""
-    folder = block_devices.folder(block_devices.number_of(device), machine)
+    folder = block_devices.sysfs_path(block_devices.number_of(device), machine)
     if not folder.exists():
         raise CardError(f"{device} leads to no device that the kernel has now; put the card into its reader.")
-    disk = block_devices.whole(folder)
+    disk = block_devices.parent_disk(folder)
     if where := block_devices.system_mount(disk, machine):
         raise CardError(f"{device} is on the disk that holds {where} of this machine, expected a card; name the card.")
     if disk != folder:

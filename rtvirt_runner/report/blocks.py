@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from rtvirt_runner.analysis.comparisons import Point
+from rtvirt_runner.analysis.comparisons import MergedMeasurement
 from rtvirt_runner.matrix.cell import Cell
 from rtvirt_runner.report.format import decimals, number, quantile
 
@@ -17,7 +17,7 @@ class TableRow:
 
     head: str
     values: tuple[str, ...]
-    emulated: bool = False  # a guest without KVM
+    guest_uses_tcg: bool = False  # a guest without KVM
     reference: bool = False  # set apart from the others
 
 
@@ -29,7 +29,7 @@ class ColumnGroup:
     clock: str
     columns: int
     reference: bool = False  # set apart from the others
-    emulated: bool = False  # a guest without KVM is among them
+    guest_uses_tcg: bool = False  # a guest without KVM is among them
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ def common_title(cell: Cell, axes: Sequence[str], *more: str) -> str:
     return ", ".join([cell.board, f"split {cell.split}", *(str(getattr(cell, axis)) for axis in (*axes, *more))])
 
 
-def avg_p99_max(point: Point) -> tuple[str, str, str]:
+def avg_p99_max(point: MergedMeasurement) -> tuple[str, str, str]:
     """A point's latencies."""
     histogram = point.histogram
     return decimals(histogram.avg_us), quantile(point.summary.p99, histogram), number(histogram.max_us)

@@ -12,7 +12,7 @@ from rtvirt_runner.analysis.comparisons import (
     GicOrder,
     Guests,
     Load,
-    Point,
+    MergedMeasurement,
     Spread,
     ablations,
     gic_orders,
@@ -25,7 +25,7 @@ from rtvirt_runner.catalogue.tunings import SETTINGS
 from rtvirt_runner.matrix.cell import Cell
 from rtvirt_runner.report.blocks import Block, TableRow, avg_p99_max, common_title
 from rtvirt_runner.report.figures.comparisons import SpanRow, ablation_figure, span_figure
-from rtvirt_runner.report.format import NOTHING, decimals, hundredths, listed, number, quantile, signed, times, unit
+from rtvirt_runner.report.format import EN_DASH, decimals, listed, number, quantile, ratio_1dp, ratio_2dp, signed, unit
 from rtvirt_runner.report.workload_sections import ecu_blocks, slowdown_blocks, sysbench_blocks
 
 ACHIEVABLE_US = 1000  # the paper's "achievable with care": the guest's maximum under load
@@ -59,9 +59,9 @@ def cautions(measurements: Sequence[Measurement]) -> list[str]:
             said.setdefault(str(emulator["warning"]), []).append(board)
         if each.cell.clock == "virtual" and each.cell.board_command:
             said.setdefault(_SHARED_TIME, []).append(board)
-        if each.emulated:
+        if each.guest_uses_tcg:
             said.setdefault(_EMULATED, []).append(board)
-        if each.foreign:
+        if each.guest_is_compat:
             said.setdefault(_FOREIGN.format(guest=each.cell.guest), []).append(board)
     return [f"{listed(list(dict.fromkeys(boards)))}: {sentence}" for sentence, boards in said.items()]
 
@@ -90,7 +90,7 @@ def _ablation(ablation: Ablation, axes: Sequence[str], name: str) -> Block:
     rows = [_setting_row(cell.tuning, "", base, base)]
     rows += [_setting_row(f"without {each}", _title_of(each), point, base) for each, point in ablation.without]
     rows += [
-        TableRow(f"without {each}", (f"{_title_of(each)} (not applicable: {why})", *[NOTHING] * 4))
+        TableRow(f"without {each}", (f"{_title_of(each)} (not applicable: {why})", *[EN_DASH] * 4))
         for each, why in ablation.not_applicable
     ]
     rows += [_setting_row(each.cell.tuning, "", each, base, reference=True) for each in ablation.references]
@@ -108,11 +108,13 @@ def _ablation(ablation: Ablation, axes: Sequence[str], name: str) -> Block:
     )
 
 
-def _setting_row(head: str, what: str, point: Point, base: Point, reference: bool = False) -> TableRow:
+def _setting_row(
+    head: str, what: str, point: MergedMeasurement, base: MergedMeasurement, reference: bool = False
+) -> TableRow:
     later_p99, later_max = point.p99_us - base.p99_us, point.histogram.max_us - base.histogram.max_us
-    differences = (NOTHING, NOTHING) if point is base else (signed(later_p99), signed(later_max))
+    differences = (EN_DASH, EN_DASH) if point is base else (signed(later_p99), signed(later_max))
     p99, maximum = quantile(point.summary.p99, point.histogram), number(point.histogram.max_us)
-    return TableRow(head, (what, p99, differences[0], maximum, differences[1]), point.emulated, reference)
+    return TableRow(head, (what, p99, differences[0], maximum, differences[1]), point.guest_uses_tcg, reference)
 
 
 def _ablation_says(ablation: Ablation) -> list[str]:
@@ -133,7 +135,9 @@ def _ablation_says(ablation: Ablation) -> list[str]:
     return [*said, "What a setting buys depends on the load: one that makes no difference here may make one elsewhere."]
 
 
-def _effects(ablation: Ablation, what: str, measure: Callable[[Point], int], noise_of: Callable[[Spread], int]) -> str:
+def _effects(
+    ablation: Ablation, what: str, measure: Callable[[MergedMeasurement], int], noise_of: Callable[[Spread], int]
+) -> str:
     worse: list[str] = []
     better: list[str] = []
     for setting, point in ablation.without:
@@ -178,7 +182,9 @@ def _gic(order: GicOrder, axes: Sequence[str], name: str) -> Block:
         figure=_spans(list(zip(labels, those, strict=True)), name, "Latency by what emulates the interrupt controller"),
         caption=f"The same wake-ups in {unit(first.clock)}, by what emulates the guest's interrupt controller (GIC).",
         heads=("avg", "p50", "p99", "max"),
-        rows=tuple(TableRow(label, _four(point), point.emulated) for label, point in zip(labels, those, strict=True)),
+        rows=tuple(
+            TableRow(label, _four(point), point.guest_uses_tcg) for label, point in zip(labels, those, strict=True)
+        ),
     )
 
 
@@ -222,9 +228,9 @@ def _load(load: Load, axes: Sequence[str], name: str) -> Block:
     )
 
 
-def _load_row(label: str, point: Point, host: Point | None) -> TableRow:
+def _load_row(label: str, point: MergedMeasurement, host: MergedMeasurement | None) -> TableRow:
     histogram = point.histogram
-    ratios = [times(point.p99_us, host.p99_us), times(histogram.max_us, host.histogram.max_us)] if host else []
+    ratios = [ratio_1dp(point.p99_us, host.p99_us), ratio_1dp(histogram.max_us, host.histogram.max_us)] if host else []
     return TableRow(
         label,
         (
@@ -232,9 +238,9 @@ def _load_row(label: str, point: Point, host: Point | None) -> TableRow:
             quantile(point.summary.p99, histogram),
             number(histogram.max_us),
             "yes" if histogram.max_us < ACHIEVABLE_US else "no",
-            *(ratios or [NOTHING, NOTHING]),
+            *(ratios or [EN_DASH, EN_DASH]),
         ),
-        point.emulated,
+        point.guest_uses_tcg,
     )
 
 
@@ -245,12 +251,12 @@ def _load_says(load: Load) -> list[str]:
         by_tuning = [f"{number(point.histogram.max_us)} with {point.cell.tuning}" for point in inside]
         said.append(f"The latest wake-up in the guest, in {unit(inside[0].cell.clock)}: {listed(by_tuning)}.")
     for point, host in load.rows:
-        if host and (point.cell.kernel_words or point.cell.settings):
+        if host and (point.cell.kernel_params or point.cell.settings):
             p99, latest = (_p99(point), _p99(host)), (_latest(point), _latest(host))
             said.append(
                 f"With tuning {point.cell.tuning}, the guest against the host with that tuning under the same load, in "
-                f"{unit(point.cell.clock)}: p99 {number(p99[0])} against {number(p99[1])} ({times(*p99)}), latest "
-                f"wake-up {number(latest[0])} against {number(latest[1])} ({times(*latest)})."
+                f"{unit(point.cell.clock)}: p99 {number(p99[0])} against {number(p99[1])} ({ratio_1dp(*p99)}), latest "
+                f"wake-up {number(latest[0])} against {number(latest[1])} ({ratio_1dp(*latest)})."
             )
     return said
 
@@ -258,7 +264,7 @@ def _load_says(load: Load) -> list[str]:
 # ------------------------------------------------------------------------------------------------------------- guests
 
 
-def _guests(measured: Sequence[Point], axes: Sequence[str], name: str) -> list[Block]:
+def _guests(measured: Sequence[MergedMeasurement], axes: Sequence[str], name: str) -> list[Block]:
     return [_side_by_side(each, axes, f"{name}-{n}") for n, each in enumerate(guests_side_by_side(measured))]
 
 
@@ -278,12 +284,12 @@ def _side_by_side(guests: Guests, axes: Sequence[str], name: str) -> Block:
         caption=f"The same wake-ups in {unit(cell.clock)} in guests in which nothing but the guest differs.",
         heads=("avg", "p99", "max", *(f"{what} / {cell.guest}" for what in ("avg", "p99", "max"))),
         rows=tuple(
-            TableRow(each.cell.guest, (*avg_p99_max(each), *_ratios(each, base)), each.emulated) for each in those
+            TableRow(each.cell.guest, (*avg_p99_max(each), *_ratios(each, base)), each.guest_uses_tcg) for each in those
         ),
     )
 
 
-def _against(point: Point, base: Point) -> str:
+def _against(point: MergedMeasurement, base: MergedMeasurement) -> str:
     average, p99, maximum = _ratios(point, base)
     return (
         f"In {point.cell.guest}, a wake-up takes {average} as long as in {base.cell.guest} on average, {p99} in p99 "
@@ -294,22 +300,22 @@ def _against(point: Point, base: Point) -> str:
 # ------------------------------------------------------------------------------------------------------------ helpers
 
 
-def _p99(point: Point) -> int:
+def _p99(point: MergedMeasurement) -> int:
     return point.p99_us
 
 
-def _latest(point: Point) -> int:
+def _latest(point: MergedMeasurement) -> int:
     return point.histogram.max_us
 
 
-def _spans(rows: Sequence[tuple[str, Point]], name: str, label: str, mark_us: int | None = None) -> str:
+def _spans(rows: Sequence[tuple[str, MergedMeasurement]], name: str, label: str, mark_us: int | None = None) -> str:
     tunings = list(dict.fromkeys(point.cell.tuning for _, point in rows))
     guests = list(dict.fromkeys(point.cell.guest for _, point in rows))
     spans = []
     for number_, (head, point) in enumerate(rows):
         before = rows[number_ - 1][1].cell.tuning if number_ else point.cell.tuning
         hue = tunings.index(point.cell.tuning) if len(tunings) > 1 else guests.index(point.cell.guest)
-        head = f"{head}, emulated" if point.emulated else head
+        head = f"{head}, emulated" if point.guest_uses_tcg else head
         spans.append(SpanRow(head, point.histogram, hue, point.cell.place == "host", before != point.cell.tuning))
     return span_figure(spans, unit(rows[0][1].cell.clock), name, label, mark_us)
 
@@ -319,16 +325,16 @@ def _place(cell: Cell, several_guests: bool) -> str:
     return f"{cell.tuning}, {place}"
 
 
-def _four(point: Point) -> tuple[str, str, str, str]:
+def _four(point: MergedMeasurement) -> tuple[str, str, str, str]:
     average, p99, maximum = avg_p99_max(point)
     return average, quantile(point.summary.p50, point.histogram), p99, maximum
 
 
-def _ratios(point: Point, base: Point) -> tuple[str, str, str]:
+def _ratios(point: MergedMeasurement, base: MergedMeasurement) -> tuple[str, str, str]:
     if point is base:
-        return NOTHING, NOTHING, NOTHING
+        return EN_DASH, EN_DASH, EN_DASH
     return (
-        hundredths(point.histogram.avg_us, base.histogram.avg_us),
-        hundredths(point.p99_us, base.p99_us),
-        hundredths(point.histogram.max_us, base.histogram.max_us),
+        ratio_2dp(point.histogram.avg_us, base.histogram.avg_us),
+        ratio_2dp(point.p99_us, base.p99_us),
+        ratio_2dp(point.histogram.max_us, base.histogram.max_us),
     )

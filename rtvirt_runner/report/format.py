@@ -7,23 +7,23 @@ from collections.abc import Sequence
 
 from rtvirt_runner.analysis.histogram import Histogram
 
-NOTHING = "\u2013"  # an en dash
+EN_DASH = "\u2013"  # an en dash
 _SECONDS = ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs"), (1e-9, "ns"))
 
 
-def whose(clock: str) -> str:
+def clock_suffix(clock: str) -> str:
     """What to add to a unit of time."""
     return " (virtual time)" if clock == "virtual" else ""
 
 
 def unit(clock: str) -> str:
     """Microseconds, and whose."""
-    return f"µs{whose(clock)}"
+    return f"µs{clock_suffix(clock)}"
 
 
 def number(value: float | None) -> str:
     """With commas between the thousands."""
-    return NOTHING if value is None else f"{value:,}"
+    return EN_DASH if value is None else f"{value:,}"
 
 
 def decimals(value: float) -> str:
@@ -36,14 +36,14 @@ def quantile(value: int | None, histogram: Histogram) -> str:
     return f"≥ {histogram.limit_us:,}" if value is None else f"{value:,}"
 
 
-def times(value: float, base: float) -> str:
+def ratio_1dp(value: float, base: float) -> str:
     """How many times as long."""
-    return f"{value / base:.1f} \u00d7" if base else NOTHING
+    return f"{value / base:.1f} \u00d7" if base else EN_DASH
 
 
-def hundredths(value: float, base: float) -> str:
+def ratio_2dp(value: float, base: float) -> str:
     """How many times as long, more exactly."""
-    return f"{value / base:.2f} \u00d7" if base else NOTHING
+    return f"{value / base:.2f} \u00d7" if base else EN_DASH
 
 
 def duration(seconds: float) -> str:

@@ -28,7 +28,7 @@ from rtvirt_runner.matrix.results import Record, ResultsTree
 from rtvirt_runner.report.blocks import Block
 from rtvirt_runner.report.experiment_sections import blocks, cautions
 from rtvirt_runner.report.figures.histograms import Lane, histogram_figure
-from rtvirt_runner.report.format import NOTHING, decimals, number, quantile, times, unit
+from rtvirt_runner.report.format import EN_DASH, decimals, number, quantile, ratio_1dp, unit
 
 _Told = TypeVar("_Told", HostGuest, Measurement)
 _TEMPLATES = Path(__file__).parent / "templates"
@@ -130,7 +130,7 @@ def render(matrix: Matrix, records: Sequence[Record]) -> str:
     # ablations answer a question of their own, in their experiment
     pairs = host_against_guest(each for each in measured if MINUS not in each.cell.tuning)
     # experiments with a comparison of their own would only muddle the paper's table of maxima
-    plain = {cell for each in matrix.experiments if each.shows == (HISTOGRAMS,) for cell in each.cells}
+    plain = {cell for each in matrix.experiments if each.views == (HISTOGRAMS,) for cell in each.cells}
     plain_pairs = host_against_guest(each for each in measured if each.cell in plain)
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(_TEMPLATES),
@@ -181,7 +181,7 @@ def _answer(pairs: Sequence[HostGuest]) -> str:
     worst, worst_us = max(zip(pairs, guest, strict=True), key=lambda each: each[1].max_us)
     guests = {pair.guest for pair in pairs}
     where = [*([worst.guest] if len(guests) > 1 else []), f"split {worst.cell.split}", worst.cell.workload]
-    emulated = " A guest here was emulated, without KVM." if any(pair.emulated for pair in pairs) else ""
+    emulated = " A guest here was emulated, without KVM." if any(pair.guest_uses_tcg for pair in pairs) else ""
     return (
         f"On {first.board} with tuning {first.tuning}, a wake-up in the guest takes {_averages(guest)}{us} on "
         f"average, against {_averages(host)}{us} on the host: {times} times as long. The latest single wake-up was "
@@ -214,8 +214,8 @@ def _section(experiment: Experiment, measurements: Mapping[Cell, Measurement]) -
     for clock, those in _by_clock(measured):
         name = f"{experiment.name}-{clock}"
         lanes = [_lane(pair, axes) for pair in host_against_guest(those)]
-        figure = histogram_figure(lanes, unit(clock), name) if HISTOGRAMS in experiment.shows else ""
-        views = {view: blocks(view, those, axes, name) for view in experiment.shows if view != HISTOGRAMS}
+        figure = histogram_figure(lanes, unit(clock), name) if HISTOGRAMS in experiment.views else ""
+        views = {view: blocks(view, those, axes, name) for view in experiment.views if view != HISTOGRAMS}
         shown = [block for each in views.values() for block in each]
         empty = [view for view, each in views.items() if not each]
         parts.append(Part(clock, figure, shown, empty, cautions(those), those))
@@ -224,7 +224,7 @@ def _section(experiment: Experiment, measurements: Mapping[Cell, Measurement]) -
 
 def _lane(pair: HostGuest, axes: Sequence[str]) -> Lane:
     others = [pair.guest if axis == "guest" else str(getattr(pair.cell, axis)) for axis in axes]
-    others += ["emulated"] if pair.emulated else []
+    others += ["emulated"] if pair.guest_uses_tcg else []
     return Lane(
         pair.cell.board, "\n".join([f"split {pair.cell.split}", *others]), pair.cell.split, pair.host_us, pair.guest_us
     )
@@ -331,7 +331,7 @@ def _fact(value: Any) -> str:
     if isinstance(value, list):
         between = "\n" if any(isinstance(each, Mapping) for each in value) else " "
         return between.join(_fact(each) for each in value)
-    return str(value) if value not in (None, "") else NOTHING
+    return str(value) if value not in (None, "") else EN_DASH
 
 
 # ------------------------------------------------------------------------------------------------ numbers for people
@@ -350,7 +350,7 @@ _FILTERS: dict[str, Callable[..., Any]] = {
     "number": number,
     "decimals": decimals,
     "quantile": quantile,
-    "times": times,
+    "times": ratio_1dp,
     "summary": _summary,
     "total": _total,
 }

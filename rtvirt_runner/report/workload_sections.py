@@ -5,13 +5,23 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from rtvirt_runner.analysis.comparisons import Foreground, Point, Slowdowns, foregrounds, slowdowns
+from rtvirt_runner.analysis.comparisons import Foreground, MergedMeasurement, Slowdowns, foregrounds, slowdowns
 from rtvirt_runner.analysis.parsers import ecu
 from rtvirt_runner.analysis.parsers.ecu import EcuRun, EventKind
 from rtvirt_runner.analysis.parsers.sysbench import SysbenchRun, merge
 from rtvirt_runner.report.blocks import Block, ColumnGroup, TableRow, avg_p99_max, common_title
 from rtvirt_runner.report.figures.workloads import LatenessLane, SlowdownRow, lateness_figure, slowdown_figure
-from rtvirt_runner.report.format import NOTHING, decimals, duration, hundredths, listed, number, quantile, unit, whose
+from rtvirt_runner.report.format import (
+    EN_DASH,
+    clock_suffix,
+    decimals,
+    duration,
+    listed,
+    number,
+    quantile,
+    ratio_2dp,
+    unit,
+)
 
 _PLACES = ("host", "guest")
 
@@ -19,7 +29,7 @@ _PLACES = ("host", "guest")
 # ---------------------------------------------------------------------------------------------------------- slowdown
 
 
-def slowdown_blocks(measured: Sequence[Point], axes: Sequence[str], name: str) -> list[Block]:
+def slowdown_blocks(measured: Sequence[MergedMeasurement], axes: Sequence[str], name: str) -> list[Block]:
     """How many times as long workloads take in the guest, and how late wake-ups are meanwhile."""
     return [_slowdown(each, axes, f"{name}-{n}") for n, each in enumerate(slowdowns(measured))]
 
@@ -47,7 +57,7 @@ def _slowdown(those: Slowdowns, axes: Sequence[str], name: str) -> Block:
             ColumnGroup("latency on the host, µs", cell.clock, 3),
             ColumnGroup("latency in the guest, µs", cell.clock, 3),
         ),
-        table=f"the workload's speed and latencies{whose(cell.clock)}",
+        table=f"the workload's speed and latencies{clock_suffix(cell.clock)}",
     )
 
 
@@ -56,13 +66,13 @@ def _slowdown_row(label: str, row: Foreground) -> TableRow:
     return TableRow(
         label,
         (*_seconds(host, guest), _times(row), *avg_p99_max(host), *avg_p99_max(guest)),
-        guest.emulated,
+        guest.guest_uses_tcg,
     )
 
 
 def _slowdown_chart_row(label: str, row: Foreground) -> SlowdownRow:
     host, guest = _both(row)
-    label = f"{label}, emulated" if guest.emulated else label
+    label = f"{label}, emulated" if guest.guest_uses_tcg else label
     return SlowdownRow(label, row.slowdown or 0.0, host.histogram, guest.histogram)
 
 
@@ -73,8 +83,8 @@ def _slowdown_says(those: Slowdowns, labels: Sequence[str]) -> list[str]:
     if len(ordered) == 1:
         on_host, inside = _seconds(*_both(least))
         said = (
-            f"An iteration of {least_label} takes {inside}{whose(clock)} in the guest and {on_host} on the host: "
-            f"{_times(least)} as long."
+            f"An iteration of {least_label} takes {inside}{clock_suffix(clock)} in the guest and {on_host} on the "
+            f"host: {_times(least)} as long."
         )
     else:
         said = (
@@ -91,21 +101,21 @@ def _slowdown_says(those: Slowdowns, labels: Sequence[str]) -> list[str]:
     ]
 
 
-def _both(row: Foreground) -> tuple[Point, Point]:
+def _both(row: Foreground) -> tuple[MergedMeasurement, MergedMeasurement]:
     if row.host is None or row.guest is None:
         raise ValueError(f"Workload '{row.cell.workload}' was not measured in both places.")
     return row.host, row.guest
 
 
-def _seconds(*those: Point) -> tuple[str, ...]:
+def _seconds(*those: MergedMeasurement) -> tuple[str, ...]:
     return tuple(duration(each.seconds_per_iteration or 0.0) for each in those)
 
 
 def _times(row: Foreground) -> str:
-    return hundredths(row.slowdown or 0.0, 1.0)
+    return ratio_2dp(row.slowdown or 0.0, 1.0)
 
 
-def _p99_range(those: Sequence[Point]) -> str:
+def _p99_range(those: Sequence[MergedMeasurement]) -> str:
     ordered = sorted(those, key=lambda each: each.p99_us)
     low, high = (quantile(each.summary.p99, each.histogram) for each in (ordered[0], ordered[-1]))
     return low if low == high else f"{low} to {high}"
@@ -142,7 +152,7 @@ _FILEIO_FIELDS = (  # Table IV
 )
 
 
-def sysbench_blocks(measured: Sequence[Point], axes: Sequence[str]) -> list[Block]:
+def sysbench_blocks(measured: Sequence[MergedMeasurement], axes: Sequence[str]) -> list[Block]:
     """The paper's Tables III and IV over our own cells, one per guest."""
     of_sysbench = [each for each in measured if each.cell.program.get("prints") == "sysbench"]
     return [_sysbench(each, axes) for each in foregrounds(of_sysbench)]
@@ -161,14 +171,15 @@ def _sysbench(row: Foreground, axes: Sequence[str]) -> Block:
         heads=("host", "guest", "guest / host") * 2,
         rows=tuple(_sysbench_row(field, runs) for field in fields),
         groups=(
-            ColumnGroup(row.cell.board, clock, 3, emulated=bool(row.guest and row.guest.emulated)),
+            ColumnGroup(row.cell.board, clock, 3, guest_uses_tcg=bool(row.guest and row.guest.guest_uses_tcg)),
             ColumnGroup("the paper's Cubieboard 2", "real", 3, reference=True),
         ),
-        table=f"what sysbench says{whose(clock)}, beside Table {'IV' if of_files else 'III'} of the paper (hardware)",
+        table=f"what sysbench says{clock_suffix(clock)}, beside Table {'IV' if of_files else 'III'} of the paper "
+        "(hardware)",
     )
 
 
-def _sysbench_run(point: Point | None) -> tuple[SysbenchRun | None, int]:
+def _sysbench_run(point: MergedMeasurement | None) -> tuple[SysbenchRun | None, int]:
     """All runs of a point as one, and how many they were."""
     if point is None:
         return None, 0
@@ -188,8 +199,8 @@ def _value(field: _Field, run: SysbenchRun | None, count: int) -> float | None:
 def _pair(values: Sequence[float | None], digits: int) -> tuple[str, str, str]:
     """Host, guest, and the one over the other."""
     host, guest = values
-    shown = [NOTHING if each is None else f"{each:,.{digits}f}" for each in values]
-    return shown[0], shown[1], NOTHING if host is None or guest is None else hundredths(guest, host)
+    shown = [EN_DASH if each is None else f"{each:,.{digits}f}" for each in values]
+    return shown[0], shown[1], EN_DASH if host is None or guest is None else ratio_2dp(guest, host)
 
 
 def _sysbench_says(row: Foreground, runs: Sequence[tuple[SysbenchRun | None, int]], of_files: bool) -> list[str]:
@@ -200,7 +211,7 @@ def _sysbench_says(row: Foreground, runs: Sequence[tuple[SysbenchRun | None, int
         what = "an operation on a file" if of_files else "a round of primes"
         said.append(
             f"In the guest, {what} takes {_times(row)} as long as on the host; on the paper's Cubieboard 2 it took "
-            f"{hundredths(papers, 1.0)} as long."
+            f"{ratio_2dp(papers, 1.0)} as long."
         )
     if clock == "virtual":
         said.append("The paper's times are real and do not compare with virtual time: compare the ratios.")
@@ -217,14 +228,14 @@ def _sysbench_says(row: Foreground, runs: Sequence[tuple[SysbenchRun | None, int
 # ----------------------------------------------------------------------------------------------- engine controller
 
 
-def ecu_blocks(measured: Sequence[Point], axes: Sequence[str], name: str) -> list[Block]:
+def ecu_blocks(measured: Sequence[MergedMeasurement], axes: Sequence[str], name: str) -> list[Block]:
     """How late an engine controller's events come in crank angle, one block per guest."""
     of_ecu = [each for each in measured if any(run.numbers.get("workload") == "ecu" for run in each.runs)]
     return [_ecu(each, axes, f"{name}-{n}") for n, each in enumerate(foregrounds(of_ecu))]
 
 
 def _ecu(row: Foreground, axes: Sequence[str], name: str) -> Block:
-    clock, emulated = row.cell.clock, bool(row.guest and row.guest.emulated)
+    clock, emulated = row.cell.clock, bool(row.guest and row.guest.guest_uses_tcg)
     runs = {
         place: ecu.merge([ecu.parse(run.numbers) for run in point.runs])
         for place, point in zip(_PLACES, (row.host, row.guest), strict=True)
@@ -243,7 +254,7 @@ def _ecu(row: Foreground, axes: Sequence[str], name: str) -> Block:
     return Block(
         title=f"Engine controller: {common_title(row.cell, axes)}",
         says=tuple(_ecu_says(runs)),
-        figure=lateness_figure(lanes, f"degrees of crank angle{whose(clock)}", name, emulated),
+        figure=lateness_figure(lanes, f"degrees of crank angle{clock_suffix(clock)}", name, emulated),
         caption=_ecu_caption(first, clock),
         heads=("events", "missed", "lost", "avg, µs", "max, µs", "max, degrees", "verdict"),
         rows=tuple(_ecu_rows(runs, kinds, emulated)),
@@ -254,9 +265,9 @@ def _ecu(row: Foreground, axes: Sequence[str], name: str) -> Block:
 def _ecu_caption(run: EcuRun, clock: str) -> str:
     degree = f" A degree lasts {decimals(run.degree_us)} {unit(clock)} on average." if run.degree_us else ""
     return (
-        f"How late the controller's events came, in degrees of crank angle{whose(clock)}; profile {run.profile}. "
-        f"Beyond its tolerance (dashed) an event is missed; one that never came is lost.{degree} A late tooth is not "
-        "held against the controller, what it makes late is. Counts are on a logarithmic axis."
+        f"How late the controller's events came, in degrees of crank angle{clock_suffix(clock)}; profile "
+        f"{run.profile}. Beyond its tolerance (dashed) an event is missed; one that never came is lost.{degree} A late "
+        "tooth is not held against the controller, what it makes late is. Counts are on a logarithmic axis."
     )
 
 
@@ -298,7 +309,7 @@ def _ecu_rows(runs: dict[str, EcuRun], kinds: Sequence[str], emulated: bool) -> 
                 numbers = (number(each.fired), number(each.missed), number(each.lost), decimals(each.avg_us))
                 late = (decimals(each.max_us), f"{each.max_deg:,.2f}")
                 in_emulated = emulated and place == "guest"
-                rows.append(TableRow(f"{_words(kind)}, {place}", (*numbers, *late, NOTHING), in_emulated))
+                rows.append(TableRow(f"{_words(kind)}, {place}", (*numbers, *late, EN_DASH), in_emulated))
     for place, run in runs.items():
         verdict = "pass" if run.passed else "fail"
         head = f"injectors and coils, {place}"
@@ -310,7 +321,7 @@ def _totals(run: EcuRun) -> tuple[str, ...]:
     kinds = list(_outputs(run).values())
     counts = [number(sum(getattr(each, name) for each in kinds)) for name in ("fired", "missed", "lost")]
     fired = sum(each.fired for each in kinds)
-    average = decimals(sum(each.avg_us * each.fired for each in kinds) / fired) if fired else NOTHING
+    average = decimals(sum(each.avg_us * each.fired for each in kinds) / fired) if fired else EN_DASH
     return (
         *counts,
         average,

@@ -202,7 +202,7 @@ def system_disk() -> tuple[Path, str]:
         words = line.split()
         folder = Path("/sys/dev/block", words[2]).resolve()
         if words[4] in block_devices.SYSTEM_MOUNTS and folder.exists():
-            return Path("/dev", block_devices.whole(folder).name), words[4]
+            return Path("/dev", block_devices.parent_disk(folder).name), words[4]
     pytest.fail("no file system of this machine is on a disk, expected at least /; run the tests on a machine or a VM")
 
 

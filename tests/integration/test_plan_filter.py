@@ -76,7 +76,7 @@ def test_each_board_gets_its_pending_cells_only(tmp_path: Path) -> None:
 
 
 def states(boots: list[dict[str, Any]]) -> list[tuple[str, list[str]]]:
-    return [(boot["kernel"], boot["words"]) for boot in boots]
+    return [(boot["kernel"], boot["kernel_params"]) for boot in boots]
 
 
 def store(tree: ResultsTree, cell: Cell) -> None:

@@ -20,9 +20,9 @@ from playing import BENCH, LAB_FOLDER, play, stop
 def board(request: pytest.FixtureRequest) -> Iterator[str]:
     """The name of a board of the tests' lab that is up, as the module's markers say.
 
-    ``board(name, kernel=..., words=[...], state={...})``: which one, and with ``state`` (as of playbooks/converge.yml)
-    its guest too. ``asserts_on(...)`` decides whether it may have come from a snapshot (honesty.py). It ends with the
-    module.
+    ``board(name, kernel=..., kernel_params=[...], state={...})``: which one, and with ``state`` (as of
+    playbooks/converge.yml) its guest too. ``asserts_on(...)`` decides whether it may have come from a
+    snapshot (honesty.py). It ends with the module.
     """
     marker = request.node.get_closest_marker("board")
     assert marker, "say which board the module wants: pytestmark = pytest.mark.board('bench-a', ...)"

@@ -136,7 +136,7 @@ def test_it_boots_and_finds_its_board(machine: Machine, made: Made, tmp_path: Pa
     assert "PREEMPT_RT" in facts["version"]
     assert facts["realtime"] == "1"
     assert facts["release"] == (made.kernel / "release").read_text().strip()
-    assert re.search(load_kernels(collection.VARS / "kernels.yml")[NAME].shows.release, facts["release"])
+    assert re.search(load_kernels(collection.VARS / "kernels.yml")[NAME].expects.release, facts["release"])
     assert facts["model"] == machine.model
     assert facts["online"] == "0-3"
     assert int(facts["slept_s"]) >= 2

@@ -24,13 +24,13 @@ def good_kernel(board: str) -> str:
 
 
 def test_a_kernel_that_is_not_what_its_entry_says_is_given_up(good_kernel: str) -> None:
-    said = given_up("bad-promise", good_kernel, {"shows": {"realtime": False, "release": "-rt-arm64$"}})
+    said = given_up("bad-promise", good_kernel, {"expects": {"realtime": False, "release": "-rt-arm64$"}})
     assert "/sys/kernel/realtime is 1, expected 0" in said
     assert "The board is back on debian-rt" in said
 
 
 def test_a_kernel_that_panics_is_given_up(good_kernel: str) -> None:
-    said = given_up("bad-panic", good_kernel, {"words": ["rdinit=/nonexistent"]})
+    said = given_up("bad-panic", good_kernel, {"kernel_params": ["rdinit=/nonexistent"]})
     assert "it panicked (VFS: Unable to mount root fs" in said
     assert "The board runs debian-rt (6." in said
     assert "Kernel panic - not syncing" in said.partition("The last lines of its console:")[2]

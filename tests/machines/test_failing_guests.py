@@ -94,7 +94,7 @@ def lab(board: str, tmp_path_factory: pytest.TempPathFactory) -> Lab:
 
 
 def test_a_guest_that_does_not_boot_costs_its_cells_alone(lab: Lab) -> None:
-    said = lab.measure(guest_kernel_words=["rdinit=/nonexistent"])
+    said = lab.measure(guest_kernel_params=["rdinit=/nonexistent"])
     assert "status 2" in said, said
     reasons = lab.reasons()
     assert reasons.pop("none idle") == "", said

@@ -40,7 +40,7 @@ def cloud_kernel(suite: str, release: str) -> dict[str, Any]:
         "title": f"Debian's kernel for clouds, of {suite}",
         "architecture": "amd64",
         "source": {"type": "debian_package", "suite": suite, "package": "linux-image-cloud-amd64"},
-        "shows": {"realtime": False, "release": release},
+        "expects": {"realtime": False, "release": release},
     }
 
 
@@ -77,13 +77,13 @@ class Machine:
             else:
                 return
 
-    def boot(self, words: list[str]) -> subprocess.CompletedProcess[str]:
-        """Let the role boot the older kernel with these words, on trial, and keep it or say why not."""
+    def boot(self, kernel_params: list[str]) -> subprocess.CompletedProcess[str]:
+        """Let the role boot the older kernel with these parameters, on trial, and keep it or say why not."""
         given = {
             "kernel_boot_kernel": "older-cloud",
             "kernel_boot_catalogue": CATALOGUE,
-            "kernel_boot_words": words,
-            "kernel_boot_parameters": ["isolcpus", "rdinit"],
+            "kernel_boot_kernel_params": kernel_params,
+            "kernel_boot_managed_params": ["isolcpus", "rdinit"],
             "rtvirt_board_console": str(self.folder / "console.log"),
             "rtvirt_board_pid_file": str(self.folder / "pid"),
         }
@@ -112,7 +112,7 @@ def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
     folder = tmp_path_factory.mktemp("grub")
     kernel = kernels.select_kernels(CATALOGUE, ["cloud"], "this test")[0]
     cache = artifacts.cache_folder()
-    workshop = kernel_build.Workshop(collection.ROOT / "roles/kernel_build/files", Store(cache), cache)
+    workshop = kernel_build.BuildContext(collection.ROOT / "roles/kernel_build/files", Store(cache), cache)
     needs = {"KERNEL": str(kernel_build.make_kernel(kernel, workshop, print).artifact.path)}
     disk = make("grub-machine", "build_disk.sh", {"SUITE": "trixie", "NAME": NAME, "DISK_MIB": "2048"}, needs)
     qemu = make("qemu-x86", "unpack_qemu.sh", {"SUITE": "trixie"}, {}) / "qemu-system-x86_64"

@@ -40,7 +40,7 @@ MATRIX = {
     "experiments": {
         "armhf": {
             "title": "Guests of 32 and of 64 bits",
-            "shows": ["slowdown", "histograms"],
+            "views": ["slowdown", "histograms"],
             "axes": {
                 "board": [BOARD],
                 "kernel": ["linux-6.12-rt"],
@@ -82,7 +82,7 @@ def test_every_cell_has_its_latencies(records: dict[tuple[str, str], Record], gu
     assert measured.reason == ""
     assert measured.histogram is not None
     assert measured.histogram.samples == LOOPS
-    assert not measured.emulated
+    assert not measured.guest_uses_tcg
 
 
 @pytest.mark.parametrize("workload", WORKLOADS)
@@ -94,7 +94,7 @@ def test_a_guest_has_as_many_bits_as_was_asked_for_and_is_preempt_rt(
     inside, shows = record.system["guest"], load_kernels(collection.VARS / "kernels.yml")
     assert record.system["board"]["machine"] == "aarch64"
     assert inside["machine"] == machine
-    assert re.search(shows[record.cell.guest_state["kernel"]].shows.release, inside["uname_r"])
+    assert re.search(shows[record.cell.guest_state["kernel"]].expects.release, inside["uname_r"])
     assert inside["realtime"] is ("PREEMPT_RT" in inside["uname_v"]) is True
 
 

@@ -27,12 +27,12 @@ def good_kernel(board: str) -> str:
 def test_a_kernel_that_hangs_is_given_up(good_kernel: str) -> None:
     recipe = artifacts.Recipe("kernel-bad-hang", HERE / "hung_kernel.sh")
     folder = artifacts.build(recipe, artifacts.cache_folder(), print).path
-    said = given_up("bad-hang", str(folder), {"shows": {"realtime": False, "release": "hung"}})
+    said = given_up("bad-hang", str(folder), {"expects": {"realtime": False, "release": "hung"}})
     assert "it hung or restarted without saying why" in said
     assert "rtvirt: booting bad-hang (trial)" in said.partition("The last lines of its console:")[2]
 
 
 def test_a_kernel_without_network_is_given_up(good_kernel: str) -> None:
-    said = given_up("bad-network", good_kernel, {"words": ["initcall_blacklist=virtio_net_driver_init"]})
+    said = given_up("bad-network", good_kernel, {"kernel_params": ["initcall_blacklist=virtio_net_driver_init"]})
     assert "it came up but could not be reached" in said
     assert "rtvirt: nobody confirmed this trial within" in said.partition("The last lines of its console:")[2]

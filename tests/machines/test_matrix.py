@@ -242,7 +242,7 @@ def test_the_machine_ran_what_the_cell_asked_for(records: list[Record]) -> None:
         assert board["realtime"] is shows.realtime is ("PREEMPT_RT" in board["uname_v"])
         assert re.search(shows.release, board["uname_r"])
         assert f"rtvirt.kernel={record.cell.kernel}" in board["cmdline"].split()
-        assert set(record.cell.kernel_words) <= set(board["cmdline"].split())
+        assert set(record.cell.kernel_params) <= set(board["cmdline"].split())
 
 
 @smoke_only

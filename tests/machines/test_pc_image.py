@@ -67,7 +67,7 @@ def apply(lab: Path, playbook: Path, **given: object) -> str:
 
 def boot(lab: Path) -> str:
     """Let the role boot the kernel with a word, on trial, and keep it."""
-    return apply(lab, HERE / "grub/boot.yml", kernel_boot_kernel=KERNEL, kernel_boot_words=["isolcpus=1"])
+    return apply(lab, HERE / "grub/boot.yml", kernel_boot_kernel=KERNEL, kernel_boot_kernel_params=["isolcpus=1"])
 
 
 def console() -> str:

@@ -45,7 +45,7 @@ MATRIX = {
     "experiments": {
         "own": {
             "title": "Workloads of a lab",
-            "shows": ["slowdown"],
+            "views": ["slowdown"],
             "axes": {
                 "board": [BOARD],
                 "kernel": ["linux-6.12-rt"],

@@ -24,4 +24,4 @@ def test_guests_have_drivers_for_their_machine() -> None:
 
 def test_pcs_have_kernels_with_and_without_preempt_rt() -> None:
     kernels = load_kernels(collection.VARS / "kernels.yml").values()
-    assert {kernel.shows.realtime for kernel in kernels if kernel.architecture == "amd64"} == {True, False}
+    assert {kernel.expects.realtime for kernel in kernels if kernel.architecture == "amd64"} == {True, False}

@@ -44,7 +44,7 @@ def test_a_lab_brings_its_own(tmp_path: Path) -> None:
     profile = load_profile("ours", [tmp_path, collection.PROFILES])
     assert profile.title == "A board of ours"
     assert profile.loader["blobs"] == {"8": "usr/lib/u-boot/Bananapi/u-boot-sunxi-with-spl.bin"}
-    assert (profile.boot_mib, profile.words, profile.device_tree) == (128, [], "")
+    assert (profile.boot_mib, profile.kernel_params, profile.device_tree) == (128, [], "")
 
 
 def test_a_lab_may_put_its_own_in_the_place_of_ours(tmp_path: Path) -> None:
@@ -79,7 +79,7 @@ def test_a_name_that_is_none_is_told_with_the_one_that_was_meant(tmp_path: Path)
             r"where 'x' goes, in KiB is 2048, expected .* from 1 to 1023",
         ),
         ({"partitions": 3}, r"ours.yml: unknown key 'partitions', expected one of title, architecture"),
-        ({"words": "quiet"}, r"ours.yml: words is 'quiet', expected a list of points"),
+        ({"kernel_params": "quiet"}, r"ours.yml: kernel_params is 'quiet', expected a list of points"),
     ],
 )
 def test_what_is_wrong_is_said_in_one_sentence(changes: dict[str, object], sentence: str) -> None:

@@ -72,7 +72,7 @@ def pi(tmp_path: Path) -> Board:
 
 ADOPT = 'rpi_found || exit 1\nrpi_adopt\nprintf \'%s\\n\' "$adopted" | put "$state/default.env"\n'
 TRIAL = ADOPT + 'entry trial "root=/dev/mmcblk0p2 isolcpus=3"\nrpi_set_up\nrpi_entries_changed\nrpi_mark\n'
-KEEP = 'entry default "root=/dev/mmcblk0p2 isolcpus=3"\nforget "$state/trial.env"\nrpi_entries_changed\n'
+KEEP = 'entry default "root=/dev/mmcblk0p2 isolcpus=3"\nremove "$state/trial.env"\nrpi_entries_changed\n'
 
 
 def test_pi_adopts_the_line_that_runs_without_the_words_of_the_firmware(pi: Board) -> None:
@@ -122,7 +122,7 @@ def test_pi_keeps_a_good_kernel_in_config_below_what_is_the_operators(pi: Board)
 def test_pi_gives_up_by_taking_the_mark_and_the_trial_away(pi: Board) -> None:
     before = pi.text("config.txt")
     pi.run(TRIAL)
-    assert pi.run('rpi_unmark\nforget "$state/trial.env"\nrpi_entries_changed').failure is None
+    assert pi.run('rpi_unmark\nremove "$state/trial.env"\nrpi_entries_changed').failure is None
     assert (pi.tools / "flag").read_text() == "0\n"
     assert pi.text("config.txt") == before
     assert sorted(path.name for path in (pi.boot / "rtvirt").iterdir()) == ["default.env"]

@@ -349,6 +349,6 @@ def test_an_emulated_guest_is_labelled_wherever_its_numbers_stand(measure: Measu
     tcg = {"guest_accelerator": "tcg"}
     made = [measure(60), measure(90, place="guest", guest="minimal-kernel-gic", board_facts=tcg)]
     (block,) = show("gic", made)
-    assert [row.emulated for row in block.rows] == [False, True]
+    assert [row.guest_uses_tcg for row in block.rows] == [False, True]
     assert "guest with KVM's GIC, emulated" in block.figure
     assert "nothing about virtualization with KVM" in cautions(made)[0]

@@ -28,8 +28,8 @@ def test_the_current_boot_begins_with_the_last_banner() -> None:
 
 
 def test_a_panic_of_an_earlier_boot_is_not_one_of_this_boot() -> None:
-    assert console_log.death(console_log.current_boot(GOOD + PANIC)) == "Kernel panic"
-    assert console_log.death(console_log.current_boot(PANIC + GOOD)) is None
+    assert console_log.fatal_line(console_log.current_boot(GOOD + PANIC)) == "Kernel panic"
+    assert console_log.fatal_line(console_log.current_boot(PANIC + GOOD)) is None
 
 
 def test_the_trial_is_cut_out_between_the_boot_before_and_the_boot_after() -> None:
@@ -47,7 +47,8 @@ def test_it_is_the_last_trial_of_that_kernel() -> None:
 
 def test_each_end_is_told_apart() -> None:
     ends = {
-        text: console_log.trial_end(GOOD + text + GOOD, "bad", "").why for text in (PANIC, UNREACHED, SILENT, UNLOADED)
+        text: console_log.trial_end(GOOD + text + GOOD, "bad", "").reason
+        for text in (PANIC, UNREACHED, SILENT, UNLOADED)
     }
     assert ends[PANIC] == "it panicked (VFS: Unable to mount root fs on unknown-block(0,0))"
     assert (
@@ -61,9 +62,9 @@ def test_without_a_console_the_words_that_the_board_kept_are_shown() -> None:
     end = console_log.trial_end(
         "", "bad", "[ 9.1] eth0: no carrier\n[ 600.2] rtvirt: nobody confirmed this trial within 600 s\n"
     )
-    assert end.why == "it came up but could not be reached, and gave itself up after 600 s of the board's clock"
+    assert end.reason == "it came up but could not be reached, and gave itself up after 600 s of the board's clock"
     assert end.lines[0] == "[ 9.1] eth0: no carrier"
-    assert console_log.trial_end("", "bad", "").why == "it did not come up, and no console log says why"
+    assert console_log.trial_end("", "bad", "").reason == "it did not come up, and no console log says why"
 
 
 def test_the_last_lines_are_few_and_without_control_sequences() -> None:

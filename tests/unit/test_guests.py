@@ -42,11 +42,11 @@ def test_kernel_and_gic_are_the_boards_unless_the_guest_says() -> None:
 
 def test_only_a_partitioned_guest_is_tuned_inside() -> None:
     plain, inside = state(GUESTS["minimal"]), state(GUESTS["partitioned"])
-    assert (plain["kernel_words"], plain["settings"]) == ([], [])
+    assert (plain["kernel_params"], plain["settings"]) == ([], [])
     assert inside["settings"] == [
         name for name in TUNINGS["full"].machine_settings() if name not in ("guest_idle", "halt_poll")
     ]
-    assert inside["kernel_words"][:2] == ["isolcpus=managed_irq,domain,1", "nohz_full=1"]
+    assert inside["kernel_params"][:2] == ["isolcpus=managed_irq,domain,1", "nohz_full=1"]
     assert (inside["host_cpus"], inside["guest_cpus"]) == ("0", "1")
 
 
@@ -61,7 +61,7 @@ def test_every_vcpu_is_for_housekeeping_or_for_real_time(housekeeping: int, vcpu
     wanted = state(guest, split=split)
     cores = (*parse_cpu_list(wanted["host_cpus"]), *parse_cpu_list(wanted["guest_cpus"]))
     assert cores == tuple(range(vcpus))
-    assert bool(wanted["kernel_words"]) == (housekeeping > 0)
+    assert bool(wanted["kernel_params"]) == (housekeeping > 0)
 
 
 @pytest.mark.parametrize(

@@ -14,10 +14,10 @@ PARAMETERS = "isolcpus nohz_full"
 COMPOSE = f"""\
 set -u
 . {LIBRARY}
-others=$(words_of others "$LINE" "$managed" "$FORMER")
-added=$(added_words "$others" "$WANTED rtvirt.kernel=$KERNEL")
+others=$(params_of others "$LINE" "$managed" "$FORMER")
+added=$(added_params "$others" "$WANTED rtvirt.kernel=$KERNEL")
 echo "$added"
-join_words "$others" "$added"
+join_params "$others" "$added"
 """
 
 

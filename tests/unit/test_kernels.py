@@ -18,8 +18,8 @@ GOOD: dict[str, Any] = {
     "patches": [{"url": "https://example.org/patch-4.4.6-rt12.patch.xz"}, {"file": "patches/fix.patch"}],
     "config": {"base": "sunxi_defconfig", "fragments": ["rt.config"]},
     "device_trees": ["sun7i-a20-cubieboard2.dtb"],
-    "words": ["dwc_otg.fiq_enable=0"],
-    "shows": {"realtime": True, "release": "-rt12-"},
+    "kernel_params": ["dwc_otg.fiq_enable=0"],
+    "expects": {"realtime": True, "release": "-rt12-"},
 }
 
 
@@ -37,7 +37,7 @@ def changed(path: str, value: Any) -> dict[str, Any]:
 def test_an_entry_is_read() -> None:
     kernel = read_kernel("sunxi", GOOD, "kernels.yml: kernels.sunxi")
     assert kernel.built and kernel.image == "zImage" and kernel.prefix == "arm-linux-gnueabihf-"
-    assert kernel.shows.realtime and kernel.words == ("dwc_otg.fiq_enable=0",)
+    assert kernel.expects.realtime and kernel.kernel_params == ("dwc_otg.fiq_enable=0",)
 
 
 @pytest.mark.parametrize(("architecture", "image"), [("arm64", "Image"), ("armhf", "zImage"), ("amd64", "bzImage")])
@@ -88,9 +88,9 @@ def test_a_pair_of_kernels_differs_in_its_preemption_alone() -> None:
         ("config.fragments", ["a b"], r"fragments\[1\] is 'a b', expected one word"),
         ("toolchain", {"url": "https://example.org/gcc.tar.xz"}, r"toolchain\.prefix is missing, expected text"),
         ("image", "uImage", "unknown image 'uImage'"),
-        ("words", ["isolcpus=1 nohz"], r"words\[1\] is 'isolcpus=1 nohz', expected one word"),
-        ("shows", {"realtime": "yes", "release": "."}, r"shows\.realtime is 'yes', expected true or false"),
-        ("shows", {"realtime": True, "release": "("}, "expected a regular expression"),
+        ("kernel_params", ["isolcpus=1 nohz"], r"kernel_params\[1\] is 'isolcpus=1 nohz', expected one word"),
+        ("expects", {"realtime": "yes", "release": "."}, r"expects\.realtime is 'yes', expected true or false"),
+        ("expects", {"realtime": True, "release": "("}, "expected a regular expression"),
     ],
 )
 def test_what_is_wrong_is_said_in_one_sentence(path: str, value: Any, says: str) -> None:

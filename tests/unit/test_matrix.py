@@ -42,7 +42,7 @@ SMALL: dict[str, Any] = {
     }
 }
 
-FULL_WORDS = (
+FULL_PARAMS = (
     "isolcpus=managed_irq,domain,1",
     "nohz_full=1",
     "rcu_nocbs=1",
@@ -193,16 +193,16 @@ def test_host_and_guest_measure_the_same_physical_core(tmp_path: Path) -> None:
 
 def test_a_tuning_is_rendered_for_the_split(tmp_path: Path) -> None:
     cells = load(SMALL, tmp_path).experiments[0].cells
-    assert cells[3].kernel_words == ("isolcpus=3",)
+    assert cells[3].kernel_params == ("isolcpus=3",)
     assert cells[3].guest_state["placement"] == {"mode": "process", "cpus": "3", "policy": "rr", "priority": 99}
     assert cells[2].guest_state == {}  # no guest runs
 
 
 def test_an_experiment_shows_histograms_unless_it_says_otherwise(tmp_path: Path) -> None:
-    assert load(SMALL, tmp_path).experiments[0].shows == ("histograms",)
-    views = changed("experiments.idle.shows", ["ablation", "load"])
-    assert load(views, tmp_path).experiments[0].shows == ("ablation", "load")
-    assert load(changed("experiments.idle.shows", "gic"), tmp_path).experiments[0].shows == ("gic",)
+    assert load(SMALL, tmp_path).experiments[0].views == ("histograms",)
+    views = changed("experiments.idle.views", ["ablation", "load"])
+    assert load(views, tmp_path).experiments[0].views == ("ablation", "load")
+    assert load(changed("experiments.idle.views", "gic"), tmp_path).experiments[0].views == ("gic",)
 
 
 def test_host_cells_are_shared_between_experiments_with_different_guests(tmp_path: Path) -> None:
@@ -237,7 +237,7 @@ def test_a_cell_id_is_readable_stable_and_a_folder_name(tmp_path: Path) -> None:
 
 def test_everything_that_changes_what_is_measured_changes_the_id(tmp_path: Path) -> None:
     cell = load(SMALL, tmp_path).experiments[0].cells[1]
-    other = {"kernel_words": ("nohz_full=1",), "settings": ("irqs",), "guest_state": {"vcpus": 2}, "clock": "real"}
+    other = {"kernel_params": ("nohz_full=1",), "settings": ("irqs",), "guest_state": {"vcpus": 2}, "clock": "real"}
     other |= {"program": {"command": "true"}}
     ids = {cell.id}
     for item in dataclasses.fields(cell):
@@ -273,7 +273,7 @@ def repeated() -> Matrix:
 
 def test_each_boot_state_is_entered_once_per_repetition() -> None:
     boots = plan(repeated().cells)
-    states = [(boot.board, boot.repetition, boot.kernel, boot.words) for boot in boots]
+    states = [(boot.board, boot.repetition, boot.kernel, boot.kernel_params) for boot in boots]
     assert len(states) == len(set(states))
     assert [boot.repetition for boot in boots if boot.board == "virtual-cb2"] == [1] * 5 + [2] * 5
 
@@ -288,11 +288,11 @@ def test_each_guest_state_is_entered_once_per_boot_and_cells_without_a_guest_com
 
 def test_the_boot_without_words_comes_first() -> None:
     boots = [boot for boot in plan(repeated().cells) if boot.board == "virtual-cb2" and boot.repetition == 1]
-    assert [(boot.kernel, boot.words) for boot in boots] == [
+    assert [(boot.kernel, boot.kernel_params) for boot in boots] == [
         ("linux-6.12-rt", ()),
         ("linux-6.12-rt", ("isolcpus=1",)),
-        ("linux-6.12-rt", FULL_WORDS),
-        ("linux-6.12-rt", FULL_WORDS[1:-1]),
+        ("linux-6.12-rt", FULL_PARAMS),
+        ("linux-6.12-rt", FULL_PARAMS[1:-1]),
         ("linux-6.12", ()),
     ]
 
@@ -321,7 +321,7 @@ def test_a_guest_goes_on_running_while_the_settings_of_its_board_change(tmp_path
 def test_a_plan_holds_every_cell_once_whatever_the_order(cells: list[Cell]) -> None:
     planned = [cell for boot in plan([*cells, *cells[:3]]) for cell in boot.cells]
     assert sorted(cell.id for cell in planned) == sorted(cell.id for cell in cells)
-    boots = [(boot.board, boot.repetition, boot.kernel, boot.words) for boot in plan(cells)]
+    boots = [(boot.board, boot.repetition, boot.kernel, boot.kernel_params) for boot in plan(cells)]
     assert len(boots) == len(set(boots)) == 26
 
 
@@ -329,7 +329,7 @@ def test_a_plan_is_plain_data_for_ansible(tmp_path: Path) -> None:
     (first, *_) = plan(load(SMALL, tmp_path).cells)
     plain = first.as_dict()
     assert json.loads(json.dumps(plain)) == plain
-    assert plain["words"] == ["isolcpus=1"]
+    assert plain["kernel_params"] == ["isolcpus=1"]
     assert plain["guests"][1]["state"]["placement"]["policy"] == "rr"
     assert plain["guests"][1]["cells"][0]["place"] == "guest"
 
@@ -361,8 +361,8 @@ REFUSED = {
         axis("tuning", ["full-minus-irq"]),
         r"axes.tuning: unknown setting of tuning full 'irq'.*did you mean 'irqs'\?",
     ),
-    "unknown view": (changed("experiments.idle.shows", ["abaltion"]), r"unknown view 'abaltion'.*mean 'ablation'\?"),
-    "no view": (changed("experiments.idle.shows", []), r"idle.shows is empty, expected one or more of histograms"),
+    "unknown view": (changed("experiments.idle.views", ["abaltion"]), r"unknown view 'abaltion'.*mean 'ablation'\?"),
+    "no view": (changed("experiments.idle.views", []), r"idle.views is empty, expected one or more of histograms"),
     "tuning is no text": (axis("tuning", [1]), r"unknown tuning 1"),
     "kernel of a board that is not rebooted": (
         axis("kernel", ["running"]),

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from rtvirt_runner.machine.script_reply import LOOK, Reply, compose, missing_room, parse
+from rtvirt_runner.machine.script_reply import STAT_SCRIPT, Reply, compose, missing_room, parse
 
 
 def run(script: str, **environment: str) -> Reply:
@@ -24,7 +24,7 @@ def test_facts_changes_tables_and_output() -> None:
     assert reply.changes == ["wrote a file"]
     assert reply.rows == {"threads": [{"tid": "7", "cpus": "0-1", "name": "CPU 0/KVM"}]}
     assert reply.output == ["plain"]
-    assert reply.whole and reply.failure is None
+    assert reply.complete and reply.failure is None
 
 
 @pytest.mark.parametrize("value", ["two words", "it's", 'a "quote"', "$(touch /tmp/x) `id`", "a\nb", ""])
@@ -51,7 +51,7 @@ def test_script_cannot_eat_itself_through_standard_input() -> None:
 
 
 def test_cut_off_reply_is_not_whole() -> None:
-    assert not parse("@fact kernel 6.12\n@file cyclictest.txt\nhalf").whole
+    assert not parse("@fact kernel 6.12\n@file cyclictest.txt\nhalf").complete
 
 
 def test_files_come_through_unchanged(tmp_path: Path) -> None:
@@ -83,7 +83,7 @@ def test_files_that_do_not_fit_together_are_refused() -> None:
 def test_a_machine_tells_the_sums_of_files_and_the_room_for_those_that_are_not_there(tmp_path: Path) -> None:
     here, missing = tmp_path / "here", tmp_path / "not" / "there"
     here.write_text("something")
-    script = compose(LOOK, {"PATHS": f"{here} {missing}"})
+    script = compose(STAT_SCRIPT, {"PATHS": f"{here} {missing}"})
     reply = parse(subprocess.run(["sh"], input=script, stdout=subprocess.PIPE, text=True, check=True).stdout)
     assert [line.partition("  ")[2] for line in reply.output] == [str(here)]
     assert len(reply.rows["room"]) == 2

@@ -188,7 +188,7 @@ ABLATED = ("full", *(f"full-minus-{setting}" for setting in ("irqs", "ksm", "swa
 def ablated(tree: ResultsTree, accelerator: str = "kvm") -> Path:
     """The page of a matrix with an ablation and nothing else."""
     text = (MATRIX).read_text(encoding="utf-8").split("    preemption:")[0]
-    text = text.replace("reproduces: Figures 5 and 6, Table II", "shows: [ablation]")
+    text = text.replace("reproduces: Figures 5 and 6, Table II", "views: [ablation]")
     tree.root.mkdir(exist_ok=True)
     path = tree.root / "matrix.yml"
     text = text.replace("tuning: [paper]", f"tuning: [{', '.join(ABLATED)}]")
@@ -215,7 +215,7 @@ def test_an_experiment_shows_what_its_matrix_asks_for(tree: ResultsTree) -> None
 
 def test_a_view_that_finds_nothing_to_compare_says_so(tree: ResultsTree) -> None:
     matrix = smoke()
-    experiment = dataclasses.replace(matrix.experiments[2], shows=("ablation",))
+    experiment = dataclasses.replace(matrix.experiments[2], views=("ablation",))
     page = measured(tree, dataclasses.replace(matrix, experiments=(experiment,)))
     assert "Nothing to compare for the view ablation yet" in page.read_text(encoding="utf-8")
 

@@ -151,10 +151,10 @@ def test_ablations_and_emulated_guests_do_not_muddle_the_table_of_maxima(tree: R
     ablated = dataclasses.replace(guest, tuning="full-minus-irqs")
     measurements = [read_measurement(record(tree, each, {us: 1})) for each, us in ((guest, 700), (ablated, 800))]
     table = maxima(host_against_guest(measurements))
-    assert (table.rows, table.emulated) == ([("guest", [700])], frozenset())
+    assert (table.rows, table.guest_uses_tcg) == ([("guest", [700])], frozenset())
     measurements[0].record.system["board"]["guest_accelerator"] = "tcg"
     table = maxima(host_against_guest(measurements))
-    assert table.emulated == {("guest", ("virtual-cb2", "1-1"))}
+    assert table.guest_uses_tcg == {("guest", ("virtual-cb2", "1-1"))}
     assert tidy_frame([measurements[0].record]).iloc[0].guest_is_emulated == "yes"
 
 

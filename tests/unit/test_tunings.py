@@ -24,14 +24,14 @@ def tunings(settings: Any, name: str = "mine") -> Tunings:
 
 def test_the_paper_takes_cores_away_at_boot_and_places_the_whole_process() -> None:
     paper = TUNINGS["paper"]
-    assert paper.words(SPLIT) == ("isolcpus=1-2",)
+    assert paper.kernel_params(SPLIT) == ("isolcpus=1-2",)
     assert paper.machine_settings() == ("isolcpus",)
     assert paper.placement(SPLIT) == {"mode": "process", "cpus": "1-2", "policy": "rr", "priority": 99}
 
 
 def test_full_asks_for_every_setting_but_the_papers_placement() -> None:
     assert set(FULL.settings) == set(SETTINGS) - {"qemu_process", "cpuset"}
-    assert FULL.words(SPLIT) == (
+    assert FULL.kernel_params(SPLIT) == (
         "isolcpus=managed_irq,domain,1-2",
         "nohz_full=1-2",
         "rcu_nocbs=1-2",
@@ -48,12 +48,12 @@ def test_full_asks_for_every_setting_but_the_papers_placement() -> None:
 
 
 def test_a_kernel_that_knows_no_flags_of_isolcpus_gets_a_plain_list() -> None:
-    assert FULL.words(SPLIT, isolcpus_flags=False)[0] == "isolcpus=1-2"
+    assert FULL.kernel_params(SPLIT, isolcpus_flags=False)[0] == "isolcpus=1-2"
 
 
 def test_none_asks_for_nothing() -> None:
     none = TUNINGS["none"]
-    assert (none.words(SPLIT), none.machine_settings(), none.placement(SPLIT)) == ((), (), {"mode": "none"})
+    assert (none.kernel_params(SPLIT), none.machine_settings(), none.placement(SPLIT)) == ((), (), {"mode": "none"})
 
 
 @given(st.sampled_from(sorted(FULL.settings)))
@@ -63,8 +63,8 @@ def test_an_ablation_lacks_its_setting_and_nothing_else(setting: str) -> None:
     gone = {setting} | {name for name in FULL.settings if SETTINGS[name].needs == setting}
     assert (without.name, set(without.settings)) == (name, set(FULL.settings) - gone)
     words = tuple(f"{SETTINGS[name].word.partition('=')[0]}=" for name in gone if SETTINGS[name].word)
-    left = [each for each in FULL.words(SPLIT) if not each.startswith(words)]
-    assert list(without.words(SPLIT)) == left
+    left = [each for each in FULL.kernel_params(SPLIT) if not each.startswith(words)]
+    assert list(without.kernel_params(SPLIT)) == left
     assert list(without.machine_settings()) == [name for name in FULL.machine_settings() if name not in gone]
     assert (without.placement(SPLIT) == {"mode": "none"}) == (setting == "vcpu_threads")
 

@@ -30,7 +30,7 @@ matrix:
   splits: {1-1: {host_cpus: '0', guest_cpus: '1'}}
   experiments:
     all:
-      shows: [slowdown, sysbench, ecu]
+      views: [slowdown, sysbench, ecu]
       axes:
         board: virtual-cb2
         kernel: debian-rt
@@ -290,10 +290,12 @@ def test_an_emulated_guest_is_labelled_in_every_view(measure: Measure, cells: li
     made += [measure("sysbench-cpu", "guest", of_sysbench, accelerator="tcg")]
     made += [measure("ecu", "guest", engine, accelerator="tcg")]
     (slowdown,), (tables,), (events,) = (show(view, made) for view in ("slowdown", "sysbench", "ecu"))
-    assert [row.emulated for row in slowdown.rows] == [True, True]
+    assert [row.guest_uses_tcg for row in slowdown.rows] == [True, True]
     assert ">ecu, emulated<" in slowdown.figure
-    assert [group.emulated for group in tables.groups] == [True, False]
-    assert {row.head for row in events.rows if row.emulated} == {row.head for row in events.rows if "guest" in row.head}
+    assert [group.guest_uses_tcg for group in tables.groups] == [True, False]
+    assert {row.head for row in events.rows if row.guest_uses_tcg} == {
+        row.head for row in events.rows if "guest" in row.head
+    }
     assert ">guest, emulated<" in events.figure
 
 

@@ -3,7 +3,7 @@
 # Needs: IMAGE (folder of the image), CARD (file to make), FORMAT (raw: a file of its own; qcow2: a layer over the image, CARD_MIB large or,
 # when that is 0, as large as the image), QEMU (folder, for qcow2), NAME, IDENTITY (folder: host key, authorized_keys), LOADERS (folder of
 # kernel_boot's scripts), BOOT_SCR (U-Boot's script in base64), LOADER (u_boot, rpi, grub), ARM_WATCHDOG, and of the default entry: KERNEL,
-# FOLDER, COMMAND, INITRD, FDT, OTHERS (words of the board's own) and WORDS (ours).
+# FOLDER, COMMAND, INITRD, FDT, OTHERS (parameters of the board's own) and KERNEL_PARAMS (ours).
 set -eu
 work=$(mktemp -d)
 trap 'rm -rf -- "$work"' EXIT
@@ -16,7 +16,7 @@ cp "$IDENTITY/ssh_host_ed25519_key" "$IDENTITY/authorized_keys" "$BOOT/identity/
 RTVIRT_CHECK_MODE=no
 changed() { :; }
 fail() { echo "$*" >&2; exit 1; }
-forget() { rm -rf "$@"; }
+remove() { rm -rf "$@"; }
 # shellcheck source=roles/kernel_boot/files/kernel_boot.sh
 . "$LOADERS/kernel_boot.sh"
 # shellcheck source=/dev/null disable=SC2153 # the one that the profile names
@@ -26,9 +26,9 @@ volume=$(printf '%s' "$NAME" | sha256sum | cut -c 1-8 | tr a-f A-F)
 grub_device() { echo "${volume%????}-${volume#????}"; }
 grub_folder() { echo /kernels; }
 
-: "${KERNEL:?}" "${FOLDER:?}" "${OTHERS:?}" "${WORDS?}" "${COMMAND?}" "${FDT?}" "${INITRD?}"
-added=$(added_words "$OTHERS" "$WORDS rtvirt.kernel=$KERNEL")
-entry_text "$added" "$(join_words "$OTHERS" "$added")" >"$state/default.env"
+: "${KERNEL:?}" "${FOLDER:?}" "${OTHERS:?}" "${KERNEL_PARAMS?}" "${COMMAND?}" "${FDT?}" "${INITRD?}"
+added=$(added_params "$OTHERS" "$KERNEL_PARAMS rtvirt.kernel=$KERNEL")
+entry_text "$added" "$(join_params "$OTHERS" "$added")" >"$state/default.env"
 case $LOADER in
 u_boot) u_boot_set_up ;;
 grub)

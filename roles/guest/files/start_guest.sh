@@ -134,7 +134,7 @@ start_guest() {
   # shellcheck disable=SC2086  # words
   unit_start "$OTHERS_CPUS" env "TMPDIR=$lib" $machine -name "guest=$NAME,debug-threads=on" -nodefaults -display none -no-reboot \
     -smp "$VCPUS" -m "$MEMORY_MIB" $huge_pages -overcommit "mem-lock=$([ "$MEMORY_LOCK" = yes ] && echo on || echo off)" \
-    -kernel "$vmlinuz" -initrd "$run/guest.initrd" -append "console=$serial quiet panic=-1 TERM=dumb rtvirt.hostname=$NAME${WORDS:+ $WORDS}" \
+    -kernel "$vmlinuz" -initrd "$run/guest.initrd" -append "console=$serial quiet panic=-1 TERM=dumb rtvirt.hostname=$NAME${KERNEL_PARAMS:+ $KERNEL_PARAMS}" \
     -netdev "user,id=net,restrict=on,hostfwd=tcp:127.0.0.1:$PORT-:22" -device "$net,netdev=net" $root_disk $scratch \
     -chardev "file,id=console,path=$run/guest.console" -serial chardev:console \
     -chardev "pipe,id=qmp,path=$run/guest.qmp" -mon chardev=qmp,mode=control || fail "QEMU could not be started: $(unit_said)"
@@ -161,7 +161,7 @@ check_placement
 find_kernel
 find_machine
 find_root_disk
-definition="$NAME $FLAVOUR $VCPUS $MEMORY_MIB $machine $vmlinuz $RELEASE $PORT $SCRATCH_MIB $MEMORY_LOCK $HUGE_PAGES $WORDS $(cat "$lib"/guest*.img | sha256sum)"
+definition="$NAME $FLAVOUR $VCPUS $MEMORY_MIB $machine $vmlinuz $RELEASE $PORT $SCRATCH_MIB $MEMORY_LOCK $HUGE_PAGES $KERNEL_PARAMS $(cat "$lib"/guest*.img | sha256sum)"
 if ! runs_whole || [ "$(cat "$run/definition" 2>/dev/null)" != "$definition" ]; then
   stop_guest
   start_guest

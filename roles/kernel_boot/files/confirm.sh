@@ -17,7 +17,7 @@ fi
 
 give_up() {
   "${loader}_unmark"
-  forget "$trial"
+  remove "$trial"
   "${loader}_entries_changed"
 }
 
@@ -28,11 +28,11 @@ if ! runs "$trial"; then
   fi
   fact state abandoned
   give_up
-  forget "$state/last_words"
+  remove "$state/last_words"
   exit 0
 fi
 
-difference=$(difference "$trial" "$(field "$default" rtvirt_words)")
+difference=$(difference "$trial" "$(field "$default" rtvirt_kernel_params)")
 if [ -n "$difference" ]; then
   fact state rejected
   fact difference "$difference"
@@ -40,7 +40,7 @@ if [ -n "$difference" ]; then
   exit 0
 fi
 
-# The wanted entry is the trial's without the words of the trial. First the way back, then the new default.
+# The wanted entry is the trial's without the parameters of the trial. First the way back, then the new default.
 fact state confirmed
 changed "kernel $KERNEL is the default"
 [ "$RTVIRT_CHECK_MODE" = no ] || exit 0
@@ -49,7 +49,7 @@ if [ "$confirmed" != "$(cat "$default")" ]; then
   put "$state/last_good.env" <"$default"
   printf '%s\n' "$confirmed" | put "$default"
 fi
-forget "$trial"
+remove "$trial"
 "${loader}_entries_changed"
 sh /usr/local/lib/rtvirt/trial_guard confirm || fail "The guard of the trial does not end; the board would be reset: $(tail -n 1 /run/rtvirt-trial-guard 2>/dev/null)"
 
@@ -65,8 +65,8 @@ done)
 ordered=$({ echo "$old" | grep -vFx -f "$state/kernels"; grep -Fx "$old" "$state/kernels"; } | grep .)
 [ -z "$ordered" ] || echo "$ordered" | awk -v keep="$KEEP" '{ line[NR] = $0 } END { for (i = 1; i <= NR - keep; i++) print line[i] }' | while read -r folder; do
   release=$(cat "$kernels/$folder/release")
-  forget "$kernels/$folder"
+  remove "$kernels/$folder"
   [ "$release" = "$(uname -r)" ] || grep -qsFx "$release" "$kernels"/*/release || [ ! -e "/lib/modules/$release/.rtvirt" ] ||
-    forget "/lib/modules/$release"
+    remove "/lib/modules/$release"
 done
 sync

@@ -4,7 +4,7 @@
 # An entry is a text file in $boot/rtvirt, lines of name=value, that says what boots and how:
 #   rtvirt_kernel    name in the catalogue                rtvirt_folder   its folder, below $boot
 #   rtvirt_command   U-Boot's command that starts it      rtvirt_initrd, rtvirt_fdt   files in that folder, or nothing
-#   rtvirt_words     the words that are ours in bootargs  bootargs        the whole command line
+#   rtvirt_kernel_params  those in bootargs that are ours   bootargs        the whole command line
 #   rtvirt_whole     yes, the last line: the file was not cut short
 # There are up to three: default, last_good (the default before it), and trial. The loader's own part is behind the seven
 # functions that loader_u_boot.sh begins with; each knows of the one loader in its name.
@@ -16,13 +16,13 @@ state=$boot/rtvirt
 
 running_line() { cat "${RUNNING_LINE:-/proc/cmdline}"; }
 
-# Of a command line, ours are the words of the managed parameters and those that we added before. Prints (others) all that is
+# Of a command line, ours are the managed parameters and those that we added before. Prints (others) all that is
 # not ours, each word once, at its last place, since the kernel takes the last; or (ours) the rest. Spaces inside double
 # quotes belong to a word, and - and _ in a parameter's name are the same, as for the kernel.
-# usage: words_of others|ours COMMAND_LINE PARAMETERS FORMER_WORDS
-words_of() {
+# usage: params_of others|ours COMMAND_LINE PARAMETERS FORMER_PARAMS
+params_of() {
   PART=$1 LINE=$2 PARAMETERS=$3 FORMER=$4 awk '
-    function split_words(text, words,   i, c, quoted, word, n) {
+    function split_params(text, words,   i, c, quoted, word, n) {
       for (i = 1; i <= length(text) + 1; i++) {
         c = i > length(text) ? " " : substr(text, i, 1)
         if (c == "\"") quoted = !quoted
@@ -35,9 +35,9 @@ words_of() {
     }
     function name_of(word) { sub(/=.*/, "", word); gsub(/-/, "_", word); return word }
     BEGIN {
-      n = split_words(ENVIRON["PARAMETERS"], list); for (i = 1; i <= n; i++) managed[name_of(list[i])] = 1
-      n = split_words(ENVIRON["FORMER"], list); for (i = 1; i <= n; i++) former[list[i]] = 1
-      n = split_words(ENVIRON["LINE"], list); for (i = 1; i <= n; i++) last[list[i]] = i
+      n = split_params(ENVIRON["PARAMETERS"], list); for (i = 1; i <= n; i++) managed[name_of(list[i])] = 1
+      n = split_params(ENVIRON["FORMER"], list); for (i = 1; i <= n; i++) former[list[i]] = 1
+      n = split_params(ENVIRON["LINE"], list); for (i = 1; i <= n; i++) last[list[i]] = i
       for (i = 1; i <= n; i++) {
         mine = (name_of(list[i]) in managed) || (list[i] in former)
         if (last[list[i]] == i && (mine ? "ours" : "others") == ENVIRON["PART"]) {
@@ -49,13 +49,13 @@ words_of() {
     }'
 }
 
-# The wanted words in their order, without those that others put on the command line already: those stay theirs.
-# usage: added_words OTHERS WANTED
-added_words() { words_of others "$2" '' "$1"; }
+# The wanted parameters in their order, without those that others put on the command line already: those stay theirs.
+# usage: added_params OTHERS WANTED
+added_params() { params_of others "$2" '' "$1"; }
 
 # The whole command line: what others put there, then ours.
-# usage: join_words WORDS...
-join_words() {
+# usage: join_params KERNEL_PARAMS...
+join_params() {
   line=
   for words in "$@"; do [ -z "$words" ] || line="$line${line:+ }$words"; done
   printf '%s\n' "$line"
@@ -63,10 +63,10 @@ join_words() {
 
 field() { [ ! -e "$1" ] || sed -n "s/^$2=//p" "$1" | head -n 1; }
 
-# usage: entry_text ADDED_WORDS COMMAND_LINE
+# usage: entry_text ADDED_PARAMS COMMAND_LINE
 entry_text() {
   printf '%s\n' "rtvirt_kernel=$KERNEL" "rtvirt_folder=/kernels/$FOLDER" "rtvirt_command=$COMMAND" \
-    "rtvirt_initrd=$INITRD" "rtvirt_fdt=$FDT" "rtvirt_words=$1" "bootargs=$2" rtvirt_whole=yes
+    "rtvirt_initrd=$INITRD" "rtvirt_fdt=$FDT" "rtvirt_kernel_params=$1" "bootargs=$2" rtvirt_whole=yes
 }
 
 # Write standard input to a file, whole or not at all, unless it has that content. usage: put FILE [what it is]
@@ -101,7 +101,7 @@ find_loader() {
 # What runs was started by this entry: its whole command line is there, if with more around it. usage: runs FILE
 runs() { case " $(running_line) " in *" $(field "$1" bootargs) "*) [ -e "$1" ] ;; *) return 1 ;; esac; }
 
-# How does what runs differ from an entry of the wanted kernel? Prints a phrase, or nothing. usage: difference FILE FORMER_WORDS
+# How does what runs differ from an entry of the wanted kernel? Prints a phrase, or nothing. usage: difference FILE FORMER_PARAMS
 difference() {
   running=$(running_line)
   expected=$(field "$1" bootargs)
@@ -112,6 +112,6 @@ difference() {
   [ "$realtime" = "$REALTIME" ] || { echo "/sys/kernel/realtime is $realtime, expected $REALTIME"; return; }
   runs "$1" || { echo "the running command line is '$running', expected '$expected'"; return; }
   around="${running%%"$expected"*} ${running#*"$expected"}"
-  surplus=$(words_of ours "$around" "$managed" "$2" | sed 's/rtvirt\.trial[=_][^ ]* *//g')
+  surplus=$(params_of ours "$around" "$managed" "$2" | sed 's/rtvirt\.trial[=_][^ ]* *//g')
   [ -z "$surplus" ] || echo "the running command line has '$surplus' beside '$expected'"
 }

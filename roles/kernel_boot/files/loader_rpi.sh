@@ -6,7 +6,7 @@
 rpi_found() { [ -s "$boot/config.txt" ] && { [ -e "$boot/bootcode.bin" ] || [ -e "$boot/start.elf" ]; }; }
 
 # What runs becomes the default entry, as it is: it has no folder of ours. Its line is that of cmdline.txt, which is at the end of the
-# running one; the firmware has its own words before, and writes the name of the port for console=serial0. In `adopted`.
+# running one; the firmware puts parameters of its own before, and writes the name of the port for console=serial0. In `adopted`.
 rpi_adopt() {
   [ "$(grep -c '^initramfs ' "$boot/config.txt")" -eq 0 ] ||
     fail "$boot/config.txt has a line 'initramfs', which would go with every kernel; take it out (auto_initramfs=1 does it for the board's own)."
@@ -71,12 +71,12 @@ rpi_entries_changed() {
   if [ -e "$state/trial.env" ]; then
     { rpi_config trial; printf '%s\n' "$ARM_WATCHDOG"; } | put "$boot/tryboot.txt" 'for the firmware: the trial'
   else
-    forget "$boot/tryboot.txt"
+    remove "$boot/tryboot.txt"
   fi
   for file in "$state"/line-*.txt; do
-    grep -qsF "${file##*/}" "$boot/config.txt" "$boot/tryboot.txt" || forget "$file"
+    grep -qsF "${file##*/}" "$boot/config.txt" "$boot/tryboot.txt" || remove "$file"
   done
-  forget "$state/config.txt"
+  remove "$state/config.txt"
 }
 
 rpi_block='# Made by rtvirt; what is below is its own:'

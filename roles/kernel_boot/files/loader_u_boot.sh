@@ -19,7 +19,7 @@ u_boot_set_up() {
 
 # Let the next boot, and only that one, be of the entry trial.
 u_boot_mark() { echo ready | put "$state/trial" 'the mark that the next boot is a trial'; }
-u_boot_unmark() { forget "$state/trial"; }
+u_boot_unmark() { remove "$state/trial"; }
 
 # The entries have changed: nothing to do, U-Boot reads them itself.
 u_boot_entries_changed() { :; }

@@ -3,5 +3,5 @@
 find_loader
 if [ -s "$state/original.env" ]; then
   fact kernel "$(field "$state/original.env" rtvirt_kernel)"
-  fact words "$(field "$state/original.env" rtvirt_words)"
+  fact kernel_params "$(field "$state/original.env" rtvirt_kernel_params)"
 fi

@@ -1,6 +1,6 @@
 # shellcheck shell=sh disable=SC2154
 # See that the next boot is the wanted one: nothing to do, a trial set up, or the kernel is to be sent first.
-# KERNEL, RELEASE, REALTIME (0 or 1), FOLDER, COMMAND, INITRD, FDT, WORDS, ROOT (or nothing), PARAMETERS, TRIAL_WORDS, TRIAL_TIMEOUT_S, BOOT_BYTES,
+# KERNEL, RELEASE, REALTIME (0 or 1), FOLDER, COMMAND, INITRD, FDT, KERNEL_PARAMS, ROOT (or nothing), PARAMETERS, TRIAL_PARAMS, TRIAL_TIMEOUT_S, BOOT_BYTES,
 # MODULES_BYTES, GUARD, GUARD_UNIT (texts), LOADERS and what these need.
 # Who gives the trial up has to be on the root that it boots, if that is not the one that runs. usage: bring_guard DEVICE
 bring_guard() {
@@ -25,13 +25,13 @@ if [ ! -s "$default" ]; then
   printf '%s\n' "$adopted" | put "$default" 'what runs now, as the entry to come back to'
   [ "$RTVIRT_CHECK_MODE" = no ] || { default=$(mktemp); printf '%s\n' "$adopted" >"$default"; }
 fi
-former=$(field "$default" rtvirt_words)
-others=$(words_of others "$(field "$default" bootargs)" "$managed" "$former")
-[ -z "$ROOT" ] || others=$(join_words "root=$ROOT" "$(words_of others "$others" root '')")
-added=$(added_words "$others" "$WORDS rtvirt.kernel=$KERNEL")
-line=$(join_words "$others" "$added")
+former=$(field "$default" rtvirt_kernel_params)
+others=$(params_of others "$(field "$default" bootargs)" "$managed" "$former")
+[ -z "$ROOT" ] || others=$(join_params "root=$ROOT" "$(params_of others "$others" root '')")
+added=$(added_params "$others" "$KERNEL_PARAMS rtvirt.kernel=$KERNEL")
+line=$(join_params "$others" "$added")
 wanted=$(entry_text "$added" "$line")
-trial_wanted=$(entry_text "$added" "$(join_words "$line" "rtvirt.trial=$TRIAL_TIMEOUT_S" "$(added_words "$line" "$TRIAL_WORDS")")")
+trial_wanted=$(entry_text "$added" "$(join_params "$line" "rtvirt.trial=$TRIAL_TIMEOUT_S" "$(added_params "$line" "$TRIAL_PARAMS")")")
 
 if [ -e "$trial" ] && runs "$trial"; then
   [ "$trial_wanted" != "$(cat "$trial")" ] || { fact state on_trial; exit 0; }
@@ -39,7 +39,7 @@ elif [ "$wanted" = "$(cat "$default")" ]; then
   difference=$(difference "$default" '')
   if [ -z "$difference" ]; then
     "${loader}_unmark"
-    forget "$trial"  # of a run that was cut short
+    remove "$trial"  # of a run that was cut short
     fact state settled
     exit 0
   fi

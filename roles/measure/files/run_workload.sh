@@ -27,13 +27,13 @@ leave_working_folder() {
 }
 
 # What a command line is, quotes included, on the workload's cores.
-become() {
+run_pinned() {
   cd "$work" || exit 1
   eval "exec_on_guest_cpus taskset -c $CPUS $1"
 }
 
-aside() {  # WHAT COMMAND: before or after the measurement, not part of it
-  [ -z "$2" ] || (become "$2") >"$folder/aside" 2>&1 </dev/null ||
+run_hook() {  # WHAT COMMAND: before or after the measurement, not part of it
+  [ -z "$2" ] || (run_pinned "$2") >"$folder/aside" 2>&1 </dev/null ||
     fail "The workload could not be $1: '$2' ended with status $?: $(tail -n 2 "$folder/aside" | tr '\n' ' ')"
 }
 
@@ -42,7 +42,7 @@ repeat() {
   run='' stopped=''
   trap 'stopped=yes; [ -z "$run" ] || kill "$run" 2>/dev/null' TERM
   while [ -z "$stopped" ]; do
-    (become "$COMMAND") >"$folder/run.txt" 2>>"$folder/workload.err" </dev/null &
+    (run_pinned "$COMMAND") >"$folder/run.txt" 2>>"$folder/workload.err" </dev/null &
     run=$!
     echo "$run" >"$folder/run.pid"
     wait "$run"
@@ -59,12 +59,12 @@ begin_workload() {
   command -v "$program" >/dev/null ||
     fail "There is no program '$program' on this machine; the role workloads brings those that are declared with where they come from."
   enter_working_folder
-  aside prepared "$PREPARE"
+  run_hook prepared "$PREPARE"
   : >"$folder/workload.txt"
   if [ "$REPEAT" = yes ]; then
     repeat &
   else
-    (become "$COMMAND") >"$folder/workload.txt" 2>"$folder/workload.err" </dev/null &
+    (run_pinned "$COMMAND") >"$folder/workload.txt" 2>"$folder/workload.err" </dev/null &
   fi
   workload=$!
 }
@@ -92,8 +92,8 @@ end_workload() {
   wait "$workload"
   code=$?
   workload=
-  judge "$code"
-  aside "cleaned up" "$CLEANUP"
+  classify_exit "$code"
+  run_hook "cleaned up" "$CLEANUP"
 }
 
 waits=0
@@ -102,7 +102,7 @@ waits() {  # a look more, of as many as there are seconds in the limit
   [ "$waits" -le "$RUN_LIMIT_S" ]
 }
 
-judge() {  # STATUS
+classify_exit() {  # STATUS
   said=$(tail -n 2 "$folder/workload.err" 2>/dev/null | tr '\n' ' ')
   [ -n "$said" ] || said=$(tail -n 2 "$folder/workload.txt" | cut -c 1-200 | tr '\n' ' ')
   [ -n "$said" ] || said='it said nothing'

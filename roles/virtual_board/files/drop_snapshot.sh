@@ -7,5 +7,5 @@ if [ "$pid" -gt 0 ] && tr '\0' ' ' <"/proc/$pid/cmdline" 2>/dev/null | grep -q "
   while [ -e "/proc/$pid" ] && [ "$tries" -lt 100 ]; do tries=$((tries + 1)); sleep 0.1; done
 fi
 case ${SNAPSHOT##*/} in
-snapshot-*) forget "$SNAPSHOT" ;;
+snapshot-*) remove "$SNAPSHOT" ;;
 esac

@@ -56,7 +56,7 @@ CONFIG
 [ ! -e console.log ] || mv console.log console.previous.log
 machine_id=$(printf '%s' "$NAME" | sha256sum | cut -c 1-32)
 make_card() {
-  export IMAGE LOADERS LOADER BOOT_SCR ARM_WATCHDOG KERNEL COMMAND INITRD FDT WORDS QEMU NAME CARD_MIB
+  export IMAGE LOADERS LOADER BOOT_SCR ARM_WATCHDOG KERNEL COMMAND INITRD FDT KERNEL_PARAMS QEMU NAME CARD_MIB
   env "FORMAT=qcow2" "IDENTITY=$FOLDER/identity" "CARD=$FOLDER/card.qcow2" "FOLDER=$FOLDER_OF_KERNEL" \
     "OTHERS=$OTHERS maxcpus=$CPUS systemd.hostname=$NAME systemd.machine_id=$machine_id" \
     sh "$MAKE_CARD" || fail "The card of $NAME could not be made."

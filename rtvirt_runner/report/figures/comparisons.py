@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch, Polygon
 
-from rtvirt_runner.analysis.comparisons import Ablation, Point, Spread
+from rtvirt_runner.analysis.comparisons import Ablation, MergedMeasurement, Spread
 from rtvirt_runner.analysis.histogram import Histogram, summarize
 from rtvirt_runner.report.figures.svg import (
     FAINT,
@@ -29,7 +29,7 @@ from rtvirt_runner.report.figures.svg import (
 
 _ROW_INCHES = 0.27
 _TORN_BEYOND = 3.0  # a bar longer than so many times the base line is torn, so that the others can be told apart
-_Measure = Callable[[Point], int]
+_Measure = Callable[[MergedMeasurement], int]
 _BASE, _WORSE, _BETTER = HUES[0], HUES[1], HUES[2]
 
 
@@ -47,7 +47,7 @@ class SpanRow:
 @dataclass(frozen=True)
 class _Bar:
     label: str
-    point: Point
+    point: MergedMeasurement
     kind: str  # base, without or reference
 
 
@@ -164,11 +164,11 @@ def _noise(spread: Spread | None, measure: _Measure) -> int | None:
     return (spread.p99_us if measure is _p99 else spread.max_us) if spread else None
 
 
-def _p99(point: Point) -> int:
+def _p99(point: MergedMeasurement) -> int:
     return point.p99_us
 
 
-def _maximum(point: Point) -> int:
+def _maximum(point: MergedMeasurement) -> int:
     return point.histogram.max_us
 
 

@@ -189,7 +189,7 @@ def lateness_figure(lanes: Sequence[LatenessLane], unit: str, name: str, emulate
 
 
 def _edges(kinds: Sequence[EventKind], mark_deg: float) -> np.ndarray:
-    """Bins that grow with lateness, made of the hundredths of a degree that were counted."""
+    """Bins that grow with lateness, made of the ratio_2dp of a degree that were counted."""
     first = min(min(kind.histogram_deg) for kind in kinds)
     last = max([mark_deg, *(max(kind.max_deg, *kind.histogram_deg) for kind in kinds)])
     edges = [max(1, math.floor(first / _CENTIDEGREE / 1.25))]

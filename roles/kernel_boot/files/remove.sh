@@ -13,11 +13,11 @@ if [ -n "$folder" ]; then
   for other in "$kernels"/*; do
     [ "${other##*/}" != "$folder" ] || continue
     release=$(cat "$other/release")
-    forget "$other"
-    [ "$release" = "$(uname -r)" ] || [ ! -e "/lib/modules/$release/.rtvirt" ] || forget "/lib/modules/$release"
+    remove "$other"
+    [ "$release" = "$(uname -r)" ] || [ ! -e "/lib/modules/$release/.rtvirt" ] || remove "/lib/modules/$release"
   done
 fi
-forget "$state/last_good.env" "$state/original.env" "$state/kernels" /usr/local/lib/rtvirt \
+remove "$state/last_good.env" "$state/original.env" "$state/kernels" /usr/local/lib/rtvirt \
   /etc/systemd/system/sysinit.target.wants/rtvirt-trial-guard.service /etc/systemd/system/rtvirt-trial-guard.service
 "${loader}_entries_changed"
 sync
