@@ -130,7 +130,7 @@ def _machine(facts: Mapping[str, Any]) -> tuple[Row, ...]:
     read = {row.setting for row in rows}
     rows += [Row(name, "", "as set", "not read back", DIFFERS) for name in wanted if name not in read]
     applied = str(facts.get("isolation_applied", "")).split()
-    rows += [Row(name, "/run/rtvirt", "taken back", "still set", DIFFERS) for name in applied if name not in wanted]
+    rows += [Row(name, "/run/rtvirt", "restored", "still set", DIFFERS) for name in applied if name not in wanted]
     return tuple(rows)
 
 

@@ -72,7 +72,7 @@ def in_rows(ax: Axes) -> Any:
 
 
 def plain(ax: Axes) -> None:
-    """Remove frame and y ticks from axes whose rows are labelled separately."""
+    """Style of axes whose rows are labelled separately: no y ticks, a vertical grid."""
     ax.yaxis.set_major_locator(mpl.ticker.NullLocator())
     ax.grid(axis="x", color=FAINT, alpha=0.35, lw=0.6)
     ax.set_axisbelow(True)
