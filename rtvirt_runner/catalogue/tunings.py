@@ -15,10 +15,10 @@ from typing import Any, Literal
 from rtvirt_runner.catalogue import checked_yaml
 from rtvirt_runner.catalogue.checked_yaml import InputError
 from rtvirt_runner.catalogue.cpus import Split
+from rtvirt_runner.catalogue.policies import check_policy
 
 MINUS = "-minus-"
 EACH = "each"  # full-minus-each: one tuning per setting of full
-POLICIES = ("fifo", "rr", "other", "batch", "idle")
 ISOLCPUS_FLAGS = ("plain", "managed_irq,domain")
 
 
@@ -194,9 +194,7 @@ def _check(setting: str, value: Any, where: str) -> None:
         checked_yaml.known(value, ISOLCPUS_FLAGS, "value", where)
     elif setting in ("qemu_process", "vcpu_threads"):
         checked_yaml.known_keys(checked_yaml.require_nonempty(value, where), ("policy", "priority"), where)
-        checked_yaml.known(value.get("policy"), POLICIES, "policy", f"{where}.policy")
-        realtime = value["policy"] in ("fifo", "rr")
-        checked_yaml.require_int(value.get("priority"), (1, 99) if realtime else (0, 0), f"{where}.priority")
+        check_policy(value, where)
         if setting == "qemu_process" and value["policy"] == "fifo":
             raise InputError(
                 f"{where}.policy is 'fifo', expected 'rr': a FIFO vCPU on the same core as QEMU's main thread never "

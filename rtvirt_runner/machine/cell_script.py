@@ -12,7 +12,7 @@ RUN_LIMIT_S = 600  # the same, for one run of a program that ends by itself: on 
 _ROLES = collection.ROOT / "roles"
 _STATE_SCRIPTS = [
     _ROLES / "measure" / "files" / "machine_state.sh",
-    *(_ROLES / "cpu_isolation" / "files" / name for name in ("settings.sh", "cpuset.sh", "show.sh")),
+    *(_ROLES / "cpu_isolation" / "files" / name for name in ("thread.sh", "settings.sh", "cpuset.sh", "show.sh")),
 ]
 _CELL_SCRIPTS = [
     _ROLES / "cpu_isolation" / "files" / "enter_cpuset.sh",

@@ -99,7 +99,11 @@ def test_an_unknown_tuning_is_refused(value: Any, says: str) -> None:
         ({"qemu_process": {}}, "qemu_process is empty"),
         ({"qemu_process": {"policy": "rr"}}, "qemu_process.priority is missing, expected a whole number from 1 to 99"),
         ({"vcpu_threads": {"policy": "other", "priority": 5}}, "priority is 5, expected a whole number from 0 to 0"),
-        ({"vcpu_threads": {"policy": "deadline", "priority": 5}}, "unknown policy 'deadline'"),
+        (
+            {"vcpu_threads": {"policy": "deadline", "priority": 5}},
+            r"policy is 'deadline', expected one of fifo, rr, .*a runtime and a period instead of a priority",
+        ),
+        ({"vcpu_threads": {"policy": "fif", "priority": 5}}, r"unknown policy 'fif'.*did you mean 'fifo'\?"),
         ({"vcpu_threads": {"policy": "rr", "prio": 5}}, "unknown key 'prio'"),
         (
             {"qemu_process": {"policy": "fifo", "priority": 99}},

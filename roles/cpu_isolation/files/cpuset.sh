@@ -46,15 +46,14 @@ set_value() {
 # programs_in SET COMMAND: COMMAND for each of its threads that is none of the kernel's own
 programs_in() {
   while read -r tid; do
-    read_thread "$tid" && [ $((flags & 0x00200000)) -eq 0 ] && "$2"
+    read_thread "/proc/$tid" && [ $((flags & 0x00200000)) -eq 0 ] && "$2"
   done <"$1/tasks"
 }
 count_program() { programs=$((programs + 1)) programs_named="$programs_named $name"; }
 # A choice of cores of its own ends when a program comes into a cpuset, so it is kept.
 take_program() {
-  pid=$tid
-  read_cores
-  [ "$found" = "$everywhere" ] || printf '%s %s %s\n' "$tid" "$found" "$name" >>"$cpuset_before"
+  read_affinity "/proc/$tid"
+  [ "$affinity" = "$everywhere" ] || printf '%s %s %s\n' "$tid" "$affinity" "$name" >>"$cpuset_before"
   { echo "$tid" >"$host_set/tasks"; } 2>/dev/null
 }
 give_back_program() { { echo "$tid" >"$top/tasks"; } 2>/dev/null; }

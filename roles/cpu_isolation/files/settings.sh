@@ -140,27 +140,15 @@ setting_workqueues() {
   absent /sys/devices/virtual/workqueue/cpumask
 }
 
-# read_thread PID: its name, flags, policy, priority; fields 9, 40 and 41 of stat (proc(5)), whose second may hold spaces
-read_thread() {
-  IFS= read -r stat 2>/dev/null <"/proc/$1/stat" || return 1
-  name=${stat#*(} name=${name%)*}
-  # shellcheck disable=SC2086  # the fields are words
-  set -- ${stat##*) }
-  flags=$7 priority=${38}
-  case ${39} in 0) policy=other ;; 1) policy='fifo' ;; 2) policy=rr ;; 3) policy='batch' ;; 5) policy=idle ;; *) policy="number ${39}" ;; esac
-}
-read_priority() { found=gone; read_thread "$pid" && found="$policy $priority"; }
-read_cores() {
-  found=
-  while read -r key value; do [ "$key" != Cpus_allowed_list: ] || found=$value; done 2>/dev/null <"/proc/$pid/status"
-}
+read_priority() { found=gone; read_thread "/proc/$pid" && found="$policy $priority"; }
+read_cores() { read_affinity "/proc/$pid"; found=$affinity; }
 setting_kernel_threads() {
   may_be_fixed=yes
   cores "$GUEST_CPUS"
   isolated=$expanded
   for process in /proc/[0-9]*; do
     pid=${process#/proc/}
-    read_thread "$pid" || continue
+    read_thread "$process" || continue
     [ $((flags & 0x00200000)) -ne 0 ] || continue  # PF_KTHREAD
     case $name in irq/*) continue ;; esac  # goes where its interrupt goes
     if [ $((flags & 0x04000000)) -eq 0 ]; then  # not PF_NO_SETAFFINITY
@@ -273,7 +261,7 @@ undo_settings() {
     'unit '*) [ "$before" != active ] || systemctl start "$pid" ;;
     'swap on '*) swapon "$pid" ;;
     'cores of '*) [ ! -d "/proc/$pid" ] || taskset -c -p "$before" "$pid" >/dev/null ;;
-    'priority of '*) [ ! -d "/proc/$pid" ] || chrt "--${before% *}" -p "${before#* }" "$pid" ;;
+    'priority of '*) [ ! -d "/proc/$pid" ] || set_policy "${before% *}" "${before#* }" "$pid" ;;
     cpuset) setting_cpuset_undo ;;
     esac || failures="${failures:+$failures; }$setting: $source could not be set back to $before"
   done <<JOURNAL
