@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from rtvirt_runner.catalogue import collection
+from rtvirt_runner.catalogue.settings import far_environment
 from rtvirt_runner.matrix.cell import Cell
 
 END_LIMIT_S = 30  # for a workload to end when it is told to
@@ -31,9 +32,7 @@ def environment(cell: Cell) -> dict[str, str]:
     inside = cell.guest_state or {"settings": [], "host_cpus": "", "guest_cpus": ""}
     program = cell.program
     return {
-        "SETTINGS": " ".join(inside["settings"]),
-        "HOST_CPUS": str(inside["host_cpus"]),
-        "GUEST_CPUS": str(inside["guest_cpus"]),
+        **far_environment(inside["settings"], str(inside["host_cpus"]), str(inside["guest_cpus"]), "guest_state"),
         "CPU": str(cell.measured_cpu),
         "LOOPS": str(cell.loops),
         "INTERVAL_US": str(cell.interval_us),

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from rtvirt_runner.catalogue.checked_yaml import InputError
 from rtvirt_runner.catalogue.cpus import Split
-from rtvirt_runner.catalogue.tunings import SETTINGS, Tunings
+from rtvirt_runner.catalogue.settings import SETTINGS
+from rtvirt_runner.catalogue.tunings import Tunings
 
 TUNINGS = Tunings.load(VARS / "tunings.yml")
 SPLIT = Split((0, 3), (1, 2))
@@ -60,9 +61,9 @@ def test_none_asks_for_nothing() -> None:
 def test_an_ablation_lacks_its_setting_and_nothing_else(setting: str) -> None:
     (name,) = TUNINGS.expand(f"full-minus-{setting}", "axes.tuning")
     without = TUNINGS[name]
-    gone = {setting} | {name for name in FULL.settings if SETTINGS[name].needs == setting}
+    gone = {setting} | {name for name in FULL.settings if (needs := SETTINGS[name].needs) and needs.setting == setting}
     assert (without.name, set(without.settings)) == (name, set(FULL.settings) - gone)
-    words = tuple(f"{SETTINGS[name].word.partition('=')[0]}=" for name in gone if SETTINGS[name].word)
+    words = tuple(f"{SETTINGS[name].parameter_name}=" for name in gone if SETTINGS[name].parameter)
     left = [each for each in FULL.kernel_params(SPLIT) if not each.startswith(words)]
     assert list(without.kernel_params(SPLIT)) == left
     assert list(without.machine_settings()) == [name for name in FULL.machine_settings() if name not in gone]
