@@ -56,10 +56,11 @@ class Item:
 
 @dataclass(frozen=True)
 class Needs:
-    """Another setting without which this one would do harm."""
+    """Another setting without which this one would do harm, with any of its ``values`` or, empty, with all."""
 
     setting: str
     because: str
+    values: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -83,6 +84,7 @@ class Setting:
     arch: str = ""  # uname -m where it applies; empty: everywhere
     of_hypervisor: bool = False  # says nothing to a machine that runs no guests
     needs: Needs | None = None
+    implies: tuple[str, str] = ("", "")  # another setting and its value, where a tuning does not name that itself
     excludes: str = ""  # another setting that contradicts it
     without_boot: str = ""  # the setting that stands in where the machine may not be rebooted
 
@@ -104,6 +106,10 @@ class Setting:
             raise InputError(
                 f"{where} is {checked_yaml.format_value(value)}, expected true; leave the setting out to do without it."
             )
+
+    def needed(self, value: Any) -> str:
+        """The name of the setting that this one needs with a value; empty: none."""
+        return self.needs.setting if self.needs and (not self.needs.values or value in self.needs.values) else ""
 
     def word(self, value: Any) -> str:
         """``name``, or ``name=value`` where what is written to a machine depends on the value."""
@@ -302,7 +308,7 @@ def _check_together(settings: Mapping[str, Any], where: str) -> None:
         setting = SETTINGS[name]
         if setting.excludes in settings:
             raise InputError(f"{where} has {name} and {setting.excludes}, expected one of them; remove the other.")
-        if (needs := setting.needs) and needs.setting not in settings:
+        if (needs := setting.needs) and setting.needed(settings[name]) not in ("", *settings):
             raise InputError(
                 f"{where} has {name} without {needs.setting}, expected both: {needs.because}; add {needs.setting}, or "
                 f"remove {name}."
@@ -350,6 +356,13 @@ def files(settings: Iterable[str]) -> list[str]:
     ]
 
 
+def with_implied(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """These settings and those that they imply, in the order of the table."""
+    implied = dict(SETTINGS[name].implies for name in settings if name in SETTINGS)
+    both = {**implied, **settings}
+    return {name: both[name] for name in SETTINGS if name in both}
+
+
 def setting_name(word: str) -> str:
     """``irqs`` of ``irqs``, ``fair_server`` of ``fair_server=none``."""
     return word.partition("=")[0]
@@ -372,10 +385,11 @@ def far_environment(words: Iterable[Any], host_cpus: str, guest_cpus: str, where
     Raises InputError for words or lists of cores that cannot be meant; lists may be empty where no setting is wanted.
     """
     settings = parse_words(words, f"{where}_settings")
+    both = with_implied(settings)
     rows: list[str] = []
     if settings:
         split = parse_split(host_cpus, guest_cpus, where)
-        for name, value in settings.items():
+        for name, value in both.items():
             setting = SETTINGS[name]
             for item in setting.items:
                 rows += item.rows(setting, split) if item.value in ("", value) else ()

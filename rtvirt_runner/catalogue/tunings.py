@@ -30,9 +30,7 @@ class Tuning:
     def minus(self, setting: str) -> Tuning:
         """The same without one setting, and without what needs that: the ablation of it."""
         left = {
-            name: value
-            for name, value in self.settings.items()
-            if name != setting and not ((needs := SETTINGS[name].needs) and needs.setting == setting)
+            name: value for name, value in self.settings.items() if setting not in (name, SETTINGS[name].needed(value))
         }
         return Tuning(f"{self.name}{MINUS}{setting}", f"{self.name} without {setting}", left)
 

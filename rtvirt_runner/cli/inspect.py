@@ -17,7 +17,7 @@ from rich.text import Text
 
 from rtvirt_runner.build import artifacts
 from rtvirt_runner.catalogue import collection
-from rtvirt_runner.catalogue.settings import setting_name
+from rtvirt_runner.catalogue.settings import setting_name, with_implied
 from rtvirt_runner.machine.settings_readback import (
     ABSENT,
     DENIED,
@@ -137,7 +137,8 @@ def _machine(facts: Mapping[str, Any]) -> tuple[Row, ...]:
     read = {row.setting for row in rows}
     rows += [Row(name, "", "as set", "not read back", DIFFERS) for name in wanted if name not in read]
     applied = str(facts.get("isolation_applied", "")).split()
-    rows += [Row(name, "/run/rtvirt", "taken back", "still set", DIFFERS) for name in applied if name not in wanted]
+    expected = with_implied(dict.fromkeys(wanted))
+    rows += [Row(name, "/run/rtvirt", "taken back", "still set", DIFFERS) for name in applied if name not in expected]
     return tuple(rows)
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from rtvirt_runner.catalogue.cpus import parse_cpu_list
-from rtvirt_runner.catalogue.settings import SETTINGS, setting_name
+from rtvirt_runner.catalogue.settings import SETTINGS, setting_name, with_implied
 
 # ABSENT: the machine does not have it. FIXED: the kernel refuses to change it, where that is no failure.
 # DENIED: changing it is not permitted. NO_TOOL: the program that changes it is not installed.
@@ -56,7 +56,8 @@ def setting_differences(settings: Sequence[str], facts: Mapping[str, Any]) -> li
     read = {row.setting for row in rows}
     differences = [f"{name} was not read back" for name in wanted if name not in read]
     differences += row_differences(rows)
-    left = [name for name in str(facts.get("isolation_applied", "")).split() if name not in wanted]
+    expected = with_implied(dict.fromkeys(wanted))
+    left = [name for name in str(facts.get("isolation_applied", "")).split() if name not in expected]
     return [*differences, *(f"{name} still holds, expected it taken back" for name in left)]
 
 

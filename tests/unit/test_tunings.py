@@ -61,7 +61,7 @@ def test_none_asks_for_nothing() -> None:
 def test_an_ablation_lacks_its_setting_and_nothing_else(setting: str) -> None:
     (name,) = TUNINGS.expand(f"full-minus-{setting}", "axes.tuning")
     without = TUNINGS[name]
-    gone = {setting} | {name for name in FULL.settings if (needs := SETTINGS[name].needs) and needs.setting == setting}
+    gone = {setting} | {name for name in FULL.settings if SETTINGS[name].needed(FULL.settings[name]) == setting}
     assert (without.name, set(without.settings)) == (name, set(FULL.settings) - gone)
     words = tuple(f"{SETTINGS[name].parameter_name}=" for name in gone if SETTINGS[name].parameter)
     left = [each for each in FULL.kernel_params(SPLIT) if not each.startswith(words)]

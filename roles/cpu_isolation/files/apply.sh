@@ -21,8 +21,9 @@ if [ -n "$SETTINGS" ]; then
   [ "$RTVIRT_CHECK_MODE" = yes ] || mkdir -p "$state_folder"
 fi
 note_rows
-undo_settings
+# First what is wanted: the kernel refuses to throttle real-time tasks again while a fair server has nothing.
 each_item
+undo_settings
 if [ "$RTVIRT_CHECK_MODE" = no ]; then
   if [ -n "$SETTINGS" ]; then
     printf '%s\n' "$HOST_CPUS" "$GUEST_CPUS" "$SETTINGS" "$SETTING_ROWS" >"$state_folder/isolation.wanted"

@@ -243,8 +243,8 @@ each_item() {
   [ "$ACT" = show ] || [ "$RTVIRT_CHECK_MODE" = yes ] || [ -z "$SETTINGS" ] || printf '%s' "$refused_now" >"$refused_items"
 }
 
-# Restore, out of the journal, all items of settings that are wanted no longer; what is gone needs nothing. The last change first: the
-# kernel refuses to throttle real-time tasks again while a fair server has nothing.
+# Restore, out of the journal, all items of settings that are wanted no longer; what is gone needs nothing. The last change first, since the
+# table is in the order in which the kernel takes the values.
 undo_settings() {
   [ -s "$journal" ] || return 0
   kept=
