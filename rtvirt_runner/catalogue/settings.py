@@ -120,6 +120,7 @@ def _cpu_of(file: str) -> str:
     return f"/sys/devices/system/cpu/{file}"
 
 
+_FAIR_SERVER = "/sys/kernel/debug/sched/fair_server/cpu{cpu}"
 _WORKQUEUES = "/sys/devices/virtual/workqueue"
 
 SETTINGS: Mapping[str, Setting] = {
@@ -213,11 +214,31 @@ SETTINGS: Mapping[str, Setting] = {
             "rt_throttling",
             "board",
             "real-time tasks may use all of a core",
+            (Item("exact", "/proc/sys/kernel/sched_rt_runtime_us", "-1"),),
+            "Implies `fair_server: none`, unless the tuning says otherwise",
+            implies=("fair_server", "none"),
+        ),
+        Setting(
+            "fair_server",
+            "board",
+            "what ordinary tasks are sure of on a core that a real-time task keeps busy",
             (
-                Item("exact", "/proc/sys/kernel/sched_rt_runtime_us", "-1"),
-                Item("exact", "/sys/kernel/debug/sched/fair_server/cpu{cpu}/runtime", "0"),
+                Item("exact", f"{_FAIR_SERVER}/runtime", "0", value="none"),
+                # Runtime first: at 100 us it fits into every period that the kernel takes.
+                Item("exact", f"{_FAIR_SERVER}/runtime", "100000", value="bounded"),
+                Item("exact", f"{_FAIR_SERVER}/period", "1000000000", value="bounded"),
             ),
-            "From 6.12 on, ordinary tasks have a deadline server of their own, which gets nothing on guest cores",
+            "From 6.12 on, ordinary tasks have a deadline server per core, with 50 ms of each second. With `none`, "
+            "work that the kernel queues on a core whose vCPU never sleeps waits for ever, and so does who waits for "
+            "it (a resize of the trace buffers, say). With `bounded` it gets 100 µs of each second (the files are in "
+            "ns), after at most a second. The kernel ends the server's turn at a tick, so one turn may last a tick "
+            "longer, which later periods make up for. `none` needs `rt_throttling`",
+            values=("none", "bounded"),
+            needs=Needs(
+                "rt_throttling",
+                "the kernel refuses to throttle real-time tasks again while a fair server has nothing",
+                ("none",),
+            ),
         ),
         Setting(
             "governor",

@@ -21,9 +21,10 @@ from rtvirt_runner.catalogue.settings import (
     far_environment,
     kernel_params,
     parse_words,
+    words_of,
 )
 from rtvirt_runner.machine.script_reply import Reply, compose, parse
-from rtvirt_runner.machine.settings_readback import not_booted, row_differences, setting_rows
+from rtvirt_runner.machine.settings_readback import not_booted, row_differences, setting_differences, setting_rows
 
 FILES = collection.ROOT / "roles/cpu_isolation/files"
 SHELLS = {"dash": ["dash"], "busybox": ["busybox", "sh"]}
@@ -86,6 +87,7 @@ def test_kernel_parameters_come_in_the_order_of_the_table() -> None:
         (["irq"], "0", "1", r"role_settings: unknown setting 'irq'.*did you mean 'irqs'\?"),
         (["vcpu_threads"], "0", "1", "unknown setting 'vcpu_threads'"),
         (["irqs=1"], "0", "1", "setting 'irqs=1' has a value, expected none"),
+        (["fair_server=some"], "0", "1", "unknown value 'some', expected one of none, bounded"),
         (["guest_idle"], "0", "1", "has guest_idle without isolcpus, expected both"),
         (["irqs"], "", "1", "role_host_cpus is empty, expected a list of cores"),
         (["irqs"], "0", "1-", "role_guest_cpus: '1-' is not a list of cores"),
@@ -208,6 +210,40 @@ def test_a_kernel_that_refuses_is_told_from_a_missing_permission(machine: Machin
     assert strict.failure and "expected '0', and the kernel refuses to change it" in strict.failure
 
 
+def fair_servers(root: Path) -> dict[str, list[str]]:
+    folder = root / "sys/kernel/debug/sched/fair_server"
+    return {
+        name: [(folder / f"cpu{cpu}" / name).read_text().strip() for cpu in range(3)] for name in ("runtime", "period")
+    }
+
+
+def test_a_fair_server_has_nothing_a_bound_or_what_it_had(machine: Machine, tmp_path: Path) -> None:
+    for cpu in range(3):
+        put(tmp_path, f"sys/kernel/debug/sched/fair_server/cpu{cpu}/runtime", "50000000\n")
+        put(tmp_path, f"sys/kernel/debug/sched/fair_server/cpu{cpu}/period", "1000000000\n")
+    throttling = put(tmp_path, "proc/sys/kernel/sched_rt_runtime_us", "950000\n")
+    before = fair_servers(tmp_path)
+    assert machine("apply", ["rt_throttling"]).failure is None
+    assert fair_servers(tmp_path)["runtime"] == ["50000000", "0", "0"]
+    shown = machine("show", ["rt_throttling"])
+    assert setting_differences(["rt_throttling"], shown.as_dict()) == []
+    assert machine("apply", ["rt_throttling", "fair_server=bounded"]).failure is None
+    assert fair_servers(tmp_path) == {"runtime": ["50000000", "100000", "100000"], "period": ["1000000000"] * 3}
+    facts = machine("show", ["rt_throttling", "fair_server=bounded"]).as_dict()
+    assert setting_differences(["rt_throttling", "fair_server=bounded"], facts) == []
+    assert setting_differences(["rt_throttling", "fair_server=none"], facts) == []  # read with the other's rows
+    facts = machine("show", ["rt_throttling", "fair_server=none"]).as_dict()
+    assert "fair_server: " in setting_differences(["rt_throttling", "fair_server=none"], facts)[0]
+    assert machine("apply", ["rt_throttling"]).failure is None
+    reply = machine("apply", ["fair_server=bounded"])
+    assert reply.failure is None
+    # The kernel throttles real-time tasks again only once no fair server is without a budget.
+    assert [change.partition(":")[0] for change in reply.changes] == ["fair_server", "fair_server", "rt_throttling"]
+    assert (throttling.read_text(), fair_servers(tmp_path)["runtime"][1]) == ("950000\n", "100000")
+    assert machine("apply", []).failure is None
+    assert fair_servers(tmp_path) == before
+
+
 def thread(root: Path, pid: int, name: str, flags: int, cpus: str = "0-3") -> None:
     """A thread with policy other and the flags of PF_KTHREAD or PF_NO_SETAFFINITY; fields as proc(5) has them."""
     fields = ["S", *"012345", *"0" * 32]
@@ -275,6 +311,6 @@ def test_who_is_not_root_is_refused_before_anything(machine: Machine, tmp_path: 
 
 def test_every_row_of_the_table_is_understood(machine: Machine) -> None:
     names = [name for name in SETTINGS if SETTINGS[name].where != "guest"]
-    reply = machine("show", names)
+    reply = machine("show", words_of({name: (*SETTINGS[name].values, True)[0] for name in names}, ("boot", "board")))
     assert reply.complete and reply.failure is None
     assert {row["setting"] for row in reply.rows["settings"]} == set(names) - {"kernel_threads"}  # no thread there

@@ -31,7 +31,7 @@ def test_the_paper_takes_cores_away_at_boot_and_places_the_whole_process() -> No
 
 
 def test_full_asks_for_every_setting_but_the_papers_placement() -> None:
-    assert set(FULL.settings) == set(SETTINGS) - {"qemu_process", "cpuset"}
+    assert set(FULL.settings) == set(SETTINGS) - {"qemu_process", "cpuset", "fair_server"}
     assert FULL.kernel_params(SPLIT) == (
         "isolcpus=managed_irq,domain,1-2",
         "nohz_full=1-2",
@@ -50,6 +50,15 @@ def test_full_asks_for_every_setting_but_the_papers_placement() -> None:
 
 def test_a_kernel_that_knows_no_flags_of_isolcpus_gets_a_plain_list() -> None:
     assert FULL.kernel_params(SPLIT, isolcpus_flags=False)[0] == "isolcpus=1-2"
+
+
+def test_a_value_that_is_written_to_a_machine_is_in_the_word_of_its_setting() -> None:
+    bounded = TUNINGS["full-bounded"]
+    assert bounded.settings == {**FULL.settings, "fair_server": "bounded"}
+    words = bounded.machine_settings()
+    assert set(words) - set(FULL.machine_settings()) == {"fair_server=bounded"}
+    assert TUNINGS["full-bounded-minus-fair_server"].machine_settings() == FULL.machine_settings()
+    assert "fair_server=bounded" in TUNINGS["full-bounded-minus-rt_throttling"].machine_settings()
 
 
 def test_none_asks_for_nothing() -> None:
@@ -115,6 +124,11 @@ def test_an_unknown_tuning_is_refused(value: Any, says: str) -> None:
             "has qemu_process and vcpu_threads, expected one of them",
         ),
         ({"guest_idle": True}, "has guest_idle without isolcpus, expected both: an ordinary program"),
+        ({"fair_server": True}, "fair_server: unknown value True, expected one of none, bounded"),
+        (
+            {"fair_server": "none"},
+            "has fair_server without rt_throttling, expected both: the kernel refuses to throttle",
+        ),
         ("all", "is 'all', expected keys with values"),
     ],
 )
