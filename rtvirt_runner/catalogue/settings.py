@@ -259,6 +259,13 @@ SETTINGS: Mapping[str, Setting] = {
             (Item("exact", "/proc/sys/kernel/timer_migration", "0"),),
         ),
         Setting(
+            "vm_stat_interval",
+            "board",
+            "statistics of memory are gathered on each core less often",
+            (Item("exact", "/proc/sys/vm/stat_interval", "10"),),
+            "In seconds; the kernel's own is 1. Each time, a worker of the kernel may run on a guest core",
+        ),
+        Setting(
             "watchdogs",
             "board",
             "no lockup detector on any core",

@@ -210,6 +210,15 @@ def test_a_kernel_that_refuses_is_told_from_a_missing_permission(machine: Machin
     assert strict.failure and "expected '0', and the kernel refuses to change it" in strict.failure
 
 
+def test_statistics_of_memory_are_gathered_less_often(machine: Machine, tmp_path: Path) -> None:
+    interval = put(tmp_path, "proc/sys/vm/stat_interval", "1\n")
+    reply = machine("apply", ["vm_stat_interval"])
+    assert (reply.failure, interval.read_text(), len(reply.changes)) == (None, "10\n", 1)
+    assert states(machine("show", ["vm_stat_interval"])) == {("vm_stat_interval", "stat_interval"): "ok"}
+    assert machine("apply", []).failure is None
+    assert interval.read_text() == "1\n"
+
+
 def fair_servers(root: Path) -> dict[str, list[str]]:
     folder = root / "sys/kernel/debug/sched/fair_server"
     return {
