@@ -375,13 +375,14 @@ def words_of(settings: Mapping[str, Any], where: Sequence[str]) -> tuple[str, ..
 def files(settings: Iterable[str]) -> list[str]:
     """Patterns of the files that names of settings write to on a running machine, those of each core for all cores."""
     wanted = set(settings)
-    return [
+    found = (
         item.source.format(cpu="[0-9]*")
         for each in SETTINGS.values()
         if each.name in wanted
         for item in each.items
         if item.kind in ("exact", "choice", "list", "mask")
-    ]
+    )
+    return list(dict.fromkeys(found))
 
 
 def with_implied(settings: Mapping[str, Any]) -> dict[str, Any]:

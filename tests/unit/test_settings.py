@@ -118,7 +118,14 @@ def machine(request: pytest.FixtureRequest, tmp_path: Path) -> Machine:
     put(tmp_path, "sys/devices/system/cpu/present", "0-7\n")
     put(tmp_path, "sys/devices/system/cpu/online", "0-3\n")
 
-    def run(act: str, words: Iterable[str] | None = (), rows: str = "", path: str = "", check: str = "no") -> Reply:
+    def run(
+        act: str,
+        words: Iterable[str] | None = (),
+        rows: str = "",
+        path: str = "",
+        check: str = "no",
+        before: Iterable[str] = (),
+    ) -> Reply:
         environment = {} if words is None else far_environment(words, "0", "1-3", "role")
         if rows:
             environment = {"SETTINGS": "made", "HOST_CPUS": "0", "GUEST_CPUS": "1-3", "SETTING_ROWS": rows}
@@ -126,7 +133,7 @@ def machine(request: pytest.FixtureRequest, tmp_path: Path) -> Machine:
         text = compose(script, {"RTVIRT_CHECK_MODE": check, **environment})
         text = re.sub(r"(?<!\w)(/proc|/sys|/run/rtvirt)(?=[/\s])", rf"{tmp_path}\1", text).replace("/REAL/", "/")
         environ = {**os.environ, **({"PATH": path} if path else {})}
-        shell = [shutil.which(SHELLS[request.param][0]) or "", *SHELLS[request.param][1:]]
+        shell = [*before, shutil.which(SHELLS[request.param][0]) or "", *SHELLS[request.param][1:]]
         done = subprocess.run([*shell, "-s"], input=text, env=environ, capture_output=True, text=True, check=False)
         assert done.stderr == ""
         return parse(done.stdout)
@@ -192,22 +199,31 @@ def test_parameters_are_read_from_the_kernels_file_or_its_command_line(machine: 
     assert (reply.failure, reply.changes) == (None, [])
 
 
-def test_a_kernel_that_refuses_is_told_from_a_missing_permission(machine: Machine) -> None:
-    refused = "made exact may_refuse /REAL/proc/sys/kernel/pid_max 0"  # EINVAL
-    denied = "made exact may_refuse /REAL/sys/devices/system/cpu/possible none"  # cannot be opened for writing
-    reply = machine("apply", rows=f"{refused}\n{denied}")
-    assert states(reply) == {("made", "pid_max"): "fixed", ("made", "possible"): "denied"}
-    assert (
-        reply.failure
-        and "possible is '" in reply.failure
-        and "changing it is not permitted (read-only" in reply.failure
-    )
-    assert "pid_max" not in reply.failure and reply.changes == []
+@pytest.mark.parametrize(
+    "refused", ["/REAL/proc/sys/kernel/pid_max 0", "/REAL/sys/devices/system/cpu/possible none"]
+)  # EINVAL, and a file that nobody may write to
+def test_a_kernel_may_refuse_where_the_table_says_so(machine: Machine, refused: str) -> None:
+    reply = machine("apply", rows=f"made exact may_refuse {refused}")
+    assert (reply.failure, reply.changes, list(states(reply).values())) == (None, [], ["fixed"])
     assert states(machine("show", None)) == states(reply)
-    assert len(row_differences(setting_rows(reply.rows["settings"]))) == 1
-    strict = machine("apply", rows=refused.replace("may_refuse", "-"))
-    assert states(strict) == {("made", "pid_max"): "differs"}
-    assert strict.failure and "expected '0', and the kernel refuses to change it" in strict.failure
+    strict = machine("apply", rows=f"made exact - {refused}")
+    assert list(states(strict).values()) == ["differs"]
+    assert strict.failure and "and the kernel refuses to change it" in strict.failure
+
+
+def test_a_missing_permission_is_told_from_the_kernels_refusal(machine: Machine, tmp_path: Path) -> None:
+    values = [put(tmp_path, f"sys/values/{name}", "1\n") for name in "ab"]
+    rows = "\n".join(f"made exact may_refuse /sys/values/{path.name} 0" for path in values)
+    read_only = f"mount --bind {tmp_path}/sys {tmp_path}/sys && mount -o remount,bind,ro {tmp_path}/sys && exec "
+    if subprocess.run(["unshare", "-m", "sh", "-c", f"{read_only} true"], capture_output=True, check=False).returncode:
+        pytest.skip("a read-only /sys needs root and a mount namespace")
+    reply = machine("apply", rows=rows, before=["unshare", "-m", "sh", "-c", f'{read_only} "$@"', "sh"])
+    assert (reply.changes, set(states(reply).values())) == ([], {"denied"})
+    assert reply.failure and reply.failure.count("expected '0', and changing it is not permitted (read-only") == 1
+    shown = machine("show", None)
+    assert states(shown) == states(reply)
+    assert len(row_differences(setting_rows(shown.rows["settings"]))) == 2
+    assert set(states(machine("apply", rows=rows)).values()) == {"ok"}  # once it is permitted
 
 
 def test_statistics_of_memory_are_gathered_less_often(machine: Machine, tmp_path: Path) -> None:

@@ -106,7 +106,10 @@ change() {
 not_changed() {
   state=fixed reason='the kernel refuses to change it'
   if [ -z "$3" ]; then
-    { true >"$source"; } 2>/dev/null || state=denied
+    # A file that nobody may write to, or that a cgroup does not have, is the kernel's refusal.
+    if [ -e "$source" ] || [ ! -d "${source%/*}" ]; then
+      { true >"$source"; } 2>/dev/null || case $(ls -ld "$source" 2>/dev/null) in -r--r--r--*) ;; *) state=denied ;; esac
+    fi
   elif ! command -v "$3" >/dev/null; then
     state=no_tool reason="$3, which changes it, is not installed"
   else
