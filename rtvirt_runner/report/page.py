@@ -20,8 +20,9 @@ from rtvirt_runner.analysis.frame import tidy_frame
 from rtvirt_runner.analysis.histogram import Histogram, Summary, summarize
 from rtvirt_runner.analysis.measurement import Measurement, read_measurement
 from rtvirt_runner.analysis.paper_tables import maxima, preemption
-from rtvirt_runner.catalogue.tunings import MINUS, SETTINGS
-from rtvirt_runner.machine.settings_readback import ABSENT, DIFFERS, FIXED, OK, Row, setting_rows
+from rtvirt_runner.catalogue.settings import SETTINGS
+from rtvirt_runner.catalogue.tunings import MINUS
+from rtvirt_runner.machine.settings_readback import ABSENT, FIXED, OK, WRONG, Row, setting_rows
 from rtvirt_runner.matrix.cell import Cell
 from rtvirt_runner.matrix.load import HISTOGRAMS, Experiment, Matrix
 from rtvirt_runner.matrix.results import Record, ResultsTree
@@ -287,7 +288,7 @@ def _verdict(rows: Sequence[Row]) -> str:
     here = len(rows) - states[ABSENT]
     said = "ok" if states[OK] == here == 1 else f"ok {states[OK]} of {here}"
     said += f", {states[FIXED]} not to be changed" if states[FIXED] else ""
-    wrong = [f"{row.source} is '{row.found}', wanted '{row.wanted}'" for row in rows if row.state == DIFFERS]
+    wrong = [f"{row.source} is '{row.found}', wanted '{row.wanted}'{row.reason}" for row in rows if row.state in WRONG]
     return "; ".join([said, *wrong])
 
 
