@@ -23,6 +23,7 @@ BOARD_VARIABLES = (
     "rtvirt_board_boots",
     "guest_gic",
     "guest_kernel",
+    "board_image_profile",
     LAB_WORKLOADS,
 )
 
@@ -31,7 +32,7 @@ def load_matrix(
     matrix: str, groups: Mapping[str, Sequence[str]], hostvars: Mapping[str, Mapping[str, Any]], vars_dir: str
 ) -> Matrix:
     """Read and validate; raises InputError."""
-    lab = Lab.from_inventory(*_plain_inventory(groups, hostvars))
+    lab = read_lab(groups, hostvars)
     return load(collection.matrix_path(str(matrix)), lab, Catalogue.load(Path(str(vars_dir)), lab))
 
 
@@ -43,7 +44,7 @@ def read_state(
     vars_dir: str,
 ) -> Cell:
     """The cell that would be measured on a board in a state (kernel, tuning, core lists, guest); raises InputError."""
-    lab = Lab.from_inventory(*_plain_inventory(groups, hostvars))
+    lab = read_lab(groups, hostvars)
     wanted = {str(key): plain(value) for key, value in state.items()}
     where = Path("rtvirt_state")
     checked_yaml.known_keys(wanted, ("kernel", "tuning", "host_cpus", "guest_cpus", "guest"), str(where))
@@ -61,6 +62,12 @@ def read_state(
         "experiments": {"converge": {"axes": axes}},
     }
     return read({"matrix": document}, where, lab, Catalogue.load(Path(str(vars_dir)), lab)).cells[0]
+
+
+def read_lab(groups: Mapping[str, Sequence[str]], hostvars: Mapping[str, Mapping[str, Any]]) -> Lab:
+    """The boards of an inventory as Ansible knows it; raises InputError."""
+    folder = next((hostvars[board].get("inventory_dir") for board in groups.get("boards", [])), None)
+    return Lab.from_inventory(*_plain_inventory(groups, hostvars), Path(str(folder)) if folder else None)
 
 
 def _plain_inventory(

@@ -76,6 +76,7 @@ def read_matrix(document: Any, path: Path, lab: Lab, catalogue: Catalogue) -> Ma
         document, ("name", "title", "repetitions", "cyclictest", "splits", "experiments"), f"{where}: matrix"
     )
     name = checked_yaml.name(document.get("name"), f"{where}: name")
+    _check_lab(lab, catalogue)
     expansion = _Expansion(
         where=where,
         lab=lab,
@@ -199,6 +200,11 @@ class _Expansion:
         split = self._split_of(point["split"], board, where)
         tuning = self.catalogue.tunings[point["tuning"]]
         self._check_kernel(point["kernel"], board, where)
+        if not on_host and not board.guest_host:
+            raise InputError(
+                f"{where} measures in a guest of board '{board.name}', but the inventory has no host "
+                f"'{board.guest_name}', expected one in group 'guests'; add it, or measure on the host alone."
+            )
         kernels = self.catalogue.kernels
         kernel_params = tuning.kernel_params(split, kernels[point["kernel"]].isolcpus_flags) if board.boots else ()
         guest: dict[str, Any] = {}
@@ -248,6 +254,14 @@ class _Expansion:
                 f"{where}: kernel '{kernel}' on board '{board.name}', expected 'running', since its "
                 "rtvirt_board_boots is false; use that kernel, or let the board be rebooted."
             )
+        if kernel != RUNNING and board.architecture:
+            architecture = self.catalogue.kernels[kernel].architecture
+            if architecture != board.architecture:
+                raise InputError(
+                    f"{where}: kernel '{kernel}' is for {architecture}, but board '{board.name}' is of "
+                    f"{board.architecture} (its board_image_profile), expected a kernel for that; use one, or exclude "
+                    "this board."
+                )
 
     def _split_of(self, name: str, board: Board, where: str) -> Split:
         split = self.splits[name]
@@ -258,6 +272,14 @@ class _Expansion:
                     f"cores {format_cpu_list(range(board.cpus))}; use another split or exclude this one in {where}."
                 )
         return split
+
+
+def _check_lab(lab: Lab, catalogue: Catalogue) -> None:
+    """Whether all that a lab names is in the catalogue."""
+    for board in lab.boards.values():
+        if board.guest_kernel:
+            where = f"Inventory: guest_kernel of board '{board.name}'"
+            checked_yaml.known(board.guest_kernel, list(catalogue.kernels), "kernel", where)
 
 
 def _views(value: Any, where: str) -> tuple[str, ...]:

@@ -17,6 +17,7 @@ boards:
     virtual-rpi2: {rtvirt_board_cpus: 4}
     virtual-cb2: {rtvirt_board_cpus: 2}
   vars: {ansible_connection: local, rtvirt_board_clock: "{{ 'virtual' }}"}
+guests: {hosts: {virtual-rpi2-guest: , virtual-cb2-guest: }}
 """
 PLAYBOOK = """\
 - name: Ask

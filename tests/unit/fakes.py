@@ -26,7 +26,8 @@ def virtual_lab(clock: str = "virtual") -> Lab:
         name: {"rtvirt_board_cpus": count, "rtvirt_board_clock": clock} for name, count in cpus.items()
     }
     hostvars["virtual-rpi2"]["guest_gic"] = "user_space"
-    return Lab.from_inventory({"all": [*cpus], "boards": [*cpus], "ungrouped": []}, hostvars)
+    guests = [f"{name}-guest" for name in cpus]
+    return Lab.from_inventory({"all": [*cpus, *guests], "boards": [*cpus], "guests": guests}, hostvars)
 
 
 def catalogue() -> Catalogue:
