@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, cast
 
@@ -193,6 +194,16 @@ def require_int(value: Any, limits: tuple[int, int], where: str) -> int:
     raise InputError(
         f"{where} is {format_value(value)}, expected a whole number from {limits[0]} to {limits[1]}; correct it."
     )
+
+
+def exact_fields(values: Any, kind: type, what: str) -> dict[str, Any]:
+    """The values, when they have a key for each field of a dataclass and no other."""
+    given = mapping(values, what)
+    if wrong := sorted({item.name for item in fields(kind)} ^ given.keys()):
+        raise InputError(
+            f"{what} has missing or unknown fields: {', '.join(wrong)}; was it written by another version?"
+        )
+    return given
 
 
 def require_bool(value: Any, where: str) -> bool:

@@ -28,24 +28,23 @@ def script(cell: Cell) -> str:
 
 def environment(cell: Cell) -> dict[str, str]:
     """The variables of that script."""
-    inside = cell.guest_state or {"settings": [], "host_cpus": "", "guest_cpus": ""}
-    program = cell.program
+    inside, program = cell.guest_state, cell.program
     return {
-        "SETTINGS": " ".join(inside["settings"]),
-        "HOST_CPUS": str(inside["host_cpus"]),
-        "GUEST_CPUS": str(inside["guest_cpus"]),
+        "SETTINGS": " ".join(inside.settings) if inside else "",
+        "HOST_CPUS": inside.host_cpus if inside else "",
+        "GUEST_CPUS": inside.guest_cpus if inside else "",
         "CPU": str(cell.measured_cpu),
         "LOOPS": str(cell.loops),
         "INTERVAL_US": str(cell.interval_us),
         "PRIORITY": str(cell.priority),
         "HISTOGRAM_US": str(cell.histogram_us),
         "LIMIT_S": str(cell.loops * cell.interval_us // 1_000_000 * 3 + SLACK_S),
-        "COMMAND": str(program.get("command", "")),
-        "PREPARE": str(program.get("prepare", "")),
-        "CLEANUP": str(program.get("cleanup", "")),
-        "CPUS": str(program.get("cpus", "")),
-        "REPEAT": "yes" if program.get("repeat") else "no",
-        "FOLDER": str(program.get("folder", "memory")),
+        "COMMAND": program.command if program else "",
+        "PREPARE": program.prepare if program else "",
+        "CLEANUP": program.cleanup if program else "",
+        "CPUS": program.cpus if program else "",
+        "REPEAT": "yes" if program and program.repeat else "no",
+        "FOLDER": program.folder if program else "memory",
         "RUN_LIMIT_S": str(RUN_LIMIT_S),
         "END_LIMIT_S": str(END_LIMIT_S),
     }

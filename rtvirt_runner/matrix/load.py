@@ -207,17 +207,17 @@ class _Expansion:
             )
         kernels = self.catalogue.kernels
         kernel_params = tuning.kernel_params(split, kernels[point["kernel"]].isolcpus_flags) if board.boots else ()
-        guest: dict[str, Any] = {}
+        guest = None
         if not on_host:
             entry = self.catalogue.guests[point["guest"]]
-            guest = entry.state(tuning, split, board.guest_kernel or point["kernel"], board.gic, where)
-            if guest["kernel"] == RUNNING:
+            guest = entry.state(tuning, split, board.guest_kernel or point["kernel"], board.gic, kernels, where)
+            if guest.kernel == RUNNING:
                 raise InputError(
                     f"{where}: guest '{entry.name}' on board '{board.name}' has no kernel of its own, expected one of "
                     "the catalogue, since the board's is not rtvirt's; set guest_kernel in the inventory."
                 )
             if point["kernel"] != RUNNING:  # of what runs nothing is known before the board is asked
-                theirs, ours = kernels[guest["kernel"]].architecture, kernels[point["kernel"]].architecture
+                theirs, ours = kernels[guest.kernel].architecture, kernels[point["kernel"]].architecture
                 entry.check_architecture(theirs, ours, where)
         workload = self.catalogue.workloads[point["workload"]]
         return Cell(
@@ -238,7 +238,7 @@ class _Expansion:
             kernel_params=kernel_params,
             settings=tuning.machine_settings(board.boots),
             guest_state=guest,
-            program=workload.program(point["place"], split, guest.get("scratch_mib", 0), where),
+            program=workload.program(point["place"], split, guest.scratch_mib if guest else 0, where),
             board_command=workload.board_command,
             **self.cyclictest,
         )

@@ -19,6 +19,7 @@ from rtvirt_runner.catalogue import collection
 from rtvirt_runner.catalogue.catalogue import Catalogue
 from rtvirt_runner.catalogue.checked_yaml import InputError
 from rtvirt_runner.catalogue.lab import Lab
+from rtvirt_runner.catalogue.workloads import Program
 from rtvirt_runner.matrix.cell import Cell
 from rtvirt_runner.matrix.load import Matrix, load_matrix
 from rtvirt_runner.matrix.plan import plan
@@ -120,7 +121,7 @@ def test_a_labs_own_workloads_are_known_to_its_matrices(tmp_path: Path) -> None:
     path = tmp_path / "own.yml"
     path.write_text(yaml.safe_dump(axis("workload", ["mine"])))
     cells = load_matrix(path, lab, Catalogue.load(VARS, lab)).cells
-    assert {cell.program["command"] for cell in cells} == {"mine --forever"}
+    assert {cell.program.command for cell in cells if cell.program} == {"mine --forever"}
 
 
 def test_a_lab_has_one_set_of_workloads() -> None:
@@ -141,7 +142,7 @@ def test_the_collections_own_matrices_expand_over_the_virtual_lab() -> None:
         assert [experiment.name for experiment in matrix.experiments] == asked
         cells = {experiment.name: experiment.cells for experiment in matrix.experiments}
         assert len(cells["core_splits"]) == 16  # two tunings, host and guest, four points
-        assert {cell.guest_state["gic"] for cell in cells["gic"] if cell.vcpus} == {"in_kernel", "user_space"}
+        assert {cell.guest_state.gic for cell in cells["gic"] if cell.guest_state} == {"in_kernel", "user_space"}
         assert "full-minus-irqs" in {cell.tuning for cell in cells["ablation"]}
         assert len(cells["mibench"]) == 14  # seven programs, host and guest
         assert {cell.guest for cell in cells["sysbench_fileio"]} == {"none", "minimal-scratch"}
@@ -199,8 +200,13 @@ def test_host_and_guest_measure_the_same_physical_core(tmp_path: Path) -> None:
 def test_a_tuning_is_rendered_for_the_split(tmp_path: Path) -> None:
     cells = load(SMALL, tmp_path).experiments[0].cells
     assert cells[3].kernel_params == ("isolcpus=3",)
-    assert cells[3].guest_state["placement"] == {"mode": "process", "cpus": "3", "policy": "rr", "priority": 99}
-    assert cells[2].guest_state == {}  # no guest runs
+    assert cells[3].guest_state and cells[3].guest_state.placement == {
+        "mode": "process",
+        "cpus": "3",
+        "policy": "rr",
+        "priority": 99,
+    }
+    assert cells[2].guest_state is None  # no guest runs
 
 
 def test_an_experiment_shows_histograms_unless_it_says_otherwise(tmp_path: Path) -> None:
@@ -242,8 +248,10 @@ def test_a_cell_id_is_readable_stable_and_a_folder_name(tmp_path: Path) -> None:
 
 def test_everything_that_changes_what_is_measured_changes_the_id(tmp_path: Path) -> None:
     cell = load(SMALL, tmp_path).experiments[0].cells[1]
-    other = {"kernel_params": ("nohz_full=1",), "settings": ("irqs",), "guest_state": {"vcpus": 2}, "clock": "real"}
-    other |= {"program": {"command": "true"}}
+    other: dict[str, Any] = {"kernel_params": ("nohz_full=1",), "settings": ("irqs",), "clock": "real"}
+    assert cell.guest_state
+    other["guest_state"] = dataclasses.replace(cell.guest_state, vcpus=2)
+    other["program"] = Program("true", "", "", "0", False, "memory", "text", "", "")
     ids = {cell.id}
     for item in dataclasses.fields(cell):
         value = getattr(cell, item.name)
@@ -347,7 +355,7 @@ def test_repetitions_give_the_axis_repetition(tmp_path: Path) -> None:
 
 def test_a_board_of_64_bits_runs_guests_of_32(tmp_path: Path) -> None:
     matrix = load(axis("guest", ["minimal-armhf"]), tmp_path)
-    assert {cell.guest_state["kernel"] for cell in matrix.cells if cell.vcpus} == {"linux-6.1-rt-armhf"}
+    assert {cell.guest_state.kernel for cell in matrix.cells if cell.guest_state} == {"linux-6.1-rt-armhf"}
 
 
 # --------------------------------------------------------------------------------------------------------- refusals
