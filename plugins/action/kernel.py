@@ -8,6 +8,7 @@ from typing import Any
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 from ansible_collections.rtvirt.testbed.plugins.plugin_utils.options import argument_spec
+from ansible_collections.rtvirt.testbed.plugins.plugin_utils.plain import plain
 
 from rtvirt_runner.build import artifacts
 from rtvirt_runner.build import kernels as kernel_build
@@ -71,7 +72,7 @@ class ActionModule(ActionBase):
         store = Store(cache, _path(args["mirror"]), _path(args["keyring"]), _path(args["sums_file"]), args["record"])
         workshop = kernel_build.BuildContext(Path(args["files"]), store, cache, args["jobs"])
         try:
-            wanted = kernels.select_kernels(args["catalogue"], args["names"], "the kernel catalogue")
+            wanted = kernels.select_kernels(plain(args["catalogue"]), plain(args["names"]), "the kernel catalogue")
             results = [self._make(kernel, workshop) for kernel in wanted]
         except (InputError, DownloadError, artifacts.BuildError, FileNotFoundError) as error:
             return {"failed": True, "msg": str(error)}

@@ -10,7 +10,7 @@ from typing import Any, Literal
 from rtvirt_runner.catalogue import checked_yaml
 from rtvirt_runner.catalogue.checked_yaml import InputError
 from rtvirt_runner.catalogue.cpus import Split
-from rtvirt_runner.catalogue.kernels import Kernel
+from rtvirt_runner.catalogue.kernels import ARCHITECTURES, Kernel
 from rtvirt_runner.catalogue.tunings import Tuning
 
 Gic = Literal["in_kernel", "user_space"]
@@ -18,7 +18,6 @@ Gic = Literal["in_kernel", "user_space"]
 FLAVOURS = ("minimal", "debian")
 GICS = ("in_kernel", "user_space")
 NO_GUEST = "none"
-_RUN_BY = {"arm64": ("arm64", "armhf")}  # architectures that a board's KVM runs beside or instead of its own
 _KEYS = ("title", "flavour", "memory_mib", "gic", "kernel", "housekeeping_vcpus", "scratch_mib")
 
 
@@ -117,7 +116,7 @@ class Guest:
                 f"{where}: guest '{self.name}' is the board's own Debian (flavour debian), which is {board}, with a "
                 f"kernel for {own}, expected one for {board}; give it another kernel, or the flavour minimal."
             )
-        runs = _RUN_BY.get(board, (board,))
+        runs = ARCHITECTURES[board].kvm_guests
         if own not in runs:
             raise InputError(
                 f"{where}: guest '{self.name}' has a kernel for {own}, which no board of {board} runs, expected one "

@@ -127,7 +127,7 @@ def origins(entries: Mapping[str, Any], folders: Sequence[Path]) -> Origins:
 
     Raises InputError when an entry is wrong, or a file is not there.
     """
-    workloads = [_workload(name, body, f"workloads.{name}") for name, body in entries.items()]
+    workloads = list(read_workloads(entries, "workloads").values())
     programs = {each.name: list(each.origin["sources"]) for each in workloads if "sources" in each.origin}
     files = [_found(file, folders, name) for name, those in programs.items() for file in those]
     built = [
@@ -156,10 +156,15 @@ def _package(value: Any) -> Package:
     return Package(value, value) if isinstance(value, str) else Package(value["name"], value["program"])
 
 
+def read_workloads(entries: Mapping[str, Any], where: str) -> dict[str, Workload]:
+    """Check the entries of a workloads file; raises InputError."""
+    return {name: _workload(name, body, f"{where}.{name}") for name, body in entries.items()}
+
+
 def load_workloads(path: Path, of_lab: Mapping[str, Any] | None = None) -> dict[str, Workload]:
     """Read a workloads file and the lab's own entries; raises InputError for anything that is wrong in them."""
     shipped = checked_yaml.section(checked_yaml.load_yaml(path), "workloads", str(path))
-    workloads = {name: _workload(name, body, f"{path}: workloads.{name}") for name, body in shipped.items()}
+    workloads = read_workloads(shipped, f"{path}: workloads")
     for name, body in (of_lab or {}).items():
         where = f"Inventory: rtvirt_lab_workloads.{name}"
         if name in workloads:

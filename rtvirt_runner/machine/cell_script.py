@@ -2,28 +2,18 @@
 
 from __future__ import annotations
 
-from rtvirt_runner.catalogue import collection
+from rtvirt_runner.machine.scripts import script_set
 from rtvirt_runner.matrix.cell import Cell
 
 END_LIMIT_S = 30  # for a workload to end when it is told to
 SLACK_S = 120  # of the machine's clock, beyond the loops' own time
 RUN_LIMIT_S = 600  # the same, for one run of a program that ends by itself: on 32 bits sysbench takes minutes
 
-_ROLES = collection.ROOT / "roles"
-_STATE_SCRIPTS = [
-    _ROLES / "measure" / "files" / "machine_state.sh",
-    *(_ROLES / "cpu_isolation" / "files" / name for name in ("settings.sh", "cpuset.sh", "show.sh")),
-]
-_CELL_SCRIPTS = [
-    _ROLES / "cpu_isolation" / "files" / "enter_cpuset.sh",
-    *(_ROLES / "measure" / "files" / name for name in ("run_workload.sh", "measure_cell.sh")),
-]
-
 
 def script(cell: Cell) -> str:
     """What runs where the cell is measured. A guest's own state is read on the way; a board's has been."""
-    parts = [*(_STATE_SCRIPTS if cell.place == "guest" else []), *_CELL_SCRIPTS]
-    return "\n".join(path.read_text() for path in parts)
+    sets = ("machine_state", "cell") if cell.place == "guest" else ("cell",)
+    return "\n".join(path.read_text() for name in sets for path in script_set(name))
 
 
 def environment(cell: Cell) -> dict[str, str]:

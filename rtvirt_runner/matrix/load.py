@@ -30,6 +30,7 @@ HISTOGRAMS = "histograms"
 COMPARISONS = ("ablation", "gic", "load", "partitioning", "flavours", "slowdown", "ecu", "sysbench")
 VIEWS = (HISTOGRAMS, *COMPARISONS)  # how the page shows an experiment
 
+_STATE = "wanted"  # name of the split of a state
 _LIMITS = {"loops": (1, 10**9), "interval_us": (10, 10**6), "priority": (1, 99), "histogram_us": (10, 10**6)}
 
 
@@ -90,6 +91,30 @@ def read_matrix(document: Any, path: Path, lab: Lab, catalogue: Catalogue) -> Ma
     return Matrix(name, checked_yaml.text(document.get("title", name), f"{where}: title"), path, experiments)
 
 
+def state_cell(state: Any, board: str, lab: Lab, catalogue: Catalogue) -> Cell:
+    """The cell that is measured on a board in a state, without a workload: for bringing a board into that state.
+
+    ``state`` has the keys kernel, tuning, host_cpus, guest_cpus and, for a guest, guest. Raises InputError.
+    """
+    where = "rtvirt_state"
+    state = checked_yaml.require_nonempty(state, where)
+    checked_yaml.known_keys(state, ("kernel", "tuning", "host_cpus", "guest_cpus", "guest"), where)
+    _check_lab(lab, catalogue)
+    split = _split({key: state.get(key) for key in ("host_cpus", "guest_cpus")}, where)
+    expansion = _Expansion(
+        where=where,
+        lab=lab,
+        catalogue=catalogue,
+        splits={_STATE: split},
+        cyclictest={"loops": 1000, "interval_us": 1000, "priority": 95, "histogram_us": 20000},
+        repetitions=1,
+    )
+    guest = state.get("guest", NO_GUEST)
+    point: dict[str, Any] = {"board": board, "kernel": state.get("kernel"), "tuning": state.get("tuning")}
+    point |= {"split": _STATE, "workload": "idle", "guest": guest, "place": "host" if guest == NO_GUEST else "guest"}
+    return expansion.cell(point, where)
+
+
 @dataclass(frozen=True)
 class _Expansion:
     """What an experiment's axes are expanded against."""
@@ -128,6 +153,14 @@ class _Expansion:
             views=_views(body.get("views", [HISTOGRAMS]), f"{where}.views"),
             cells=tuple(dict.fromkeys(cells)),
         )
+
+    def cell(self, point: dict[str, Any], where: str) -> Cell:
+        """The cell of one point that nobody has checked yet."""
+        named = {axis: value for axis, value in point.items() if (axis, value) != ("guest", NO_GUEST)}
+        for axis, values in self._values(named, where).items():
+            if len(values) > 1 or isinstance(point[axis], list):
+                raise InputError(f"{where}.{axis} is {checked_yaml.format_value(point[axis])}, expected one {axis}.")
+        return self._cell(point, 1, where)
 
     def _axes(self, body: Any, where: str) -> dict[str, list[str]]:
         axes = self._values(checked_yaml.require_nonempty(body, where), where)
@@ -298,20 +331,22 @@ def _matches(point: Point, pattern: dict[str, list[str]]) -> bool:
 def _splits(body: Any, where: str) -> dict[str, Split]:
     splits: dict[str, Split] = {}
     for name, entry in checked_yaml.require_nonempty(body, where).items():
-        at = f"{where}.{checked_yaml.name(name, where)}"
-        lists = checked_yaml.mapping(entry, at)
-        checked_yaml.known_keys(lists, ("host_cpus", "guest_cpus"), at)
-        split = Split(
-            _cpus(lists.get("host_cpus"), f"{at}.host_cpus"), _cpus(lists.get("guest_cpus"), f"{at}.guest_cpus")
-        )
-        if shared := set(split.host_cpus) & set(split.guest_cpus):
-            host, guest = format_cpu_list(split.host_cpus), format_cpu_list(split.guest_cpus)
-            raise InputError(
-                f"{at}: host_cpus '{host}' and guest_cpus '{guest}' overlap on core {format_cpu_list(shared)}, "
-                "expected each core in one of them; take it out of one."
-            )
-        splits[name] = split
+        splits[name] = _split(entry, f"{where}.{checked_yaml.name(name, where)}")
     return splits
+
+
+def _split(body: Any, where: str) -> Split:
+    lists = checked_yaml.mapping(body, where)
+    checked_yaml.known_keys(lists, ("host_cpus", "guest_cpus"), where)
+    split = Split(
+        _cpus(lists.get("host_cpus"), f"{where}.host_cpus"), _cpus(lists.get("guest_cpus"), f"{where}.guest_cpus")
+    )
+    if shared := set(split.host_cpus) & set(split.guest_cpus):
+        raise InputError(
+            f"{where}: host_cpus '{split.host_list}' and guest_cpus '{split.guest_list}' overlap on core "
+            f"{format_cpu_list(shared)}, expected each core in one of them; take it out of one."
+        )
+    return split
 
 
 def _cpus(value: Any, where: str) -> tuple[int, ...]:

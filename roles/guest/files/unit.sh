@@ -1,23 +1,6 @@
-# shellcheck shell=sh
+# shellcheck shell=sh disable=SC2154
 # The guest as a unit: of systemd where that runs, otherwise a process of its own session with its number in a file. It outlives the
-# connection that started it, and stopping it ends it.
-run=/run/rtvirt
-unit_systemd() { [ -d /run/systemd/system ]; }
-unit_pid() {
-  if unit_systemd; then
-    # No answer at all is no answer: on an emulated board that is overloaded the clock races past systemd's own limits.
-    pid='' tries=0
-    while [ -z "$pid" ] && [ "$tries" -lt 20 ]; do
-      pid=$(systemctl show --property=MainPID --value rtvirt-guest 2>/dev/null)
-      tries=$((tries + 1))
-    done
-    [ "${pid:-0}" = 0 ] || echo "$pid"
-  elif [ -s "$run/guest.pid" ]; then
-    read -r pid <"$run/guest.pid"
-    # Another process may have got the number since.
-    [ ! -r "/proc/$pid/cmdline" ] || case $(tr '\0' ' ' <"/proc/$pid/cmdline") in *"guest=$NAME,"*) echo "$pid" ;; esac
-  fi
-}
+# connection that started it, and stopping it ends it. Reads: unit_pid.sh.
 # unit_start CORES COMMAND...: QEMU's threads inherit the cores.
 unit_start() {
   cores=$1

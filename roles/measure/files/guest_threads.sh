@@ -1,19 +1,9 @@
 # shellcheck shell=sh
 # How the board holds its guest: QEMU's version, arguments and threads with their cores, policies and priorities, whether KVM runs it or QEMU
-# emulates it (tcg), and KVM's own count.
+# emulates it (tcg), and KVM's own count. Reads: unit_pid.sh of the role guest.
 guest_threads() {
-  if [ -d /run/systemd/system ]; then
-    pid='' tries=0
-    while [ -z "$pid" ] && [ "$tries" -lt 20 ]; do  # no answer at all: see roles/guest/files/unit.sh
-      pid=$(systemctl show --property=MainPID --value rtvirt-guest 2>/dev/null)
-      tries=$((tries + 1))
-    done
-  else
-    pid=$(cat /run/rtvirt/guest.pid 2>/dev/null)
-    # Another process may have got the number since.
-    [ -z "$pid" ] || case $(tr '\0' ' ' 2>/dev/null <"/proc/$pid/cmdline") in *qemu*' guest='*) ;; *) pid=0 ;; esac
-  fi
-  if [ "${pid:-0}" = 0 ] || [ ! -d "/proc/$pid" ]; then
+  pid=$(unit_pid)
+  if [ -z "$pid" ] || [ ! -d "/proc/$pid" ]; then
     fact guest_running no
     return 0
   fi
