@@ -28,6 +28,14 @@ def test_what_a_script_reads_stands_before_it(name: str) -> None:
             assert other in [each.name for each in paths[:number]], f"{path.name} in {name}"
 
 
+def test_what_reads_a_state_or_obeys_check_mode_says_so_and_what_measures_does_not() -> None:
+    safe = {name: all("\n# check mode: safe\n" in path.read_text() for path in script_set(name)) for name in SETS}
+    assert {name for name, each in safe.items() if each} == {
+        *("machine_state", "board_state"),
+        *("start_guest", "stop_guest"),
+    }
+
+
 def test_a_set_that_is_none_is_refused() -> None:
     with pytest.raises(InputError, match=r"unknown set of scripts 'machine_stat'.*did you mean 'machine_state'"):
         script_set("machine_stat")

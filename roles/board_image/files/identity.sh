@@ -1,4 +1,5 @@
 # shellcheck shell=sh
+# check mode: safe
 # The keys of a board, in $FOLDER on the controller: its SSH host key, the key by which we come, and the file that knows the first. Made once
 # and kept, so that the board is known before its first boot; ROTATE=yes makes them anew. NAME; AUTHORIZED_KEYS: more keys, a line each;
 # ADDRESS: where the board is, for an ssh_config beside the keys, or nothing.

@@ -20,3 +20,4 @@ case " $SETTINGS " in
   fact isolcpus_flags "$flags" ;;
 esac
 [ -z "$failures" ] || fail "The machine is not as wanted: $failures."
+# check mode: safe

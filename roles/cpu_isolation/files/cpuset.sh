@@ -182,3 +182,4 @@ setting_cpuset_undo() {
   rm -f "$cpuset_before" "$cpuset_enter"
   [ ! -d "$guest_set" ] && [ ! -d "$host_set" ]
 }
+# check mode: safe

@@ -1,6 +1,11 @@
 # shellcheck shell=sh
+# check mode: safe
 # Make the guest's host key and what an SSH client must know of it; runs on the controller.
 # NAME, BOARD (nothing when it is the controller itself), FOLDER, PORT, BOARD_SSH_CONFIG.
+if [ "$RTVIRT_CHECK_MODE" = yes ]; then
+  [ -s "$FOLDER/identity.img" ] || changed "identity of $NAME"
+  exit 0
+fi
 umask 077
 mkdir -p "$FOLDER/tree/identity"
 cd "$FOLDER" || fail "The folder $FOLDER cannot be used."

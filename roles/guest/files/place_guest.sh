@@ -1,4 +1,5 @@
 # shellcheck shell=sh disable=SC2153,SC2154
+# check mode: safe
 # Put QEMU's threads where they are wanted, one by one, and change only what differs. Reads: unit.sh, and
 # enter_cpuset.sh of cpu_isolation.
 # MODE (none, process, threads), CPUS, OTHERS_CPUS, POLICY, PRIORITY.

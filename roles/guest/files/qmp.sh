@@ -1,4 +1,5 @@
 # shellcheck shell=sh disable=SC2154
+# check mode: safe
 # Ask QEMU, once after its start, over its monitor, which is a pair of pipes: any shell can speak into one and listen at the other, and only root may.
 # The number of each vCPU and of the thread that runs it go to guest.vcpus.
 qmp_find_vcpus() {

@@ -1,4 +1,5 @@
 # shellcheck shell=sh disable=SC2153,SC2154
+# check mode: safe
 # Start the guest and wait until it says that it is ready, unless just this guest runs; then put QEMU's threads in their places.
 # Reads: unit.sh, stop_guest.sh, qmp.sh, place_guest.sh. The role's tasks name the variables.
 lib=/var/lib/rtvirt

@@ -1,4 +1,5 @@
 # shellcheck shell=sh disable=SC2154
+# check mode: safe
 # End the guest's unit and give back what it held. Reads: unit.sh.
 stop_guest() {
   give_back() {

@@ -1,4 +1,5 @@
 # shellcheck shell=sh disable=SC2154
+# check mode: safe
 # The guest as a unit: of systemd where that runs, otherwise a process of its own session with its number in a file. It outlives the
 # connection that started it, and stopping it ends it. Reads: unit_pid.sh.
 # unit_start CORES COMMAND...: QEMU's threads inherit the cores.

@@ -1,4 +1,5 @@
 # shellcheck shell=sh
+# check mode: safe
 # The process of the board's guest, or nothing. Where it has a NAME, only that guest's.
 run=/run/rtvirt
 unit_systemd() { [ -d /run/systemd/system ]; }

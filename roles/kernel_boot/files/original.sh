@@ -1,4 +1,5 @@
 # shellcheck shell=sh disable=SC2154
+# check mode: safe
 # What the board started before kernel_boot changed anything, if anything was changed. Changes nothing. LOADERS and what these need.
 find_loader
 if [ -s "$state/original.env" ]; then

@@ -1,4 +1,5 @@
 # shellcheck shell=sh disable=SC2154
+# check mode: safe
 # The board starts what it started at first: remove all that kernel_boot has put beside it. LOADERS and what these need.
 find_loader
 default=$state/default.env

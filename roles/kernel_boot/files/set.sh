@@ -1,4 +1,5 @@
 # shellcheck shell=sh disable=SC2154
+# check mode: safe
 # See that the next boot is the wanted one: nothing to do, a trial set up, or the kernel is to be sent first.
 # KERNEL, RELEASE, REALTIME (0 or 1), FOLDER, COMMAND, INITRD, FDT, KERNEL_PARAMS, ROOT (or nothing), PARAMETERS, TRIAL_PARAMS, TRIAL_TIMEOUT_S, BOOT_BYTES,
 # MODULES_BYTES, GUARD, GUARD_UNIT (texts), LOADERS and what these need.

@@ -1,4 +1,5 @@
 # shellcheck shell=sh
+# check mode: safe
 # QEMU is there and new enough, and KVM can really run a guest; otherwise guests are emulated, if that is allowed.
 # PACKAGES: machine=package ...; MINIMUM: version; FALLBACK: fail or emulate; GIC: in_kernel or user_space; PROBE_RELEASE: of the kernel
 # that has to come up in a guest, or nothing; TIMEOUT_S: limit for each try.

@@ -1,4 +1,5 @@
 # shellcheck shell=sh
+# check mode: safe
 # How the board holds its guest: QEMU's version, arguments and threads with their cores, policies and priorities, whether KVM runs it or QEMU
 # emulates it (tcg), and KVM's own count. Reads: unit_pid.sh of the role guest.
 guest_threads() {

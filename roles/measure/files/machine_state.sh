@@ -1,4 +1,5 @@
 # shellcheck shell=sh
+# check mode: safe
 # The effective state of a machine, read back: the facts that decide a latency. Board and guest alike; builtins where they do,
 # since each program that is started costs an emulated board tens of milliseconds.
 read_fact() {

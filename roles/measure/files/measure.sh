@@ -1,4 +1,5 @@
 # shellcheck shell=sh
+# check mode: safe
 # cyclictest is there, new enough, and may use real-time priority. PACKAGE, MINIMUM.
 if ! command -v cyclictest >/dev/null; then
   changed "installed $PACKAGE"

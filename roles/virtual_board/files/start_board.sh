@@ -1,4 +1,5 @@
 # shellcheck shell=sh
+# check mode: safe
 # Make the board's identity and card, and start QEMU, unless just this board already runs for us.
 # A running board that is defined otherwise, or whose run is gone, is stopped first. The role's variables name the environment.
 # SNAPSHOT: a folder that keep_snapshot.sh made; the board goes on from there, and its card is that snapshot's. MAY_BE_RESTORED: whether such a board will do.

@@ -1,4 +1,5 @@
 # shellcheck shell=sh disable=SC2154
+# check mode: safe
 # Debian's name of this machine's architecture. ARCHITECTURES (words such as aarch64=arm64).
 machine=$(uname -m) known=
 for each in $ARCHITECTURES; do

@@ -1,4 +1,5 @@
 # shellcheck shell=sh
+# check mode: safe
 # The programs are below /usr/local as they were packed, and none of an earlier set. ARCHIVE: where the archive was brought to.
 cd /usr/local || exit 1
 sums=lib/rtvirt-workloads/sums
