@@ -96,7 +96,7 @@ def pending_plan(
 
 
 def boot_group(
-    state: Mapping[str, Any],
+    state: Any,
     groups: Mapping[str, Sequence[str]],
     hostvars: Mapping[str, Mapping[str, Any]],
     vars_dir: str,
