@@ -30,7 +30,11 @@ def build_kernels(names: Sequence[str], inventory: Path, verbosity: int) -> Outc
 
 
 def read_state(inventory: Path) -> tuple[Outcome, Mapping[str, Any]]:
-    """Kernels in the cache (``kernels``: results of kernel_build) and on boards (``boards``: name -> facts)."""
+    """Kernels in the cache (``kernels``: results of kernel_build) and on boards (``boards``: name -> facts).
+
+    Raises InputError when the catalogue is wrong, before any board is asked.
+    """
+    load_kernels(_CATALOGUE)
     with tempfile.TemporaryDirectory(prefix="rtvirt-kernels-") as folder:
         answers = Path(folder, "state.json")
         extravars = {"rtvirt_kernels_state_file": str(answers)}

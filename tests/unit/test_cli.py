@@ -24,7 +24,8 @@ def results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ResultsTree:
         board.name: {"rtvirt_board_cpus": board.cpus, "rtvirt_board_clock": board.clock, "guest_gic": board.gic}
         for board in lab.boards.values()
     }
-    monkeypatch.setattr(cli, "read_inventory", lambda path: (lab.groups, hostvars))
+    groups = {**lab.groups, "guests": [f"{name}-guest" for name in lab.boards]}
+    monkeypatch.setattr(cli, "read_inventory", lambda path: (groups, hostvars))
     monkeypatch.setattr("rtvirt_runner.report.page.write_report", lambda matrix, tree: tree.root / matrix.name / "page")
     return ResultsTree(tmp_path)
 
