@@ -20,6 +20,29 @@ _CELL_SCRIPTS = [
 ]
 
 
+def board_script() -> str:
+    """Reads the board's state before a cell, and begins the load that runs on the board meanwhile."""
+    files = _ROLES / "measure" / "files"
+    return "\n".join(
+        path.read_text() for path in (*_STATE_SCRIPTS, files / "guest_threads.sh", files / "start_load.sh")
+    )
+
+
+def board_environment(cell: Cell) -> dict[str, str]:
+    """The variables of that script."""
+    return {
+        "SETTINGS": " ".join(cell.settings),
+        "HOST_CPUS": cell.host_cpus,
+        "GUEST_CPUS": cell.guest_cpus,
+        "LOAD": cell.board_command,
+    }
+
+
+def end_script() -> str:
+    """Ends the load of a cell on the board."""
+    return (_ROLES / "measure" / "files" / "end_load.sh").read_text()
+
+
 def script(cell: Cell) -> str:
     """What runs where the cell is measured. A guest's own state is read on the way; a board's has been."""
     parts = [*(_STATE_SCRIPTS if cell.place == "guest" else []), *_CELL_SCRIPTS]
