@@ -17,14 +17,16 @@ import signal
 import subprocess
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from rtvirt_runner.catalogue import collection
 from rtvirt_runner.machine import console_log, script_reply
 from rtvirt_runner.machine.script_reply import Reply
-from rtvirt_runner.machine.sealed_queue import CellSteps, Queue
+from rtvirt_runner.machine.sealed_queue import CellSteps, GuestFiles, Queue, make_queue
+from rtvirt_runner.matrix.cell import Cell
+from rtvirt_runner.matrix.plan import plan
 
 KEEPER = collection.ROOT / "roles" / "virtual_board" / "files" / "keep_board.sh"
 MACHINE = "virt,virtualization=on,gic-version=3"
@@ -69,6 +71,18 @@ class Parts:
     kernel_params: tuple[str, ...]
     hardware: Hardware
 
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Parts:
+        """Undo ``asdict`` and JSON."""
+        return cls(
+            qemu=Path(values["qemu"]),
+            qemu_version=str(values["qemu_version"]),
+            kernel=Path(values["kernel"]),
+            base=Path(values["base"]),
+            kernel_params=tuple(values["kernel_params"]),
+            hardware=Hardware(**{name: int(value) for name, value in values["hardware"].items()}),
+        )
+
     @property
     def command_line(self) -> str:
         """Of the machine's kernel."""
@@ -103,6 +117,10 @@ class Answers:
         """What a step answered; None while it has not."""
         return script_reply.parse(self.texts[step]) if step in self.texts else None
 
+    def sum_of(self, step: str) -> str:
+        """SHA-256 of what a step answered; '' while it has not."""
+        return hashlib.sha256(self.texts[step].encode()).hexdigest() if step in self.texts else ""
+
     def has_ended(self, steps: CellSteps) -> bool:
         """Whether nothing more is to be expected of a cell."""
         if steps.measure in self.skipped or any(
@@ -112,44 +130,85 @@ class Answers:
         return steps.measure in self.texts and (not steps.end or steps.end in self.texts)
 
 
-@dataclass
+@dataclass(frozen=True)
+class Order:
+    """What a machine is to do: the cells of one boot, in the order of the plan, and what they need."""
+
+    parts: Parts
+    cells: tuple[Cell, ...]
+    guests: Mapping[tuple[str, str], Path]  # kernel and flavour -> folder of the image
+
+    def queue(self) -> Queue:
+        """The steps that do it."""
+        (boot,) = plan(self.cells)
+        images = {key: GuestFiles(folder) for key, folder in self.guests.items()}
+        return make_queue(boot, [cell.id for cell in self.cells], images)
+
+    def after(self, cell_id: str) -> Order:
+        """The same from behind a cell on."""
+        ids = [cell.id for cell in self.cells]
+        return replace(self, cells=self.cells[ids.index(cell_id) + 1 :])
+
+    def as_dict(self) -> dict[str, Any]:
+        """The order as plain values, for JSON."""
+        return {
+            "parts": json.loads(json.dumps(asdict(self.parts), default=str)),
+            "cells": [cell.as_dict() for cell in self.cells],
+            "guests": [
+                {"kernel": kernel, "flavour": flavour, "folder": str(folder)}
+                for (kernel, flavour), folder in self.guests.items()
+            ],
+        }
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Order:
+        """Undo ``as_dict``."""
+        guests = {(each["kernel"], each["flavour"]): Path(each["folder"]) for each in values["guests"]}
+        cells = tuple(Cell.from_dict(cell) for cell in values["cells"])
+        return cls(Parts.from_dict(values["parts"]), cells, guests)
+
+
+@dataclass(frozen=True)
 class SealedMachine:
     """A machine in its folder, which any process may look at; one at a time may start it."""
 
     folder: Path
-    cells: dict[str, CellSteps] = field(default_factory=dict)
-    identity: dict[str, Any] = field(default_factory=dict)
+    order: Order
+    steps: Mapping[str, CellSteps]  # by cell
+    identity: Mapping[str, Any]
 
     @classmethod
     def load(cls, folder: Path) -> SealedMachine:
         """The machine that was started there last."""
         known = json.loads((folder / "machine.json").read_text())
-        cells = {
-            cell: CellSteps(**(steps | {"setup": tuple(steps["setup"])})) for cell, steps in known["cells"].items()
+        steps = {
+            cell: CellSteps(tuple(each["setup"]), each["state"], each["measure"], each["end"])
+            for cell, each in known["steps"].items()
         }
-        return cls(folder, cells, known["identity"])
+        return cls(folder, Order.from_dict(known["order"]), steps, known["identity"])
 
     @classmethod
-    def start(cls, folder: Path, parts: Parts, queue: Queue, owner_pid: int) -> SealedMachine:
+    def start(cls, folder: Path, order: Order, owner_pid: int) -> SealedMachine:
         """Put a machine together and switch it on; it ends with the process ``owner_pid``.
 
         Raises SealedError when QEMU does not start.
         """
         folder.mkdir(parents=True, exist_ok=True)
-        machine = cls(folder, queue.cells)
-        machine.stop()
-        packed = folder / "queue.cpio"
+        _stop(folder)
+        (folder / "console.log").unlink(missing_ok=True)
+        queue, packed = order.queue(), folder / "queue.cpio"
         queue.write(packed)
         with (folder / "initramfs").open("wb") as stream:
-            for part in (parts.base, packed):
+            for part in (order.parts.base, packed):
                 stream.write(part.read_bytes())
-        machine.identity = identity(parts, queue, packed)
-        known = {"cells": {cell: asdict(steps) for cell, steps in queue.cells.items()}, "identity": machine.identity}
+        machine = cls(folder, order, queue.cells, identity(order.parts, queue, packed))
+        steps = {cell: asdict(each) for cell, each in queue.cells.items()}
+        known = {"order": order.as_dict(), "steps": steps, "identity": machine.identity}
         (folder / "machine.json").write_text(json.dumps(known, indent=1))
-        (folder / "console.log").unlink(missing_ok=True)
+        parts = order.parts
         command = [
             str(parts.qemu / "bin" / "qemu-system-aarch64"),
-            *("-name", f"guest={folder.parent.name}-sealed,debug-threads=on"),
+            *("-name", _name(folder)),
             *parts.hardware.arguments(),
             *("-kernel", str(parts.kernel), "-initrd", "initramfs", "-append", parts.command_line),
             *("-chardev", "file,id=console,path=console.log", "-serial", "chardev:console"),
@@ -169,6 +228,11 @@ class SealedMachine:
             time.sleep(0.05)
         return machine
 
+    def resume_after(self, cell_id: str, owner_pid: int) -> SealedMachine | None:
+        """Start anew with the cells behind one that this machine did not survive; None where there are none."""
+        order = self.order.after(cell_id)
+        return SealedMachine.start(self.folder, order, owner_pid) if order.cells else None
+
     def answers(self) -> Answers:
         """What it has said so far."""
         path = self.folder / "console.log"
@@ -179,7 +243,7 @@ class SealedMachine:
 
         A machine that is still at it after ``limit_s`` seconds without a word is ended.
         """
-        steps = self.cells[cell]
+        steps = self.steps[cell]
         began, size = time.monotonic(), -1
         while True:
             runs = self.runs()  # first: what it said last is then there
@@ -197,27 +261,12 @@ class SealedMachine:
             time.sleep(LOOK_S)
 
     def runs(self) -> bool:
-        """Whether QEMU, or who keeps it, is there."""
-        return self._pid() is not None
+        """Whether QEMU is there."""
+        return _pid(self.folder) is not None
 
     def stop(self) -> None:
         """End it, if it runs."""
-        pid = self._pid()
-        if pid is None:
-            return
-        os.kill(pid, signal.SIGTERM)
-        for _ in range(100):
-            if self._pid() is None:
-                return
-            time.sleep(0.1)
-
-    def _pid(self) -> int | None:
-        try:
-            pid = int((self.folder / "pid").read_text())
-            command = Path(f"/proc/{pid}/cmdline").read_bytes()
-        except (OSError, ValueError):
-            return None
-        return pid if f"guest={self.folder.parent.name}-sealed".encode() in command else None
+        _stop(self.folder)
 
     def _last_words(self) -> str:
         said = (self.folder / "console.log").read_text(errors="replace")
@@ -229,6 +278,30 @@ class SealedMachine:
     def _said(self, name: str) -> str:
         path = self.folder / name
         return " ".join(path.read_text(errors="replace").split()[-40:]) if path.exists() else ""
+
+
+def _name(folder: Path) -> str:
+    return f"guest={folder.parent.name}-sealed,debug-threads=on"
+
+
+def _pid(folder: Path) -> int | None:
+    try:
+        pid = int((folder / "pid").read_text())
+        command = Path(f"/proc/{pid}/cmdline").read_bytes()
+    except (OSError, ValueError):
+        return None
+    return pid if _name(folder).encode() in command else None
+
+
+def _stop(folder: Path) -> None:
+    pid = _pid(folder)
+    if pid is None:
+        return
+    os.kill(pid, signal.SIGTERM)
+    for _ in range(100):
+        if _pid(folder) is None:
+            return
+        time.sleep(0.1)
 
 
 def identity(parts: Parts, queue: Queue, packed: Path) -> dict[str, Any]:

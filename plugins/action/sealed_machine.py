@@ -1,0 +1,100 @@
+"""Start a sealed machine that measures the cells of one boot: the door to rtvirt_runner.machine.sealed_machine."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from ansible.plugins.action import ActionBase
+from ansible_collections.rtvirt.testbed.plugins.plugin_utils.options import argument_spec
+from ansible_collections.rtvirt.testbed.plugins.plugin_utils.plain import plain
+
+from rtvirt_runner.machine.sealed_machine import Hardware, Order, Parts, SealedError, SealedMachine
+from rtvirt_runner.matrix.cell import Cell
+
+DOCUMENTATION = r"""
+name: sealed_machine
+short_description: start a sealed machine that measures the cells of one boot
+description:
+  - The machine is emulated by QEMU on the controller, has no disk and no network, works through the cells from power-on,
+    and switches itself off. It ends with the playbook. C(rtvirt.testbed.measure_cell) takes what it says of each cell.
+options:
+  folder:
+    description: The machine's folder on the controller.
+    type: path
+    required: true
+  cells:
+    description: The cells of one boot, in the order of the plan.
+    type: list
+    elements: dict
+    required: true
+  guests:
+    description: "Images of the role guest_image: C(kernel), C(flavour) and C(folder) of each."
+    type: list
+    elements: dict
+    default: []
+  base:
+    description: The initramfs that every sealed machine has.
+    type: path
+    required: true
+  kernel:
+    description: The kernel, as an image that QEMU starts.
+    type: path
+    required: true
+  kernel_params:
+    description: Parameters of that kernel, beside those of every sealed machine.
+    type: list
+    elements: str
+    default: []
+  qemu:
+    description: Folder that has bin/qemu-system-aarch64.
+    type: path
+    required: true
+  qemu_version:
+    description: Its version.
+    type: str
+    required: true
+  cpus:
+    description: Cores that Linux uses.
+    type: int
+    required: true
+  spare_vcpus_to:
+    description: How many QEMU has with those that Linux never starts.
+    type: int
+    required: true
+  memory_mib:
+    description: The machine's memory.
+    type: int
+    required: true
+"""
+
+
+class ActionModule(ActionBase):
+    """Returns the key over all that goes into the machine; changed."""
+
+    TRANSFERS_FILES = False
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Put it together and switch it on."""
+        super().run(tmp, task_vars)
+        _, args = self.validate_argument_spec(argument_spec=argument_spec(DOCUMENTATION))
+        cells = tuple(Cell.from_dict(cell) for cell in args["cells"])
+        order = Order(
+            Parts(
+                qemu=Path(args["qemu"]),
+                qemu_version=str(args["qemu_version"]),
+                kernel=Path(args["kernel"]),
+                base=Path(args["base"]),
+                kernel_params=tuple(plain(args["kernel_params"])),
+                hardware=Hardware(args["cpus"], args["spare_vcpus_to"], args["memory_mib"], cells[0].repetition),
+            ),
+            cells,
+            {(str(each["kernel"]), str(each["flavour"])): Path(each["folder"]) for each in args["guests"]},
+        )
+        owner = int(os.environ.get("RTVIRT_OWNER_PID") or os.getppid())
+        try:
+            machine = SealedMachine.start(Path(args["folder"]), order, owner)
+        except SealedError as error:
+            return {"failed": True, "msg": str(error)}
+        return {"changed": True, "key": machine.identity["key"]}
