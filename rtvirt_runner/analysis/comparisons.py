@@ -1,4 +1,4 @@
-"""Measurements in, comparisons out: what each setting buys, what a GIC costs, what load does, which guest is better."""
+"""Comparisons of measurements: ablation of settings, emulation of the GIC, load on the host, guests side by side."""
 
 from __future__ import annotations
 
@@ -23,54 +23,54 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True)
 class MergedMeasurement:
-    """One point of the matrix with its repetitions together."""
+    """One point of the matrix, all repetitions merged."""
 
-    measurements: tuple[Measurement, ...]  # each with a histogram; they differ in the repetition alone
+    measurements: tuple[Measurement, ...]  # each with a histogram; they differ only in the repetition
 
     @property
     def cell(self) -> Cell:
-        """One cell that stands for all."""
+        """The cell of the first repetition: all cells differ only in the repetition."""
         return self.measurements[0].cell
 
     @property
     def repetitions(self) -> list[Histogram]:
-        """A histogram per repetition."""
+        """One histogram per repetition, latencies in us."""
         return [each.histogram for each in self.measurements if each.histogram]
 
     @cached_property
     def histogram(self) -> Histogram:
-        """All repetitions as one."""
+        """The sum of all repetitions' histograms."""
         return merge(self.repetitions)
 
     @cached_property
     def summary(self) -> Summary:
-        """The numbers of all repetitions as one."""
+        """Statistics of the merged histogram."""
         return summarize(self.histogram)
 
     @property
     def p99_us(self) -> int:
-        """The 99th percentile, or the least that it can be when it lies in the overflow."""
+        """The 99th percentile in us; its lower bound when it lies in the overflow."""
         return at_least(self.summary.p99, self.histogram)
 
     @property
     def guest_uses_tcg(self) -> bool:
-        """Whether QEMU had to emulate the guest, without KVM."""
+        """Whether QEMU emulated the guest (tcg), without KVM."""
         return any(each.guest_uses_tcg for each in self.measurements)
 
     @property
     def runs(self) -> list[WorkloadRun]:
-        """What the workload said, by repetition; empty where nothing ran or nothing of it is understood."""
+        """Output of the workload by repetition; empty where nothing ran or its output is not parsed."""
         return [each.workload for each in self.measurements if each.workload and each.workload.runs]
 
     @property
     def seconds_per_iteration(self) -> float | None:
-        """Of the workload, all repetitions together."""
+        """Seconds per iteration of the workload over all repetitions; None where its output does not tell."""
         return seconds_per_iteration(self.runs)
 
 
 @dataclass(frozen=True)
 class Spread:
-    """By how much repetitions of one and the same point differ, at most: a smaller difference means nothing."""
+    """Largest range between repetitions of one point, in us: a smaller difference between points is noise."""
 
     p99_us: int
     max_us: int
@@ -78,22 +78,22 @@ class Spread:
 
 @dataclass(frozen=True)
 class Ablation:
-    """A tuning, and the same without one setting, for each of its settings."""
+    """A tuning, and each tuning that lacks one of its settings."""
 
     base: MergedMeasurement
-    without: tuple[tuple[str, MergedMeasurement], ...]  # setting, and the point without it; what costs most comes first
+    without: tuple[tuple[str, MergedMeasurement], ...]  # setting, and the point without it; the largest effect first
     references: tuple[MergedMeasurement, ...]  # other tunings at the same place
-    not_applicable: tuple[tuple[str, str], ...]  # setting, and why leaving it out can change nothing here
+    not_applicable: tuple[tuple[str, str], ...]  # setting, and why leaving it out has no effect here
     spread: Spread | None  # of the base's repetitions; None: it was measured once
 
     def noise(self, point: MergedMeasurement) -> Spread | None:
-        """What a difference of ``point`` from the base has to exceed: the larger of the ranges of their repetitions."""
+        """The larger range of repetitions of ``point`` and the base: a smaller difference between the two is noise."""
         return spread([self.base, point]) if self.spread else None
 
 
 @dataclass(frozen=True)
 class GicOrder:
-    """The same point on the host and in guests that differ in what emulates their interrupt controller."""
+    """The same point on the host and in guests that differ in who emulates their GIC (KVM or QEMU)."""
 
     rows: tuple[tuple[str, MergedMeasurement], ...]  # HOST, KVMS_GIC or QEMUS_GIC
 
@@ -107,16 +107,16 @@ class GicOrder:
 
 @dataclass(frozen=True)
 class Load:
-    """One load of the host, and what it does to host and guest by tuning."""
+    """One load on the board: host and guest under it, by tuning."""
 
     rows: tuple[
         tuple[MergedMeasurement, MergedMeasurement | None], ...
-    ]  # a point, and for a guest the host with the same tuning, if measured
+    ]  # a point; for a guest also the host with the same tuning, if measured
 
 
 @dataclass(frozen=True)
 class Guests:
-    """Guests side by side in which nothing but the guest differs."""
+    """Points that differ only in the guest."""
 
     base: MergedMeasurement
     others: tuple[MergedMeasurement, ...]
@@ -127,13 +127,13 @@ class Guests:
 class Foreground:
     """One workload on the host and in one guest; None where it was not measured."""
 
-    cell: Cell  # one that stands for both: the guest's, if there is one
+    cell: Cell  # of the guest if measured, otherwise of the host
     host: MergedMeasurement | None
     guest: MergedMeasurement | None
 
     @property
     def slowdown(self) -> float | None:
-        """How many times as long an iteration takes in the guest; None where one of the two does not say."""
+        """Time per iteration in the guest divided by that on the host; None where one of the two is unknown."""
         host_s = self.host.seconds_per_iteration if self.host else None
         guest_s = self.guest.seconds_per_iteration if self.guest else None
         return guest_s / host_s if host_s and guest_s else None
@@ -141,19 +141,19 @@ class Foreground:
 
 @dataclass(frozen=True)
 class Slowdowns:
-    """Workloads that were measured in both places, while nothing else differed."""
+    """Workloads that were measured on the host and in a guest, all else being equal."""
 
     rows: tuple[Foreground, ...]
 
 
 def points(measurements: Iterable[Measurement]) -> list[MergedMeasurement]:
-    """Measurements with their repetitions put together, in the order of first appearance."""
+    """Merge repetitions; points are in the order of first appearance, measurements without a histogram left out."""
     found = _grouped((each for each in measurements if each.histogram), lambda each: _axes(each.cell))
     return [MergedMeasurement(tuple(each)) for each in found]
 
 
 def spread(those: Iterable[MergedMeasurement]) -> Spread | None:
-    """The largest range between repetitions among some points; None when none was measured twice."""
+    """The largest range between repetitions of any of the points; None when none was measured twice."""
     ranges = [
         Spread(
             _range([at_least(summarize(each).p99, each) for each in point.repetitions]),
@@ -168,7 +168,7 @@ def spread(those: Iterable[MergedMeasurement]) -> Spread | None:
 
 
 def ablations(measured: Sequence[MergedMeasurement]) -> list[Ablation]:
-    """One per place and tuning of which settings were left out one by one; none where the whole was not measured."""
+    """One per place and tuning that has ablations; none where the complete tuning was not measured."""
     found = []
     for those in _grouped(measured, lambda each: _axes(each.cell, but=("tuning",))):
         tunings = {point.cell.tuning: point for point in those}
@@ -214,7 +214,7 @@ def guests_side_by_side(measured: Sequence[MergedMeasurement]) -> list[Guests]:
 
 
 def foregrounds(measured: Sequence[MergedMeasurement]) -> list[Foreground]:
-    """One per workload that said something of itself, and guest; a host without a guest makes one too."""
+    """One per workload with output of its own and guest; a host without a guest makes one too."""
     found = []
     for those in _grouped((each for each in measured if each.runs), lambda each: _axes(each.cell, ("place", "guest"))):
         host = next((each for each in those if each.cell.place == "host"), None)
@@ -231,7 +231,7 @@ def slowdowns(measured: Sequence[MergedMeasurement]) -> list[Slowdowns]:
 
 
 def at_least(quantile: int | None, histogram: Histogram) -> int:
-    """A quantile, or where the histogram ends when it lies beyond."""
+    """A quantile in us, or the histogram's limit (a lower bound) when it lies in the overflow (None)."""
     return histogram.limit_us if quantile is None else quantile
 
 
@@ -256,7 +256,7 @@ def _ablation(base: str, tunings: Mapping[str, MergedMeasurement]) -> Ablation:
 
 
 def _not_applicable(setting: str, base: MergedMeasurement) -> str:
-    """Why leaving a setting out can change nothing at this point, or nothing: by what the machine said of it."""
+    """Why leaving a setting out has no effect at this point, from the states read back; empty if it may have one."""
     if base.cell.place == "host" and setting in SETTINGS and SETTINGS[setting].where == "guest":
         return "only a guest has it"
     states = {
@@ -278,7 +278,7 @@ def _axes(cell: Cell, but: Sequence[str] = ()) -> tuple[str, ...]:
 
 
 def _grouped(items: Iterable[_T], key: Callable[[_T], object]) -> list[list[_T]]:
-    """Items of the same key together, in the order of first appearance."""
+    """Group items by key, in the order of first appearance."""
     found: dict[object, list[_T]] = {}
     for item in items:
         found.setdefault(key(item), []).append(item)
@@ -293,7 +293,7 @@ def _range(values: Sequence[int]) -> int:
 class HostGuest:
     """The same point of the matrix on the host and in the guest, repetitions merged; None where not measured."""
 
-    cell: Cell  # one that stands for the pair: its axes but place, guest and repetition hold for all
+    cell: Cell  # all cells of the pair have its axes, except place, guest and repetition
     guest: str  # flavour
     host_us: Histogram | None
     guest_us: Histogram | None
@@ -301,17 +301,17 @@ class HostGuest:
 
     @property
     def host_summary(self) -> Summary | None:
-        """The host's numbers."""
+        """Statistics of the host's histogram."""
         return summarize(self.host_us) if self.host_us else None
 
     @property
     def guest_summary(self) -> Summary | None:
-        """The guest's numbers."""
+        """Statistics of the guest's histogram."""
         return summarize(self.guest_us) if self.guest_us else None
 
 
 def host_against_guest(measurements: Iterable[Measurement]) -> list[HostGuest]:
-    """Pair up what differs only in place and repetition, in the order of first appearance."""
+    """Pair host and guest cells that differ only in place, guest and repetition, in the order of first appearance."""
     found: dict[tuple[Any, ...], dict[str, list[Measurement]]] = {}
     for each in measurements:
         cell = each.cell

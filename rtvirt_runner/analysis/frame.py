@@ -1,4 +1,4 @@
-"""Records in, tables out: the tidy frame, host against guest, and the paper's table of maxima."""
+"""The tidy table of a matrix: one row per record."""
 
 from __future__ import annotations
 
@@ -31,7 +31,10 @@ COLUMNS = [*AXIS_COLUMNS, *NUMBER_COLUMNS, *STATUS_COLUMNS, *WORKLOAD_COLUMNS]
 
 
 def tidy_frame(records: Iterable[Record]) -> pd.DataFrame:
-    """One row per record, columns COLUMNS, in the order given; numbers are empty where nothing was measured."""
+    """A data frame with the columns COLUMNS and one row per record, in the order given.
+
+    Numbers are missing (NA) where nothing was measured; docs/results-folder.md has the units.
+    """
     measurements = [read_measurement(record) for record in records]
     hosts = _host_seconds(measurements)
     rows = [_row(each) | _workload_columns(each, hosts.get(_foreground(each.cell))) for each in measurements]
@@ -42,12 +45,12 @@ def tidy_frame(records: Iterable[Record]) -> pd.DataFrame:
 
 
 def _foreground(cell: Cell) -> tuple[str, ...]:
-    """What host and guest have in common when the same workload runs on the same core."""
+    """Key that host and guest cells share when the same workload runs on the same core."""
     return (cell.board, cell.clock, cell.kernel, cell.tuning, cell.split, cell.workload)
 
 
 def _host_seconds(measurements: Iterable[Measurement]) -> dict[tuple[str, ...], float]:
-    """How long an iteration takes on the host, repetitions together."""
+    """Seconds per iteration on the host over all repetitions, by ``_foreground``."""
     found: dict[tuple[str, ...], list[WorkloadRun]] = {}
     for each in measurements:
         if each.workload and each.cell.place == "host":
@@ -74,7 +77,7 @@ def _row(measurement: Measurement) -> dict[str, Any]:
     row: dict[str, Any] = {axis: getattr(cell, axis) for axis in AXIS_COLUMNS}
     row |= {
         "clock": cell.clock,
-        # a record whose output cannot be understood is no result
+        # a record whose output cannot be parsed is a failed cell
         "status": "done" if measurement.histogram else "failed",
         "ssh_commands": record.status.ssh_commands,
         "overhead_s": round(record.status.overhead_s, 3),

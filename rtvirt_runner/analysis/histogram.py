@@ -1,4 +1,4 @@
-"""A latency histogram in, numbers out. Every number is exact, or it is refused."""
+"""Latency histograms and their statistics. Every number is exact; one that cannot be is refused."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from rtvirt_runner.analysis.parsers.cyclictest import CyclictestRun
 
 
 class QuantileBeyondOverflow(ValueError):
-    """The quantile lies among samples that overflowed the histogram: only a lower bound of it is known."""
+    """The quantile lies in the overflow of the histogram: only a lower bound of it is known."""
 
 
 @dataclass(frozen=True)
 class Histogram:
-    """Counts per latency in buckets of 1 us, and what cyclictest counted beside them."""
+    """Counts per latency in buckets of 1 us, with cyclictest's overflows, minimum, average and maximum."""
 
     counts: Mapping[int, int]  # us -> samples
     overflows: int  # samples beyond the last bucket
     min_us: int  # minimum, average and maximum are of all samples, overflows included
     avg_us: float
     max_us: int
-    limit_us: int  # what lies at or above it overflowed
+    limit_us: int  # samples of this latency or more are in the overflow
 
     @property
     def samples(self) -> int:
@@ -34,7 +34,7 @@ class Histogram:
 
     @classmethod
     def of_run(cls, run: CyclictestRun, limit_us: int) -> Histogram:
-        """All threads of a run together; ``limit_us`` is what cyclictest was asked for with ``-h``."""
+        """Merge all threads of a run; ``limit_us`` is the argument of cyclictest's ``-h``."""
         return merge(
             cls(thread.histogram, thread.overflows, thread.min_us, thread.avg_us, thread.max_us, limit_us)
             for thread in run.threads
@@ -43,7 +43,7 @@ class Histogram:
 
 @dataclass(frozen=True)
 class Summary:
-    """What a table shows of a histogram. Latencies in us; a quantile is None when it lies in the overflow."""
+    """Statistics of a histogram. Latencies in us; a quantile is None when it lies in the overflow."""
 
     samples: int
     min: int
@@ -56,7 +56,7 @@ class Summary:
 
 
 def merge(histograms: Iterable[Histogram]) -> Histogram:
-    """Several histograms as one, e.g. threads or repetitions; raises ValueError when there is none."""
+    """The sum of histograms, e.g. of threads or repetitions; raises ValueError when there is none."""
     parts = list(histograms)
     if not parts:
         raise ValueError("There is no histogram to merge, expected one or more.")
@@ -85,7 +85,7 @@ def quantile(histogram: Histogram, q: float) -> int:
     """
     if not 0 < q <= 1 or histogram.samples == 0:
         raise ValueError(f"Quantile {q} of {histogram.samples} samples is undefined, expected 0 < q <= 1 and a sample.")
-    # exact: as a float, 0.07 * 100 is above 7 and would give rank 8
+    # exact arithmetic: as a float, 0.07 * 100 is above 7 and would give rank 8
     rank = math.ceil(Fraction(str(q)) * histogram.samples)
     if rank > histogram.samples - histogram.overflows:
         raise QuantileBeyondOverflow(
@@ -98,7 +98,7 @@ def quantile(histogram: Histogram, q: float) -> int:
 
 
 def summarize(histogram: Histogram) -> Summary:
-    """Minimum, average and maximum as cyclictest counted them, and quantiles as far as the histogram knows them."""
+    """Minimum, average and maximum as cyclictest counted them, and the quantiles outside of the overflow, in us."""
     return Summary(
         samples=histogram.samples,
         min=histogram.min_us,

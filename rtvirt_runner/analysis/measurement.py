@@ -1,4 +1,4 @@
-"""A record with its raw output understood."""
+"""A record with its raw output parsed."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from rtvirt_runner.matrix.results import Record
 
 @dataclass(frozen=True)
 class Measurement:
-    """A record with its raw output understood: either a histogram, or the reason why there is none."""
+    """A record with its raw output parsed: either a histogram, or the reason why there is none."""
 
     record: Record
     histogram: Histogram | None
@@ -28,12 +28,12 @@ class Measurement:
 
     @property
     def guest_uses_tcg(self) -> bool:
-        """Whether QEMU had to emulate the guest that was measured, without KVM."""
+        """Whether the cell was measured in a guest that QEMU emulated (tcg), without KVM."""
         return self.cell.place == "guest" and self._board().get("guest_accelerator") == "tcg"
 
     @property
     def guest_is_compat(self) -> bool:
-        """Whether the guest that was measured is of another architecture than its board, such as 32 bits on 64."""
+        """Whether the cell was measured in a guest of another architecture than its board, such as 32 bits on 64."""
         guest = self.record.system.get("guest")
         machine = guest.get("machine") if isinstance(guest, dict) else None
         return bool(machine) and machine != self._board().get("machine", machine)
@@ -51,8 +51,7 @@ class Measurement:
 def read_measurement(record: Record) -> Measurement:
     """Parse a record's raw output, cyclictest's and the workload's.
 
-    One that is said to be done but has no output that can be understood, or a workload with a wrong answer, is failed:
-    what it measured is not what it was to measure.
+    A record with status ``done`` counts as failed if its output cannot be parsed or its workload gave a wrong answer.
     """
     if record.status.status != "done":
         return Measurement(record, None, record.status.reason or "failed without a reason")
@@ -66,7 +65,7 @@ def read_measurement(record: Record) -> Measurement:
 
 
 def _histogram(record: Record) -> Histogram:
-    """Of ``cyclictest.json`` or else ``cyclictest.txt``."""
+    """From ``cyclictest.json``, or else ``cyclictest.txt``; raises ParseError."""
     if (text := record.raw("cyclictest.json")) is not None:
         run = cyclictest.parse_json(text)
     elif (text := record.raw("cyclictest.txt")) is not None:

@@ -1,4 +1,4 @@
-"""The paper's Tables I and II over our own cells, with the paper's values beside them."""
+"""Tables I and II of the paper computed from measured cells, with the paper's values for comparison."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ PAPER_MAXIMA_US = {("rpi2", "1-1"): 7214, ("rpi2", "1-2"): 5277, ("rpi2", "3-1")
 
 @dataclass(frozen=True)
 class Maxima:
-    """The paper's Table II over our own cells: a column per board and split, a row per place and tuning."""
+    """Table II of the paper from measured cells: a column per board and split, a row per place and tuning."""
 
     columns: list[tuple[str, str]]  # board, split; a board's columns stand together
     rows: list[tuple[str, list[int | None]]]  # label, maximum in us or None
@@ -32,11 +32,9 @@ class Maxima:
 
 @dataclass(frozen=True)
 class Preemption:
-    """The paper's Table I over our own cells: maxima on the host, kernels without PREEMPT_RT above those with it."""
+    """Table I of the paper from measured cells: maxima on the host, kernels without PREEMPT_RT above those with it."""
 
-    columns: list[
-        tuple[str, str]
-    ]  # board, and what else tells columns apart: workload, and tuning or split if they vary
+    columns: list[tuple[str, str]]  # board, and the other axes that vary: workload, and tuning or split if they vary
     rows: list[tuple[str, bool, list[int | None]]]  # kernel, whether the board said it was PREEMPT_RT, maxima in us
     paper: list[tuple[bool, list[int | None]]]  # the same from the paper, for the hardware that a column stands for
 
@@ -44,7 +42,7 @@ class Preemption:
 def maxima(pairs: Sequence[HostGuest]) -> Maxima:
     """Maxima of the idle workload, as in Table II of the paper, with the host beside the guest.
 
-    Ablations of a tuning are left out: they answer another question.
+    Ablations of a tuning are left out: they have a view of their own.
     """
     idle = [pair for pair in pairs if pair.cell.workload == "idle" and MINUS not in pair.cell.tuning]
     boards = dict.fromkeys(pair.cell.board for pair in idle)
@@ -98,7 +96,7 @@ def _paper_preemption(point: Sequence[str], realtime: bool) -> int | None:
 
 
 def _paper_maximum(board: str, split: str) -> int | None:
-    """The paper's maximum for the hardware that a board is or mirrors, known by its name."""
+    """The paper's maximum in us for the hardware that a board is or resembles, by the board's name."""
     for (hardware, paper_split), maximum in PAPER_MAXIMA_US.items():
         if hardware in board.lower() and split == paper_split:
             return maximum

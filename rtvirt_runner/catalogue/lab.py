@@ -32,6 +32,7 @@ class Board:
     gic: str = "in_kernel"  # of guests that do not say
     boots: bool = True  # whether rtvirt may reboot it; otherwise cells measure on the kernel that runs
     guest_kernel: str = ""  # of guests that do not say; empty: the board's
+    sealed: bool = False  # whether it is measured on sealed machines where that can be, rather than over SSH
 
 
 @dataclass(frozen=True)
@@ -106,4 +107,12 @@ def _board(name: str, variables: Mapping[str, Any]) -> Board:
             "expected true or false."
         )
     guest_kernel = checked_yaml.text(variables.get("guest_kernel", ""), f"Inventory: guest_kernel of board '{name}'")
-    return Board(name, int(cast(int, cpus)), cast(Clock, str(clock)), str(gic), boots, str(guest_kernel))
+    return Board(name, int(cast(int, cpus)), cast(Clock, str(clock)), str(gic), boots, str(guest_kernel), sealed)
+
+
+def _yes_or_no(variables: Mapping[str, Any], key: str, default: bool, board: str) -> bool:
+    value = variables.get(key, default)
+    if not isinstance(value, bool):
+        shown = checked_yaml.format_value(value)
+        raise InputError(f"Inventory: {key} of board '{board}' is {shown}, expected true or false; correct it.")
+    return value

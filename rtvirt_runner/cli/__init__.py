@@ -1,1 +1,1 @@
-"""The command ``rtvirt``, one file for each family of its commands."""
+"""The command ``rtvirt``, one module per family of commands."""

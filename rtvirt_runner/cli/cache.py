@@ -21,7 +21,7 @@ _NAMES_SHOWN = 3
 
 
 def parse_size(text: str) -> int:
-    """Bytes of ``1GB`` (10^9), ``500 MiB`` (500 * 2^20) or ``0``. Raises InputError for what is no size."""
+    """Bytes of ``1GB`` (10^9), ``500 MiB`` (500 * 2^20) or ``0``. Raises InputError for anything else."""
     match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([a-zA-Z]*)", text.strip())
     unit = match[2].lower() if match else ""
     if not match or not (unit in _UNITS or (not unit and float(match[1]) == 0)):
@@ -30,7 +30,7 @@ def parse_size(text: str) -> int:
 
 
 def size(size_bytes: int) -> str:
-    """Like ``'1.4 GB'``, in steps of 1000 as disks are sold."""
+    """Format bytes like ``'1.4 GB'``, in powers of 1000."""
     for power, letter in ((4, "T"), (3, "G"), (2, "M")):
         if size_bytes >= 0.9995 * 1000**power:
             return f"{size_bytes / 1000**power:.1f} {letter}B"
@@ -38,7 +38,7 @@ def size(size_bytes: int) -> str:
 
 
 def age(seconds: float) -> str:
-    """How long ago, in one unit."""
+    """Format an age in seconds in one unit, like ``'3 days ago'``."""
     for unit, unit_s in (("days", 86400), ("h", 3600), ("min", 60)):
         if seconds >= 2 * unit_s:
             return f"{seconds / unit_s:.0f} {unit} ago"
@@ -46,7 +46,7 @@ def age(seconds: float) -> str:
 
 
 def cache_table(entries: Sequence[Entry], title: str, every: bool) -> Table:
-    """The largest kinds first, and in them the largest entries; those of one family in a line, unless ``every``."""
+    """Table of entries, largest kinds and entries first; one line per family, or per entry with ``every``."""
     table = Table(title=title, title_justify="left")
     for heading in ("kind", "what", "entries", "size", "last used", "in use by"):
         table.add_column(heading, justify="right" if heading in ("entries", "size") else "left", overflow="fold")
@@ -61,7 +61,7 @@ def cache_table(entries: Sequence[Entry], title: str, every: bool) -> Table:
 
 
 def as_json(entries: Sequence[Entry], cache: Path) -> str:
-    """Each entry, for machines."""
+    """All entries as JSON."""
     listed = [
         {
             "kind": entry.kind,
@@ -79,7 +79,7 @@ def as_json(entries: Sequence[Entry], cache: Path) -> str:
 
 
 def summary(pruned: Pruned, dry_run: bool) -> str:
-    """What came of it; when the limit was not reached, why."""
+    """Result of pruning; the reason when the limit was not reached."""
     goes, takes = ("would go", "would take") if dry_run else ("went", "takes")
     gone_bytes = sum(entry.size_bytes for entry in pruned.removed)
     text = (

@@ -1,4 +1,4 @@
-"""``rtvirt inspect``: what is wanted of a board and what it has, setting by setting, read from the machine."""
+"""``rtvirt inspect``: wanted and effective state of a board, setting by setting, read back from the machine."""
 
 from __future__ import annotations
 
@@ -41,14 +41,14 @@ _NOTHING = "\u2013"  # an en dash
 
 @dataclass(frozen=True)
 class Group:
-    """What belongs together on the screen."""
+    """Rows under a common heading."""
 
     title: str
     rows: tuple[Row, ...]
 
 
 def read_state(board: str, inventory: Path) -> tuple[Outcome, Mapping[str, Any]]:
-    """Ask a board and its guest; the state is ``board``, ``facts`` of the board, ``guest`` with facts of the guest."""
+    """Read back the state of a board: ``board`` (name), ``facts`` of the board, ``guest`` (facts of its guest)."""
     with tempfile.TemporaryDirectory(prefix="rtvirt-inspect-") as folder:
         answers = Path(folder, "state.json")
         extravars = {"rtvirt_board": board, "rtvirt_inspect_file": str(answers)}
@@ -69,7 +69,7 @@ def groups(state: Mapping[str, Any]) -> list[Group]:
 
 
 def title(state: Mapping[str, Any]) -> str:
-    """Which board this is, what runs on it, and which cores are whose."""
+    """Name of the board, running kernel, and the cores of host and guest."""
     facts = state["facts"]
     parts = [f"{state['board']}: {facts.get('uname_r', 'unknown kernel')}"]
     parts += ["PREEMPT_RT"] if str(facts.get("realtime", "0")) == "1" else []
@@ -79,7 +79,7 @@ def title(state: Mapping[str, Any]) -> str:
 
 
 def inspection_table(state: Mapping[str, Any], everything: bool) -> Table:
-    """Rows by group; without ``everything``, rows of a setting that say the same are folded into one."""
+    """Table of rows by group; without ``everything``, equal rows of a setting are folded into one."""
     table = Table(title=title(state), title_justify="left")
     for heading in ("setting", "source", "wanted", "found", "verdict"):
         table.add_column(heading, overflow="fold")
@@ -95,7 +95,7 @@ def inspection_table(state: Mapping[str, Any], everything: bool) -> Table:
 
 
 def folded(rows: Sequence[Row]) -> list[Row]:
-    """Rows of one setting with the same verdict and wish as one; those that differ stay as they are."""
+    """Fold rows of one setting with the same verdict and wanted value into one; rows that differ stay separate."""
     together: dict[tuple[str, ...], list[Row]] = {}
     for row in rows:
         alone = (row.source,) if row.state == DIFFERS else ()
@@ -106,7 +106,7 @@ def folded(rows: Sequence[Row]) -> list[Row]:
 
 
 def summary(state: Mapping[str, Any]) -> str:
-    """The answer in a sentence."""
+    """The result in one sentence."""
     rows = [row for group in groups(state) for row in group.rows]
     if not rows:
         return f"{state['board']}: nothing is wanted of it, and no guest runs"
@@ -124,18 +124,18 @@ def all_as_wanted(state: Mapping[str, Any]) -> bool:
 
 
 def _machine(facts: Mapping[str, Any]) -> tuple[Row, ...]:
-    """Settings of a board or a guest, and what is wrong with them as a whole."""
+    """Rows for the settings of a board or a guest, those not read back or not restored included."""
     rows = setting_rows(facts.get("settings", ()))
     wanted = str(facts.get("isolation_wanted_settings", "")).split()
     read = {row.setting for row in rows}
     rows += [Row(name, "", "as set", "not read back", DIFFERS) for name in wanted if name not in read]
     applied = str(facts.get("isolation_applied", "")).split()
-    rows += [Row(name, "/run/rtvirt", "taken back", "still set", DIFFERS) for name in applied if name not in wanted]
+    rows += [Row(name, "/run/rtvirt", "restored", "still set", DIFFERS) for name in applied if name not in wanted]
     return tuple(rows)
 
 
 def _qemu(facts: Mapping[str, Any]) -> tuple[Row, ...]:
-    """Threads and memory of the guest as it was last asked for; nothing where none was."""
+    """Rows for threads and memory of the guest that was last requested; none where no guest was."""
     mode = facts.get("guest_placement_mode")
     if facts.get("guest_running") != "yes":
         return (Row("guest", "unit rtvirt-guest", "running", "not running", DIFFERS),) if mode else ()
@@ -159,7 +159,7 @@ def _emulated(facts: Mapping[str, Any]) -> bool:
 
 
 def _beginning(texts: Sequence[str]) -> str:
-    """What all begin with."""
+    """The common prefix of the texts."""
     same = itertools.takewhile(lambda letters: len(set(letters)) == 1, zip(*texts, strict=False))
     return "".join(letters[0] for letters in same)
 

@@ -21,7 +21,7 @@ _CATALOGUE = collection.VARS / "kernels.yml"
 
 
 def build_kernels(names: Sequence[str], inventory: Path, verbosity: int) -> Outcome:
-    """Make the named kernels on this machine. Raises InputError for a name or an entry that is wrong."""
+    """Build the named kernels on this machine. Raises InputError for a name or an entry that is wrong."""
     known = load_kernels(_CATALOGUE)
     for name in names:
         checked_yaml.known(name, list(known), "kernel", str(_CATALOGUE))
@@ -30,7 +30,7 @@ def build_kernels(names: Sequence[str], inventory: Path, verbosity: int) -> Outc
 
 
 def read_state(inventory: Path) -> tuple[Outcome, Mapping[str, Any]]:
-    """What is in the cache (``kernels``: results of kernel_build) and what boards run (``boards``: name -> facts)."""
+    """Kernels in the cache (``kernels``: results of kernel_build) and on boards (``boards``: name -> facts)."""
     with tempfile.TemporaryDirectory(prefix="rtvirt-kernels-") as folder:
         answers = Path(folder, "state.json")
         extravars = {"rtvirt_kernels_state_file": str(answers)}
@@ -39,7 +39,7 @@ def read_state(inventory: Path) -> tuple[Outcome, Mapping[str, Any]]:
 
 
 def kernels_table(state: Mapping[str, Any]) -> Table:
-    """The catalogue, what of it is built, and which boards run what; boards that did not answer are left out."""
+    """Table of the catalogue, built kernels and the boards that run them; boards without an answer are left out."""
     kernels = load_kernels(_CATALOGUE)
     built = {result["name"]: result for result in state["kernels"]}
     running = {board: facts for board, facts in state["boards"].items() if facts}
@@ -64,7 +64,7 @@ def _cached(result: Mapping[str, Any]) -> str:
 
 
 def _origin(kernel: Kernel) -> str:
-    """Where it comes from, in a line for the source and one for each patch or series."""
+    """Origin of a kernel: a line for the source, one per patch or series."""
     source = kernel.source
     if "package" in source:
         first = f"{source['package']} ({source['suite']})"

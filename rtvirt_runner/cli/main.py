@@ -1,8 +1,8 @@
 """The command line: ``rtvirt matrix``, ``plan``, ``status``, ``report``, ``inspect``, ``kernels``, ``cache``, ``test``.
 
-Answers go to stdout, everything said on the way to stderr. Exit codes: 0 good, 1 cells or checks failed, or a board or
-the cache's size is not as wanted, 2 bad input, 130 interrupted. The report (pandas, matplotlib: a second to import) is
-imported only to write it, so that help and a complaint come at once.
+Results go to stdout, messages to stderr. Exit status: 0 success, 1 cells or checks failed, or a board or the cache's
+size is not as wanted, 2 bad input, 130 interrupted. The report (pandas, matplotlib: a second to import) is imported
+only to write it, so that help and error messages come at once.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from rtvirt_runner.run.playbooks import InventoryError, Outcome, read_inventory,
 from rtvirt_runner.run.progress import Stage, duration
 
 DONE, FAILED_CELLS, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
-MOST_TEST_WORKERS = 2  # each may have an emulated board, which keeps a core busy and wants memory
+MOST_TEST_WORKERS = 2  # each may have an emulated board, which keeps a core busy and needs memory
 
 _ABOUT = """\
 Measures what virtualization costs a real-time workload: boots boards with a PREEMPT_RT kernel, starts a KVM guest on
@@ -87,12 +87,12 @@ everything else is pytest's, such as:
 
 
 class UsageError(ValueError):
-    """A command cannot do what it was asked; the message is one sentence."""
+    """A command cannot be executed as given; the message is one sentence."""
 
 
 @dataclass(frozen=True)
 class Request:
-    """What the options name, read and validated."""
+    """Matrix, inventory and results folder that the options name, validated."""
 
     matrix: Matrix
     inventory: Path
@@ -110,7 +110,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code."""
     parser = _parser()
     args, unknown = parser.parse_known_args(argv)
-    if unknown and args.run is not _test:  # pytest knows those
+    if unknown and args.run is not _test:  # passed on to pytest
         parser.error(f"unrecognized arguments: {' '.join(unknown)}")
     args.for_pytest = unknown
     try:
@@ -123,7 +123,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def say(text: str) -> None:
-    """One line to the person, beside the answer."""
+    """Print one message to stderr."""
     print(f"rtvirt: {text}", file=sys.stderr, flush=True)
 
 
@@ -245,14 +245,14 @@ def _add_test(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
         usage="rtvirt test [--all | --changed [REV]] [PATH ...] [any option of pytest]",
         description=_TESTS,
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,  # what is not known here is pytest's
+        allow_abbrev=False,  # unknown options are passed on to pytest
     )
-    parser.add_argument("--tier", help=argparse.SUPPRESS)  # what tiers were called before they were folders
+    parser.add_argument("--tier", help=argparse.SUPPRESS)  # former way to name a tier, refused with a hint
     parser.set_defaults(run=_test)
 
 
 def _load(args: argparse.Namespace) -> Request:
-    """Read and validate all that the options name, before anything is touched."""
+    """Read and validate everything that the options name, before anything is touched."""
     path = collection.matrix_path(args.matrix)
     if not path.exists():
         raise UsageError(
@@ -417,7 +417,7 @@ def _cache(args: argparse.Namespace) -> int:
 
 
 def _prune_cache(args: argparse.Namespace) -> int:
-    """Exit code 1 when the cache is larger than asked for: who prunes to have room does not have it."""
+    """Exit status 1 when the cache is still larger than requested: the room is not there."""
     kinds = {cache.Kind(kind) for kind in args.kind} if args.kind else cache.PRUNABLE
     pruned = cache.prune(artifacts.cache_folder(), cli_cache.parse_size(args.to), kinds, args.dry_run)
     if pruned.removed:
@@ -444,7 +444,7 @@ def _test(args: argparse.Namespace) -> int:
 
 def _stdout() -> Console:
     console = Console(highlight=False)
-    if not console.is_terminal:  # names are long, and a pipe has no width
+    if not console.is_terminal:  # names are long, and a pipe has no terminal width
         console.width = 200
     return console
 

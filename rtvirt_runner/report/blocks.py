@@ -1,4 +1,4 @@
-"""What a view puts on the page: blocks of sentences, a figure and a table, and what all views say alike."""
+"""Blocks of a view: sentences, a figure and a table; and texts that all views share."""
 
 from __future__ import annotations
 
@@ -13,57 +13,59 @@ from rtvirt_runner.report.format import decimals, number, quantile
 
 @dataclass(frozen=True)
 class TableRow:
-    """One row: what it is of, what it says."""
+    """One row of a table: its heading and its cells."""
 
     head: str
     values: tuple[str, ...]
     guest_uses_tcg: bool = False  # a guest without KVM
-    reference: bool = False  # set apart from the others
+    reference: bool = False  # for reference, drawn apart
 
 
 @dataclass(frozen=True)
 class ColumnGroup:
-    """Columns under a common head, all on one clock."""
+    """Columns under a common heading, all on one clock."""
 
     head: str
     clock: str
     columns: int
-    reference: bool = False  # set apart from the others
+    reference: bool = False  # for reference, drawn apart
     guest_uses_tcg: bool = False  # a guest without KVM is among them
 
 
 @dataclass(frozen=True)
 class Block:
-    """One comparison as it stands on the page."""
+    """One comparison on the page."""
 
     title: str
     says: tuple[str, ...]
     figure: str  # SVG; empty: none
     caption: str  # of the figure
-    heads: tuple[str, ...]  # of the columns after the rows' own and the clock's
+    heads: tuple[str, ...]  # of the columns after that of the row headings and that of the clock
     rows: tuple[TableRow, ...]
-    text_columns: frozenset[int] = frozenset()  # those that hold words, by number
-    groups: tuple[ColumnGroup, ...] = ()  # of all columns after the rows' own; they take the place of the clock's
-    table: str = ""  # what the table holds; empty: latencies
+    text_columns: frozenset[int] = frozenset()  # indexes of columns with text
+    groups: tuple[
+        ColumnGroup, ...
+    ] = ()  # of all columns after that of the row headings; with groups there is no column of the clock
+    table: str = ""  # content of the table; empty: latencies
 
     @property
     def begins(self) -> frozenset[int]:
-        """The columns that begin a group after the first."""
+        """Indexes of columns that begin a group, except the first group."""
         return frozenset(sum(each.columns for each in self.groups[:n]) for n in range(1, len(self.groups)))
 
     @property
     def referred(self) -> frozenset[int]:
-        """The columns of groups that are there for reference."""
+        """Indexes of columns in reference groups."""
         clocks = itertools.chain.from_iterable([each.reference] * each.columns for each in self.groups)
         return frozenset(n for n, reference in enumerate(clocks) if reference)
 
 
 def common_title(cell: Cell, axes: Sequence[str], *more: str) -> str:
-    """What all of a comparison have in common, as far as it is not the same in the whole experiment."""
+    """Title of a comparison: board, split, and the given axes, which are constant in it."""
     return ", ".join([cell.board, f"split {cell.split}", *(str(getattr(cell, axis)) for axis in (*axes, *more))])
 
 
 def avg_p99_max(point: MergedMeasurement) -> tuple[str, str, str]:
-    """A point's latencies."""
+    """Average, 99th percentile and maximum of a point in us, formatted."""
     histogram = point.histogram
     return decimals(histogram.avg_us), quantile(point.summary.p99, histogram), number(histogram.max_us)

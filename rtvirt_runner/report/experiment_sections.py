@@ -1,4 +1,4 @@
-"""What an experiment shows on the page, view by view: sentences, a figure and a table out of each comparison."""
+"""Views of an experiment: each comparison becomes sentences, a figure and a table."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ ACHIEVABLE_US = 1000  # the paper's "achievable with care": the guest's maximum 
 
 
 def blocks(view: str, measurements: Sequence[Measurement], axes: Sequence[str], name: str) -> list[Block]:
-    """One view of what was measured on one clock; ``axes`` are those that vary, ``name`` makes the figures' ids."""
+    """Blocks of a view over measurements of one clock; ``axes`` vary in them, ``name`` is the prefix of figure ids."""
     measured = points(measurements)
     makers: Mapping[str, Callable[[], list[Block]]] = {
         "ablation": lambda: [
@@ -50,7 +50,7 @@ def blocks(view: str, measurements: Sequence[Measurement], axes: Sequence[str], 
 
 
 def cautions(measurements: Sequence[Measurement]) -> list[str]:
-    """Where the limits of what was measured on make a comparison unsound, in a sentence each."""
+    """Limits of the boards that make a comparison unsound, one sentence each."""
     said: dict[str, list[str]] = {}
     for each in measurements:
         board = each.cell.board

@@ -1,4 +1,4 @@
-"""Numbers and names as the page writes them for people."""
+"""Format numbers and names for the page."""
 
 from __future__ import annotations
 
@@ -7,47 +7,47 @@ from collections.abc import Sequence
 
 from rtvirt_runner.analysis.histogram import Histogram
 
-EN_DASH = "\u2013"  # an en dash
+EN_DASH = "\u2013"
 _SECONDS = ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs"), (1e-9, "ns"))
 
 
 def clock_suffix(clock: str) -> str:
-    """What to add to a unit of time."""
+    """Suffix of a unit of time: `` (virtual time)`` for the virtual clock."""
     return " (virtual time)" if clock == "virtual" else ""
 
 
 def unit(clock: str) -> str:
-    """Microseconds, and whose."""
+    """The unit microsecond with the suffix of the clock."""
     return f"µs{clock_suffix(clock)}"
 
 
 def number(value: float | None) -> str:
-    """With commas between the thousands."""
+    """An integer or float with commas between thousands; an en dash for None."""
     return EN_DASH if value is None else f"{value:,}"
 
 
 def decimals(value: float) -> str:
-    """With one decimal."""
+    """A number with one decimal."""
     return f"{value:,.1f}"
 
 
 def quantile(value: int | None, histogram: Histogram) -> str:
-    """A quantile, or what is known of one that lies in the overflow."""
+    """A quantile in us; ``≥`` the histogram's limit when it lies in the overflow (None)."""
     return f"≥ {histogram.limit_us:,}" if value is None else f"{value:,}"
 
 
 def ratio_1dp(value: float, base: float) -> str:
-    """How many times as long."""
+    """``value / base`` with one decimal and ``×``; an en dash when base is 0."""
     return f"{value / base:.1f} \u00d7" if base else EN_DASH
 
 
 def ratio_2dp(value: float, base: float) -> str:
-    """How many times as long, more exactly."""
+    """``value / base`` with two decimals and ``×``; an en dash when base is 0."""
     return f"{value / base:.2f} \u00d7" if base else EN_DASH
 
 
 def duration(seconds: float) -> str:
-    """A time in the unit that suits it, four digits of it."""
+    """Seconds with four digits in s, ms, µs or ns."""
     size, name = next((pair for pair in _SECONDS if seconds >= pair[0]), _SECONDS[-1])
     value = seconds / size
     digits = max(0, 3 - math.floor(math.log10(value))) if value >= 1 else 3
@@ -55,7 +55,7 @@ def duration(seconds: float) -> str:
 
 
 def signed(difference: int) -> str:
-    """A difference, with its sign."""
+    """A difference with its sign."""
     return f"{difference:+,}" if difference else "0"
 
 

@@ -1,6 +1,6 @@
 """The page: one self-contained HTML file per matrix, and its numbers as CSV beside it.
 
-The same records give the same bytes, and unchanged files are not written again, so a report can be made at any time.
+The same records give the same bytes, and unchanged files are not rewritten, so a report can be made at any time.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from rtvirt_runner.report.format import EN_DASH, decimals, number, quantile, rat
 
 _Told = TypeVar("_Told", HostGuest, Measurement)
 _TEMPLATES = Path(__file__).parent / "templates"
-# What tells cells apart on the page, beside board, place and repetition; shown only where it varies.
+# Axes that are shown beside board, place and repetition, where their values vary.
 _VARIED_AXES = ("kernel", "tuning", "workload", "guest")
 _FACT_NAMES = {
     "uname_r": "kernel release",
@@ -62,18 +62,18 @@ _VALUES = {
     ("guest_accelerator", "tcg"): "QEMU's emulation (tcg): this is no KVM guest",
 }
 _SETTING = "setting "
-# Other in every cell, or told by others; they stay in system.json.
+# Not shown: different in every cell, or shown through other facts. They are in system.json.
 _COUNTERS = {"guest_running", "kvm_exits", "isolation_applied", "qemu_locked_kib", "qemu_huge_kib"}
 
 
 @dataclass(frozen=True)
 class Part:
-    """What an experiment measured on one clock: real and virtual time never share a table or a figure."""
+    """An experiment's measurements on one clock: real and virtual time never share a table or a figure."""
 
     clock: str
     figure: str  # histograms as SVG; empty where the experiment does not show them
     blocks: list[Block]  # comparisons
-    empty: list[str]  # views that found nothing to compare
+    empty: list[str]  # views with nothing to compare
     cautions: list[str]  # why a comparison may be unsound
     measurements: list[Measurement]
 
@@ -124,12 +124,12 @@ def write_report(matrix: Matrix, tree: ResultsTree) -> Path:
 def render(matrix: Matrix, records: Sequence[Record]) -> str:
     """The page as text; ``records`` are those of the matrix's cells, in plan order."""
     measurements = {record.cell: read_measurement(record) for record in records}
-    # in the order of the experiments, which is the reader's; the plan's order is the machines'
+    # in the order of the experiments for the reader, not in that of the plan
     told = dict.fromkeys(cell for experiment in matrix.experiments for cell in experiment.cells)
     measured = [measurements[cell] for cell in told if cell in measurements and measurements[cell].histogram]
-    # ablations answer a question of their own, in their experiment
+    # ablations have a view of their own
     pairs = host_against_guest(each for each in measured if MINUS not in each.cell.tuning)
-    # experiments with a comparison of their own would only muddle the paper's table of maxima
+    # without experiments that have views of their own, for the paper's table of maxima
     plain = {cell for each in matrix.experiments if each.views == (HISTOGRAMS,) for cell in each.cells}
     plain_pairs = host_against_guest(each for each in measured if each.cell in plain)
     environment = jinja2.Environment(
@@ -161,7 +161,7 @@ def render(matrix: Matrix, records: Sequence[Record]) -> str:
 
 
 def _answers(pairs: Sequence[HostGuest]) -> list[str]:
-    """Plain words per board and tuning: what the guest costs, over everything that was measured in both places."""
+    """One sentence per board and tuning: latency in the guest against the host, over all points measured on both."""
     both: dict[tuple[str, str], list[HostGuest]] = {}
     for pair in pairs:
         if pair.host_us and pair.guest_us:
@@ -231,7 +231,7 @@ def _lane(pair: HostGuest, axes: Sequence[str]) -> Lane:
 
 
 def _varying(cells: Sequence[Cell]) -> list[str]:
-    """The axes that need showing, since their values differ; the guest's flavour only among guests."""
+    """The axes whose values differ among the cells; ``guest`` only among cells in guests."""
     values: dict[str, set[str]] = {axis: {getattr(cell, axis) for cell in cells} for axis in _VARIED_AXES}
     values["guest"].discard("none")
     return [axis for axis in _VARIED_AXES if len(values[axis]) > 1]
@@ -263,7 +263,7 @@ def _machines(records: Sequence[Record]) -> list[tuple[str, list[Fact]]]:
 
 
 def _told(facts: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Names and values for people; the items of a setting become one line."""
+    """Names and values to display; the items of a setting become one line."""
     for key, value in facts.items():
         if key == "settings" and isinstance(value, list):
             for setting, rows in _by_setting(value).items():
@@ -280,7 +280,7 @@ def _by_setting(items: Sequence[Any]) -> dict[str, list[Row]]:
 
 
 def _verdict(rows: Sequence[Row]) -> str:
-    """How many items of a setting are as wanted, and what is to be said of the others."""
+    """Count of a setting's items that are as wanted, and the items that differ."""
     states = Counter(row.state for row in rows)
     if states[ABSENT] == len(rows):
         return "not applicable: the machine does not have it"
@@ -322,11 +322,11 @@ def _seen_in(cells: Sequence[Cell]) -> str:
 
 
 def _fact(value: Any) -> str:
-    """Any JSON value as a line for people."""
+    """Any JSON value as text."""
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, Mapping):
-        # thread numbers differ from run to run and say nothing
+        # thread ids differ from run to run
         return ", ".join(f"{key} {_fact(each)}" for key, each in value.items() if key != "tid")
     if isinstance(value, list):
         between = "\n" if any(isinstance(each, Mapping) for each in value) else " "

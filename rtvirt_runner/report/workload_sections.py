@@ -1,4 +1,4 @@
-"""What workloads themselves say, on the page: how much slower the guest is, sysbench's tables, the engine's events."""
+"""Views of workload output: slowdown in the guest, sysbench's tables, the events of the engine controller."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _PLACES = ("host", "guest")
 
 
 def slowdown_blocks(measured: Sequence[MergedMeasurement], axes: Sequence[str], name: str) -> list[Block]:
-    """How many times as long workloads take in the guest, and how late wake-ups are meanwhile."""
+    """Slowdown of workloads in the guest, with the wake-up latency beside them."""
     return [_slowdown(each, axes, f"{name}-{n}") for n, each in enumerate(slowdowns(measured))]
 
 
@@ -153,7 +153,7 @@ _FILEIO_FIELDS = (  # Table IV
 
 
 def sysbench_blocks(measured: Sequence[MergedMeasurement], axes: Sequence[str]) -> list[Block]:
-    """The paper's Tables III and IV over our own cells, one per guest."""
+    """Tables III and IV of the paper from measured cells, one per guest."""
     of_sysbench = [each for each in measured if each.cell.program.get("prints") == "sysbench"]
     return [_sysbench(each, axes) for each in foregrounds(of_sysbench)]
 
@@ -180,7 +180,7 @@ def _sysbench(row: Foreground, axes: Sequence[str]) -> Block:
 
 
 def _sysbench_run(point: MergedMeasurement | None) -> tuple[SysbenchRun | None, int]:
-    """All runs of a point as one, and how many they were."""
+    """All runs of a point merged, and their number."""
     if point is None:
         return None, 0
     return merge([SysbenchRun(**run.numbers) for run in point.runs]), sum(run.runs for run in point.runs)
@@ -197,7 +197,7 @@ def _value(field: _Field, run: SysbenchRun | None, count: int) -> float | None:
 
 
 def _pair(values: Sequence[float | None], digits: int) -> tuple[str, str, str]:
-    """Host, guest, and the one over the other."""
+    """Host, guest, and their ratio, formatted."""
     host, guest = values
     shown = [EN_DASH if each is None else f"{each:,.{digits}f}" for each in values]
     return shown[0], shown[1], EN_DASH if host is None or guest is None else ratio_2dp(guest, host)
@@ -229,7 +229,7 @@ def _sysbench_says(row: Foreground, runs: Sequence[tuple[SysbenchRun | None, int
 
 
 def ecu_blocks(measured: Sequence[MergedMeasurement], axes: Sequence[str], name: str) -> list[Block]:
-    """How late an engine controller's events come in crank angle, one block per guest."""
+    """Lateness of the engine controller's events in degrees of crank angle, one block per guest."""
     of_ecu = [each for each in measured if any(run.numbers.get("workload") == "ecu" for run in each.runs)]
     return [_ecu(each, axes, f"{name}-{n}") for n, each in enumerate(foregrounds(of_ecu))]
 

@@ -1,1 +1,1 @@
-"""Playbooks through ansible-runner, and what of them is shown while they run."""
+"""Run playbooks through ansible-runner, and show their progress."""

@@ -1,4 +1,4 @@
-"""Runs playbooks and reads inventories: the only module that knows Ansible."""
+"""Run playbooks and read inventories; the only module that knows ansible-runner."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from rtvirt_runner.run.terminal import View, open_view
 
 FORKS = 10
 TICK_S = 1
-INTERRUPTED_LIMIT_S = 90.0  # boards are stopped when ansible-playbook ends; after this it is killed
+INTERRUPTED_LIMIT_S = 90.0  # for ansible-playbook to stop boards and end; then it is killed
 _STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -36,7 +36,7 @@ class InventoryError(ValueError):
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a run came to. ``ok`` is Ansible's exit code alone: what was measured, the results folder says."""
+    """Result of a run. ``ok`` is Ansible's exit status only; the results folder says what was measured."""
 
     ok: bool
     interrupted: bool
@@ -47,7 +47,7 @@ class Outcome:
 
 
 def read_inventory(path: Path) -> tuple[dict[str, list[str]], dict[str, dict[str, Any]]]:
-    """Groups (name -> all hosts, children's too) and host variables, as plain values, nothing templated.
+    """Groups (name -> all hosts, children's too) and host variables, as plain values, without templating.
 
     Raises InventoryError when the path holds no inventory that Ansible can read.
     """
@@ -75,8 +75,8 @@ def run_playbook(
 ) -> Outcome:
     """Run a playbook of the checkout, show its progress, keep its whole output in ``log_dir``.
 
-    ``to_do`` is the number of pending cells per board. On SIGINT, SIGTERM or SIGHUP ansible-playbook is asked to end
-    and waited for, so that it can stop what it started; the outcome then says ``interrupted``.
+    ``to_do`` is the number of pending cells per board. On SIGINT, SIGTERM or SIGHUP ansible-playbook gets SIGINT
+    and is waited for, so that it can stop what it started; the outcome is then ``interrupted``.
     """
     log_path = _new_log(log_dir)
     progress = Progress(to_do or {}, started=time.monotonic())
@@ -86,12 +86,12 @@ def run_playbook(
         view or open_view() as shown,
         _Run(progress, shown, log).interruptible() as run,
     ):
-        fcntl.flock(log, fcntl.LOCK_SH)  # in use, for who prunes the cache
+        fcntl.flock(log, fcntl.LOCK_SH)  # in use: pruning the cache leaves it
         runner = ansible_runner.interface.init_runner(
-            private_data_dir=private,  # a fresh one each time: extra variables would stay in it
+            private_data_dir=private,  # a new one each time: ansible_runner would keep the extra variables in it
             project_dir=str(collection.ROOT),
             playbook=str(playbook.absolute()),
-            inventory=str(inventory.absolute()),  # a relative one would be taken for its text
+            inventory=str(inventory.absolute()),  # ansible_runner takes a relative path for the text of an inventory
             extravars=dict(extravars),
             envvars=_environment(),
             settings={"pexpect_timeout": TICK_S},
@@ -102,7 +102,7 @@ def run_playbook(
             event_handler=run.take_event,
             cancel_callback=run.tick,
         )
-        # It gets a session of its own: without this it would go on unseen when this process is killed.
+        # It has a session of its own: without setpriv it would go on when this process is killed.
         runner.config.command = ["setpriv", "--pdeathsig", "INT", *runner.config.command]
         runner.run()
     progress.finish(time.monotonic())
@@ -117,7 +117,7 @@ def run_playbook(
 
 
 class _Run:
-    """The callbacks of one run. ansible_runner calls both from its own loop, in this thread."""
+    """The callbacks of one run; ansible_runner calls them from its own loop, in this thread."""
 
     def __init__(self, progress: Progress, view: View, log: TextIO) -> None:
         self.interrupted_at: float | None = None
@@ -137,7 +137,7 @@ class _Run:
         return False
 
     def tick(self) -> bool:
-        """About once a second; True makes ansible_runner kill ansible-playbook."""
+        """Called about once a second; returning True makes ansible_runner kill ansible-playbook."""
         now = time.monotonic()
         self._view.say(self._progress.tick(now))
         self._view.refresh(self._progress, now)
@@ -147,7 +147,7 @@ class _Run:
 
     @contextmanager
     def interruptible(self) -> Iterator[_Run]:
-        """While inside, the stopping signals end ansible-playbook in its own good way rather than this process."""
+        """Context in which SIGINT, SIGTERM and SIGHUP interrupt ansible-playbook instead of this process."""
         before = {number: signal.signal(number, self._interrupt) for number in _STOPPING}
         try:
             yield self
@@ -165,7 +165,7 @@ class _Run:
 
 
 def _environment() -> dict[str, str]:
-    """What Ansible gets beyond our own environment; ansible_runner would switch host-key checking off."""
+    """Environment of Ansible beside that of this process; ansible_runner would disable host-key checking."""
     return {
         "ANSIBLE_CONFIG": str(collection.ANSIBLE_CONFIG),
         "ANSIBLE_HOST_KEY_CHECKING": "True",

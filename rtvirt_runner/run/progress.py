@@ -1,4 +1,4 @@
-"""What an Ansible run is doing, told from its events: state, and the lines worth saying. Nothing here does I/O.
+"""Progress of an Ansible run from its events: state, and lines to print. Nothing here does I/O.
 
 An event is ansible-runner's: ``event`` (its kind), ``event_data`` (``play``, ``task``, ``host``, ``res``), ``stdout``.
 Times are seconds of any one clock; the caller passes them in.
@@ -13,8 +13,8 @@ from typing import Any
 
 Event = Mapping[str, Any]
 
-QUICK_TASK_S = 5.0  # a task is worth a line when it takes longer
-SILENCE_S = 30.0  # after so long without a line a heartbeat is due
+QUICK_TASK_S = 5.0  # a task that takes longer gets a line
+SILENCE_S = 30.0  # a heartbeat follows so long after the last line
 
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
 _HOST_FAILED = ("runner_on_failed", "runner_on_unreachable", "runner_on_async_failed")
@@ -24,7 +24,7 @@ _RESULTS = ("runner_on_ok", "runner_on_failed", "runner_item_on_ok", "runner_ite
 
 @dataclass(frozen=True)
 class CellResult:
-    """What the measure_cell task said of one cell. ``seconds`` is what the cell took, all told."""
+    """Result of the measure_cell task for one cell; ``seconds`` is the total time of the cell."""
 
     cell_id: str
     host: str
@@ -44,7 +44,7 @@ class Failure:
 
 @dataclass
 class Stage:
-    """One play; ``seconds`` is what it took, 0 while it runs."""
+    """One play; ``seconds`` is its duration, 0 while it runs."""
 
     name: str
     started: float
@@ -53,7 +53,7 @@ class Stage:
 
 @dataclass
 class Work:
-    """The task that a host is at."""
+    """The task that a host is running."""
 
     task: str
     since: float
@@ -67,17 +67,17 @@ class Progress:
     to_do: Mapping[str, int]
     started: float
     stages: list[Stage] = field(default_factory=list)
-    working: dict[str, Work] = field(default_factory=dict)  # hosts that are at a task now
+    working: dict[str, Work] = field(default_factory=dict)  # hosts that run a task now
     cells: dict[str, CellResult] = field(default_factory=dict)
-    recap: Mapping[str, Any] | None = None  # of playbook_on_stats; None while the playbook runs
-    _failures: dict[str, Failure] = field(default_factory=dict)  # the last one of each host
+    recap: Mapping[str, Any] | None = None  # event data of playbook_on_stats; None while the playbook runs
+    _failures: dict[str, Failure] = field(default_factory=dict)  # the last failure of each host
     _last_line: float = 0.0
 
     def __post_init__(self) -> None:
         self._last_line = self.started
 
     def handle(self, event: Event, now: float) -> list[str]:
-        """Take one event in; returns the lines that it is worth."""
+        """Process one event; returns the lines to print for it."""
         kind = str(event.get("event", ""))
         data: Mapping[str, Any] = event.get("event_data") or {}
         lines: list[str] = []
@@ -99,7 +99,7 @@ class Progress:
         return self._said(lines, now)
 
     def tick(self, now: float) -> list[str]:
-        """Lines that are due because time went by: tasks that turn out slow, and a heartbeat after a silence."""
+        """Lines to print because of elapsed time: tasks that take long, and a heartbeat after a silence."""
         lines = []
         for host, work in self.working.items():
             if not work.announced and now - work.since >= QUICK_TASK_S:
@@ -110,25 +110,25 @@ class Progress:
         return self._said(lines, now)
 
     def heartbeat(self, now: float) -> str:
-        """One line: the cells, and what each host is doing for how long."""
+        """One line: the count of cells, and each host's task with its duration."""
         hosts = [f"{host}: {work.task} ({duration(now - work.since)})" for host, work in sorted(self.working.items())]
         total = sum(self.to_do.values())
         counted = f"{len(self.cells)} of {total} cells; " if total else ""
         return f"... {counted}{'; '.join(hosts) or 'between tasks'}"
 
     def cells_of(self, board: str) -> list[CellResult]:
-        """The cells of a board that ended in this run, wherever they were measured from."""
+        """The cells of a board, measured on the host or in its guest, that ended in this run."""
         return [cell for cell in self.cells.values() if cell.host in (board, f"{board}-guest")]
 
     def failures(self) -> list[Failure]:
-        """Why the run failed: the last failure of each host that did not recover; of all hosts if it broke off."""
+        """Why the run failed: the last failure of each host that did not recover, or of all in a run cut short."""
         if self.recap is None:
             return list(self._failures.values())
         lost = {**(self.recap.get("failures") or {}), **(self.recap.get("dark") or {})}
         return [failure for host, failure in self._failures.items() if host in lost]
 
     def finish(self, now: float) -> None:
-        """End the stage that runs: another begins, or the run is over, in whatever way."""
+        """End the current stage: another begins, or the run has ended."""
         self.working.clear()
         if self.stages and not self.stages[-1].seconds:
             self.stages[-1].seconds = now - self.stages[-1].started
@@ -165,7 +165,7 @@ def _failure(data: Mapping[str, Any]) -> Failure:
 
 
 def _message(result: Mapping[str, Any]) -> str:
-    """One paragraph out of a failed task's result: its message, then what the command said last."""
+    """One paragraph from a failed task's result: its message, then the last lines of the command's output."""
     if result.get("_ansible_no_log"):
         return "its output is kept out of the log"
     items = result.get("results")

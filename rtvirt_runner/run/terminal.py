@@ -1,4 +1,4 @@
-"""How progress is shown: a live view on a terminal, plain lines everywhere else. Both write to stderr."""
+"""Show progress: a live view on a terminal, plain lines otherwise. Both write to stderr."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class View(Protocol):
 
 
 class PlainView:
-    """Lines with the time that has gone by, each whole and at once, so that a pipe sees them too."""
+    """Lines with the elapsed time, each written at once, so that they pass through a pipe."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
@@ -48,11 +48,11 @@ class PlainView:
             self._console.out(f"[{elapsed:>9}] {line}", highlight=False)
 
     def refresh(self, progress: Progress, now: float) -> None:
-        """Nothing moves in plain lines."""
+        """Plain lines are never redrawn."""
 
 
 class LiveView:
-    """The same lines scrolling by, above a table of what every board is at."""
+    """The same lines scrolling above a table with each board's current task."""
 
     def __init__(self, console: Console) -> None:
         self._live = Live(console=console, auto_refresh=False, transient=True)

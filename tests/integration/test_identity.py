@@ -27,7 +27,7 @@ PLAYBOOK = """\
   hosts: boards
   gather_facts: false
   tasks:
-    - name: Have the keys of the board
+    - name: Create the board's SSH keys
       ansible.builtin.include_role:
         name: rtvirt.testbed.board_image
         tasks_from: identity

@@ -1,10 +1,10 @@
 # shellcheck shell=sh disable=SC2153
-# The card of a board as a file of its own, whose keys only its owner may read. make_card.sh names the variables.
+# Create the card of a board as a file; it holds keys, so only its owner may read it. make_card.sh names the variables.
 umask 077
 card=$CARD
 if [ ! -d "${card%/*}" ]; then
   mkdir -p "${card%/*}" || fail "The folder ${card%/*} for the card cannot be made."
-  printf '*\n' >"${card%/*}/.gitignore"  # it may be within a lab that is under version control
+  printf '*\n' >"${card%/*}/.gitignore"  # keep cards out of the lab's version control
 fi
 CARD=$card.made
 export IMAGE LOADERS LOADER BOOT_SCR ARM_WATCHDOG KERNEL FOLDER COMMAND INITRD FDT OTHERS KERNEL_PARAMS CARD FORMAT NAME IDENTITY

@@ -1,7 +1,7 @@
 # shellcheck shell=sh
-# The keys of a board, in $FOLDER on the controller: its SSH host key, the key by which we come, and the file that knows the first. Made once
-# and kept, so that the board is known before its first boot; ROTATE=yes makes them anew. NAME; AUTHORIZED_KEYS: more keys, a line each;
-# ADDRESS: where the board is, for an ssh_config beside the keys, or nothing.
+# Create the keys of a board in $FOLDER on the controller: its SSH host key, the client key, and a known_hosts file with the first. Created once
+# and kept, so that the board is known before its first boot; ROTATE=yes replaces them. NAME; AUTHORIZED_KEYS: more keys, one per line;
+# ADDRESS: of the board, for an ssh_config beside the keys, or empty.
 umask 077
 if [ "$RTVIRT_CHECK_MODE" = yes ]; then
   { [ -s "$FOLDER/client_key" ] && [ -s "$FOLDER/ssh_host_ed25519_key" ] && [ "$ROTATE" = no ]; } || changed "would make keys of $NAME"
@@ -9,7 +9,7 @@ if [ "$RTVIRT_CHECK_MODE" = yes ]; then
 fi
 mkdir -p "$FOLDER" || fail "The folder $FOLDER for the keys of $NAME cannot be made."
 cd "$FOLDER" || fail "The folder $FOLDER for the keys of $NAME cannot be entered."
-# Until the new card is in the board, only the old keys lead to it.
+# Keep the old keys: they are the only ones that work until the board has the new card.
 [ "$ROTATE" = no ] || for key in client_key client_key.pub ssh_host_ed25519_key ssh_host_ed25519_key.pub; do
   [ ! -e "$key" ] || mv "$key" "$key.previous"
 done
@@ -42,5 +42,5 @@ Host * !*-guest
   StrictHostKeyChecking yes
   ConnectTimeout 60
 CONFIG
-# The folder may be within a lab that is under version control: its keys are not to be.
+# Keep the keys out of the lab's version control.
 [ -e .gitignore ] || echo '*' >.gitignore

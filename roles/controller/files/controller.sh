@@ -23,7 +23,7 @@ fi
 changed "installed$missing"
 [ "$RTVIRT_CHECK_MODE" = no ] || exit 0
 export DEBIAN_FRONTEND=noninteractive
-$sudo apt-get -qq update || true  # one source out of order is no reason to stop
+$sudo apt-get -qq update || true  # one broken source is no reason to stop
 # shellcheck disable=SC2086  # a list of words
 $sudo apt-get -qq install --yes --no-install-recommends $missing >/dev/null ||
   fail "apt-get could not install$missing; run: sudo apt-get install --no-install-recommends$missing"

@@ -1,3 +1,3 @@
 # shellcheck shell=sh
-# No guest runs. Reads: unit.sh, stop_guest.sh. NAME.
+# Stop the guest. Needs: unit.sh, stop_guest.sh. NAME.
 stop_guest

@@ -1,13 +1,13 @@
 # shellcheck shell=sh
-# Make the guest's host key and what an SSH client must know of it; runs on the controller.
-# NAME, BOARD (nothing when it is the controller itself), FOLDER, PORT, BOARD_SSH_CONFIG.
+# Create the guest's SSH keys, known_hosts and ssh_config; runs on the controller.
+# NAME, BOARD (empty when it is the controller itself), FOLDER, PORT, BOARD_SSH_CONFIG.
 umask 077
 mkdir -p "$FOLDER/tree/identity"
 cd "$FOLDER" || fail "The folder $FOLDER cannot be used."
 [ -s client_key ] || ssh-keygen -q -t ed25519 -N '' -C "rtvirt to $NAME" -f client_key
 [ -s host_key ] || ssh-keygen -q -t ed25519 -N '' -C "$NAME" -f host_key
 echo "$NAME $(cut -d ' ' -f 1-2 host_key.pub)" >known_hosts
-# The board's part first: behind a Host line it would hold for that host alone.
+# Include the board's configuration first: after a Host line it would apply to that host only.
 cat >ssh_config.new <<CONFIG
 $([ ! -e "$BOARD_SSH_CONFIG" ] || printf 'Include "%s"\n' "$BOARD_SSH_CONFIG")
 Host $NAME
@@ -25,7 +25,7 @@ CONFIG
 if [ ! -s identity.img ] || [ ! -s tree/identity/ssh_host_ed25519_key ] || ! cmp -s ssh_config.new ssh_config; then
   changed "identity of $NAME"
   cp client_key.pub tree/identity/authorized_keys
-  cp host_key tree/identity/ssh_host_ed25519_key  # the form that OpenSSH reads, of the flavour debian
+  cp host_key tree/identity/ssh_host_ed25519_key  # OpenSSH's format, for the flavour debian
   dropbearconvert openssh dropbear host_key tree/identity/dropbear_ed25519_host_key >/dev/null 2>&1 ||
     fail "dropbearconvert could not convert $FOLDER/host_key."
   find tree -exec touch -d @0 {} +

@@ -1,9 +1,9 @@
 # shellcheck shell=sh disable=SC2153,SC2154
-# Put QEMU's threads where they are wanted, one by one, and change only what differs. Reads: unit.sh, and
-# enter_cpuset.sh of cpu_isolation.
+# Set CPU affinity, policy and priority of each QEMU thread where they differ. Needs: unit.sh, and enter_cpuset.sh of
+# cpu_isolation.
 # MODE (none, process, threads), CPUS, OTHERS_CPUS, POLICY, PRIORITY.
 
-# The words of a list of cores: 0,2-3 gives 0 2 3.
+# Expand a CPU list: 0,2-3 gives 0 2 3.
 cores_of() {
   old_ifs=$IFS
   IFS=,
@@ -16,7 +16,7 @@ cores_of() {
 
 # place TID CORES POLICY PRIORITY SIDE
 place() {
-  IFS= read -r stat <"/proc/$pid/task/$1/stat" || return 0  # it ended meanwhile
+  IFS= read -r stat <"/proc/$pid/task/$1/stat" || return 0  # the thread has ended
   IFS= read -r thread <"/proc/$pid/task/$1/comm"
   tid=$1 wanted=$2 policy=$3 priority=$4 side=$5
   # shellcheck disable=SC2086  # the fields are words
@@ -56,7 +56,7 @@ place_guest() {
     *) place "$tid" "$everywhere" other 0 host ;;
     esac
   done
-  # For whoever looks at the board later.
+  # For a later read back of the board.
   # shellcheck disable=SC2154  # the task sets them
   [ "$RTVIRT_CHECK_MODE" = yes ] || printf '%s %s\n' placement_mode "$MODE" placement_cpus "$CPUS" placement_others_cpus "$OTHERS_CPUS" \
     placement_policy "$POLICY" placement_priority "$PRIORITY" memory_mib "$MEMORY_MIB" memory_lock "$MEMORY_LOCK" huge_pages "$HUGE_PAGES" \

@@ -1,9 +1,9 @@
 # shellcheck shell=sh disable=SC2154
-# Ask QEMU, once after its start, over its monitor, which is a pair of pipes: any shell can speak into one and listen at the other, and only root may.
-# The number of each vCPU and of the thread that runs it go to guest.vcpus.
+# Ask QEMU's monitor (QMP over a pair of FIFOs that only root may open, so that a shell can use it) once after its start which thread runs which vCPU.
+# Writes vCPU number and thread id to guest.vcpus.
 qmp_find_vcpus() {
-  # A greeting, an answer to each; events may come between. In a shell of its own, which is left behind where QEMU has ended: who opens one
-  # end of a pipe waits until the other is opened. Counted in looks rather than seconds, which race on an emulated board that waits for its disk.
+  # A greeting and an answer to each command; events may come in between. In a background shell, since opening a FIFO blocks until the other end
+  # is open, for ever where QEMU has ended. The limit counts polls, as seconds race on an emulated board that waits for its disk.
   # shellcheck disable=SC2016  # the inner shell's
   sh -c '
     exec 8>"$1.in" 9<"$1.out"
@@ -23,7 +23,7 @@ qmp_find_vcpus() {
   '') give_up "QEMU ended, or does not answer on its monitor: $(unit_said)" ;;
   *) give_up "QEMU's monitor refused: $answer" ;;
   esac
-  # Each vCPU also has the place that the guest sees it in, with a "thread-id" of its own.
+  # Each vCPU also has "props" (its topology), with another "thread-id".
   printf '%s\n' "$answer" | sed 's/"props": {[^}]*}//g; s/{/\n{/g' |
     sed -n -e 's/.*"thread-id": \([0-9]*\).*"cpu-index": \([0-9]*\).*/\2 \1/p' -e 's/.*"cpu-index": \([0-9]*\).*"thread-id": \([0-9]*\).*/\1 \2/p' \
       >"$run/guest.vcpus"

@@ -1,19 +1,19 @@
 # shellcheck shell=sh disable=SC2153,SC2154
-# Start the guest and wait until it says that it is ready, unless just this guest runs; then put QEMU's threads in their places.
-# Reads: unit.sh, stop_guest.sh, qmp.sh, place_guest.sh. The role's tasks name the variables.
+# Start the guest and wait until it is ready, unless it runs with the same definition; then place QEMU's threads.
+# Needs: unit.sh, stop_guest.sh, qmp.sh, place_guest.sh. The role's tasks name the variables.
 lib=/var/lib/rtvirt
 mkdir -p "$run" "$lib"
-# What the guest said last: why it panicked, which a call trace follows, or its last lines.
+# The reason for the guest's panic (a call trace follows it), or the last lines of its console.
 console() {
   { grep -m 1 -E 'Kernel panic|^guest: ' "$run/guest.console" || tail -n 5 "$run/guest.console"; } 2>/dev/null | tr -s '\r\n' ' ' | sed 's/ $//'
 }
-# A guest that did not come up must not keep a core busy beside the cells that follow.
+# Stop a guest that did not come up: it would keep a core busy during the following cells.
 give_up() {
   stop_guest
   fail "$*"
 }
 
-# The board has it already, where kernel_boot puts kernels (the same build, whatever else has its name), or it was brought.
+# The kernel is installed on the board by kernel_boot (the same build, not only the same name), or was copied with the guest.
 find_kernel() {
   vmlinuz=
   for folder in "/boot/kernels/$KERNEL"-*; do
@@ -24,8 +24,7 @@ find_kernel() {
     fail "The guest's kernel $KERNEL ($RELEASE) is not on this board; bring it with the role kernel_boot, or set guest_bring_kernel."
 }
 
-# What QEMU is told of the machine: program and arguments, one per line of nothing but words. Emulated (tcg) it is the same machine, with a
-# processor of QEMU's own.
+# QEMU's program and machine arguments. With tcg it is the same machine with a CPU model of QEMU's.
 find_machine() {
   serial=ttyAMA0 net=virtio-net-device disk=virtio-blk-device irqchip=on gic=host cpu=host
   case $GIC in
@@ -49,7 +48,7 @@ find_machine() {
     if [ "$ACCELERATOR" = kvm ]; then cpu=host,aarch64=off; else program=qemu-system-arm; fi
     ;;
   armv7l/armhf) program=qemu-system-arm machine=virt,gic-version=$gic$irqchip ;;
-  # Without the code that would let the guest's firmware start from the network.
+  # Without the option ROM for network boot.
   x86_64/amd64) program=qemu-system-x86_64 machine=q35$irqchip serial=ttyS0 net=virtio-net-pci,romfile= disk=virtio-blk-pci ;;
   *) fail "The guest's kernel $KERNEL is for $ARCHITECTURE, which this board ($(uname -m)) cannot run; give the guest one of the board's architecture." ;;
   esac
@@ -58,9 +57,9 @@ find_machine() {
   machine="$*"
 }
 
-# The disk of the flavour debian: the board's own root file system as its card has it beside the root, under a copy-on-write layer.
-# With snapshot=on QEMU makes the layer itself, in a file without a name in TMPDIR: each start finds the disk as it was made, nothing is
-# left however QEMU ends, and no other program is needed. A full board is an error to the guest's write; QEMU's own way is to stand still.
+# The disk of the flavour debian: the card's partition with a copy of the board's root file system, under a copy-on-write layer.
+# With snapshot=on QEMU keeps the layer in an unlinked file in TMPDIR: each start finds the disk unchanged, nothing is left however QEMU
+# ends, and no other program is needed. werror=report: when the board's disk is full the guest's write fails; by default QEMU would pause.
 find_root_disk() {
   root_disk=
   [ "$FLAVOUR" = debian ] || return 0
@@ -74,7 +73,7 @@ find_root_disk() {
   root_disk="-drive if=none,id=root,file=$base,format=raw,snapshot=on,werror=report -device $disk,drive=root,serial=root"
 }
 
-# A placement that QEMU would stand still in, or that has no core for a vCPU, is refused before anything is touched.
+# Refuse a placement that would make QEMU hang, or that has no core for a vCPU, before anything is changed.
 check_placement() {
   # shellcheck disable=SC2046  # the cores are words
   case $MODE in
@@ -96,11 +95,11 @@ check_placement() {
   esac
 }
 
-# Large pages for the guest's memory, as far as the board has them to give; how many there were is kept for stop_guest.
+# Reserve huge pages for the guest's memory; stop_guest restores the previous number.
 set_huge_pages_aside() {
   [ "$HUGE_PAGES" = yes ] && [ -e /proc/sys/vm/nr_hugepages ] || return 0
   while read -r key value _; do [ "$key" != Hugepagesize: ] || size=$value; done </proc/meminfo
-  had=$(cat /proc/sys/vm/nr_hugepages)  # not by read, which asks for a letter at a time: a number there is given whole or not at all
+  had=$(cat /proc/sys/vm/nr_hugepages)  # not by read, which reads a byte at a time: the kernel returns a number whole or not at all
   wanted=$((had + MEMORY_MIB * 1024 / size))
   [ -e "$run/guest.huge_pages" ] || echo "$had" >"$run/guest.huge_pages"
   [ ! -e /proc/sys/vm/compact_memory ] || echo 1 >/proc/sys/vm/compact_memory
@@ -126,7 +125,7 @@ start_guest() {
   set_huge_pages_aside
   scratch=
   if [ "$SCRATCH_MIB" -gt 0 ]; then
-    # All of it now: a write must not find the board full in the middle of a cell.
+    # Allocate all of it now: a write must not fail in the middle of a cell because the board's disk is full.
     fallocate -l "${SCRATCH_MIB}M" "$lib/guest.scratch" ||
       give_up "There is no room for the guest's scratch disk of $SCRATCH_MIB MiB in $lib; make room on the board, or give the guest a smaller one."
     scratch="-drive if=none,id=scratch,file=$lib/guest.scratch,format=raw,cache=none,werror=report -device $disk,drive=scratch,serial=scratch"
@@ -139,8 +138,8 @@ start_guest() {
     for block in 0 8192; do echo '0 0' | dd of="$run/guest.mailbox" bs=512 seek="$block" conv=notrunc 2>/dev/null; done
     reached="-drive if=none,id=mailbox,file=$run/guest.mailbox,format=raw -device $disk,drive=mailbox,serial=mailbox"
   fi
-  # Threads inherit their creator's cores: QEMU's own, and those it starts later, are where they belong from the beginning.
-  # panic=-1 and no reboot: a kernel that panics ends QEMU, and nobody waits for it. TERM: systemd asks any other terminal what it can do.
+  # Threads inherit their creator's CPU affinity: QEMU's own, and those it starts later, are on the right cores from the beginning.
+  # panic=-1 and -no-reboot: a kernel panic ends QEMU at once. TERM: systemd queries the capabilities of any other terminal.
   # shellcheck disable=SC2086  # words
   unit_start "$OTHERS_CPUS" env "TMPDIR=$lib" $machine -name "guest=$NAME,debug-threads=on" -nodefaults -display none -no-reboot \
     -smp "$VCPUS" -m "$MEMORY_MIB" $huge_pages -overcommit "mem-lock=$([ "$MEMORY_LOCK" = yes ] && echo on || echo off)" \
@@ -160,7 +159,7 @@ wait_for_guest() {
   done
 }
 
-# A vCPU's thread can die and leave the rest of QEMU standing, and the guest still.
+# A vCPU thread can die while QEMU goes on, and the guest hangs.
 runs_whole() {
   pid=$(unit_pid)
   [ -n "$pid" ] && [ -s "$run/guest.vcpus" ] || return 1
@@ -178,5 +177,5 @@ if ! runs_whole || [ "$(cat "$run/definition" 2>/dev/null)" != "$definition" ]; 
   wait_for_guest
   echo "$definition" >"$run/definition"
 fi
-# Only now: a vCPU that spins at a high priority while it waits for QEMU's main thread on the same core would wait for ever.
+# Not before the guest is up: a real-time vCPU that spins while it waits for QEMU's main thread on the same core would never let it run.
 place_guest

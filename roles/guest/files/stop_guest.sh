@@ -1,5 +1,5 @@
 # shellcheck shell=sh disable=SC2154
-# End the guest's unit and give back what it held. Reads: unit.sh.
+# Stop the guest's unit and release its resources. Needs: unit.sh.
 stop_guest() {
   give_back() {
     ! grep -q " $run/huge_pages " /proc/mounts || { umount "$run/huge_pages" && rmdir "$run/huge_pages"; }
@@ -11,6 +11,6 @@ stop_guest() {
     [ "$RTVIRT_CHECK_MODE" = no ] || return 0
     unit_stop
   fi
-  # Also after a QEMU that ended by itself, or never came up.
+  # Also when QEMU has ended by itself, or never started.
   [ "$RTVIRT_CHECK_MODE" = yes ] || give_back
 }

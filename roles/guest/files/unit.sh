@@ -1,11 +1,11 @@
 # shellcheck shell=sh
-# The guest as a unit: of systemd where that runs, otherwise a process of its own session with its number in a file. It outlives the
-# connection that started it, and stopping it ends it.
+# The guest as a unit: a transient systemd unit, or without systemd a process in a session of its own with a pid file. It outlives the
+# connection that started it, and stopping the unit ends it.
 run=/run/rtvirt
 unit_systemd() { [ -d /run/systemd/system ]; }
 unit_pid() {
   if unit_systemd; then
-    # No answer at all is no answer: on an emulated board that is overloaded the clock races past systemd's own limits.
+    # Retry on no answer at all: on an overloaded emulated board the clock races past systemd's own timeouts.
     pid='' tries=0
     while [ -z "$pid" ] && [ "$tries" -lt 20 ]; do
       pid=$(systemctl show --property=MainPID --value rtvirt-guest 2>/dev/null)
@@ -14,7 +14,7 @@ unit_pid() {
     [ "${pid:-0}" = 0 ] || echo "$pid"
   elif [ -s "$run/guest.pid" ]; then
     read -r pid <"$run/guest.pid"
-    # Another process may have got the number since.
+    # The pid may have been reused.
     [ ! -r "/proc/$pid/cmdline" ] || case $(tr '\0' ' ' <"/proc/$pid/cmdline") in *"guest=$NAME,"*) echo "$pid" ;; esac
   fi
 }
@@ -24,7 +24,7 @@ unit_start() {
   shift
   if unit_systemd; then
     systemctl reset-failed rtvirt-guest 2>/dev/null
-    # A QEMU that waits for a vCPU that will never stop is not waited for long.
+    # A short stop timeout, for a QEMU that waits for a vCPU that never stops.
     systemd-run --quiet --unit=rtvirt-guest --property=LimitMEMLOCK=infinity --property=TimeoutStopSec=10 ${cores:+"--property=CPUAffinity=$cores"} "$@"
   else
     # shellcheck disable=SC2016  # the inner shell's
@@ -34,11 +34,11 @@ unit_start() {
   fi
 }
 unit_said() {
-  # Not what systemd says of it.
+  # QEMU's own messages, without systemd's.
   if unit_systemd; then journalctl _SYSTEMD_UNIT=rtvirt-guest.service --lines=3 --output=cat; else tail -n 3 "$run/guest.log"; fi 2>/dev/null | tr '\n' ' '
 }
-# Whether the process is still there, if only to give its memory back, which its first thread does not wait for; one that nobody has asked for
-# its status yet is not.
+# Whether the process still exists, be it only to release its memory after its main thread has ended; a zombie without threads does not
+# count.
 unit_runs() {
   IFS= read -r stat 2>/dev/null <"/proc/$pid/stat" || return 1
   set -- "/proc/$pid/task"/*

@@ -1,5 +1,5 @@
 # shellcheck shell=sh disable=SC2154
-# After the reboot: make the trial's kernel the default if it runs and shows what it must, or say what became of the trial.
+# After the reboot: make the trial's kernel the default if it runs as expected, or report why the trial was given up.
 # KERNEL, RELEASE, REALTIME, PARAMETERS, KEEP, LOADERS and what these need.
 find_loader
 default=$state/default.env trial=$state/trial.env
@@ -22,7 +22,7 @@ give_up() {
 }
 
 if ! runs "$trial"; then
-  # Its own last words: what the guard kept, or the journal of the boot before where that is kept.
+  # The last kernel messages of the trial: from the guard, or from the journal of the previous boot where that is persistent.
   if [ -e "$state/last_words" ]; then file last_words "$state/last_words"; else
     journalctl -k -b -1 -n 15 --no-pager 2>/dev/null >/run/rtvirt.last_words && file last_words /run/rtvirt.last_words
   fi
@@ -40,7 +40,7 @@ if [ -n "$difference" ]; then
   exit 0
 fi
 
-# The wanted entry is the trial's without the parameters of the trial. First the way back, then the new default.
+# The new default entry is the trial's without the trial's parameters. Write last_good first, then default.
 fact state confirmed
 changed "kernel $KERNEL is the default"
 [ "$RTVIRT_CHECK_MODE" = no ] || exit 0
@@ -53,7 +53,7 @@ remove "$trial"
 "${loader}_entries_changed"
 sh /usr/local/lib/rtvirt/trial_guard confirm || fail "The guard of the trial does not end; the board would be reset: $(tail -n 1 /run/rtvirt-trial-guard 2>/dev/null)"
 
-# Old kernels go, but for KEEP of them and those that may still be needed; modules go with the last kernel that has them.
+# Remove old kernels, except KEEP of them and those of boot entries; remove modules with the last kernel that uses them.
 running=$(field "$default" rtvirt_folder) needed="${running##*/} $(field "$state/last_good.env" rtvirt_folder | sed 's|.*/||')"
 { grep -vFx "${running##*/}" "$state/kernels" 2>/dev/null; echo "${running##*/}"; } >"$state/kernels.new"
 mv "$state/kernels.new" "$state/kernels"
@@ -61,7 +61,7 @@ old=$(for folder in "$kernels"/*; do
   folder=${folder##*/}
   case " $needed " in *" $folder "*) ;; *) echo "$folder" ;; esac
 done)
-# In the order of their last use; those that are not in the list came with the card, and are the oldest.
+# Ordered by last use; kernels that are not in the list came with the card, and are the oldest.
 ordered=$({ echo "$old" | grep -vFx -f "$state/kernels"; grep -Fx "$old" "$state/kernels"; } | grep .)
 [ -z "$ordered" ] || echo "$ordered" | awk -v keep="$KEEP" '{ line[NR] = $0 } END { for (i = 1; i <= NR - keep; i++) print line[i] }' | while read -r folder; do
   release=$(cat "$kernels/$folder/release")

@@ -1,5 +1,5 @@
 # shellcheck shell=sh disable=SC2154
-# What the board started before kernel_boot changed anything, if anything was changed. Changes nothing. LOADERS and what these need.
+# Report the kernel and parameters that the board booted before kernel_boot changed anything, if it did. Changes nothing. LOADERS and what these need.
 find_loader
 if [ -s "$state/original.env" ]; then
   fact kernel "$(field "$state/original.env" rtvirt_kernel)"

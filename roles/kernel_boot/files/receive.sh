@@ -1,5 +1,5 @@
 # shellcheck shell=sh disable=SC2154
-# Unpack a kernel that comes on standard input, so that it is there whole or not at all. KERNEL, RELEASE, FOLDER, MODULES_KEY.
+# Unpack a kernel from standard input, so that it is installed completely or not at all. KERNEL, RELEASE, FOLDER, MODULES_KEY.
 incoming=/lib/modules/.rtvirt-incoming
 rm -rf "$incoming" "$kernels/.incoming"
 mkdir -p "$incoming" "$kernels/.incoming"
@@ -7,7 +7,7 @@ give_up() { rm -rf "$incoming" "$kernels/.incoming"; fail "$@"; }
 tar -xzf - -C "$incoming" || give_up "The files of kernel $KERNEL did not arrive whole; run this again."
 [ "$(cat "$incoming/release")" = "$RELEASE" ] || give_up "What arrived is kernel $(cat "$incoming/release"), expected $RELEASE."
 
-# Modules of another build of the same release may be those that the running or the last good kernel needs.
+# Modules of another build with the same release may belong to the running or the last good kernel.
 modules=/lib/modules/$RELEASE
 if [ -e "$modules" ] && [ "$(cat "$modules/.rtvirt" 2>/dev/null)" != "$MODULES_KEY" ]; then
   if [ "$(uname -r)" = "$RELEASE" ] || grep -qsFx "$RELEASE" "$kernels"/*/release; then

@@ -1,5 +1,5 @@
 # shellcheck shell=sh disable=SC2154
-# The board starts what it started at first: remove all that kernel_boot has put beside it. LOADERS and what these need.
+# Remove kernels and boot entries of kernel_boot from a board that boots its original entry again. LOADERS and what these need.
 find_loader
 default=$state/default.env
 [ -s "$state/original.env" ] || exit 0

@@ -1,8 +1,8 @@
 # shellcheck shell=sh disable=SC2154
-# See that the next boot is the wanted one: nothing to do, a trial set up, or the kernel is to be sent first.
+# Make the next boot the wanted one. Reports a state: nothing to do, a trial set up, or the kernel must be installed first.
 # KERNEL, RELEASE, REALTIME (0 or 1), FOLDER, COMMAND, INITRD, FDT, KERNEL_PARAMS, ROOT (or nothing), PARAMETERS, TRIAL_PARAMS, TRIAL_TIMEOUT_S, BOOT_BYTES,
 # MODULES_BYTES, GUARD, GUARD_UNIT (texts), LOADERS and what these need.
-# Who gives the trial up has to be on the root that it boots, if that is not the one that runs. usage: bring_guard DEVICE
+# Install the guard of the trial on the root that the trial boots, if that is not the running one. usage: bring_guard DEVICE
 bring_guard() {
   there=$(mktemp -d)
   mount "$1" "$there" || fail "The root $1 cannot be mounted."
@@ -14,7 +14,7 @@ bring_guard() {
 
 find_loader
 default=$state/default.env trial=$state/trial.env
-# The default could not be started or was cut short: what runs is the last good one, and so the default again.
+# The default entry could not be booted or is truncated, and the last good one runs: make it the default again.
 if ! runs "$default" && runs "$state/last_good.env"; then
   put "$default" 'what runs, the last good entry' <"$state/last_good.env"
   "${loader}_entries_changed"
@@ -39,7 +39,7 @@ elif [ "$wanted" = "$(cat "$default")" ]; then
   difference=$(difference "$default" '')
   if [ -z "$difference" ]; then
     "${loader}_unmark"
-    remove "$trial"  # of a run that was cut short
+    remove "$trial"  # of an interrupted run
     fact state settled
     exit 0
   fi
@@ -47,7 +47,7 @@ elif [ "$wanted" = "$(cat "$default")" ]; then
 fi
 
 if [ ! -e "$kernels/$FOLDER/vmlinuz" ] || [ ! -d "/lib/modules/$RELEASE" ]; then
-  # While it is unpacked, all of it lies beside the modules; then what boots goes to the boot partition.
+  # All files are unpacked beside the modules first; those that boot are then moved to the boot partition.
   free_kib() { df -Pk "$1" | awk 'NR == 2 { print $4 }'; }
   boot_kib=$((BOOT_BYTES / 1024 + 1024)) modules_kib=$((MODULES_BYTES * 21 / 20480 + 1024))
   free=$(free_kib "$boot")

@@ -1,7 +1,7 @@
 # shellcheck shell=sh
-# QEMU is there and new enough, and KVM can really run a guest; otherwise guests are emulated, if that is allowed.
+# Install QEMU, verify its version, and probe whether KVM can run a guest; if not, guests are emulated, if that is allowed.
 # PACKAGES: machine=package ...; MINIMUM: version; FALLBACK: fail or emulate; GIC: in_kernel or user_space; PROBE_RELEASE: of the kernel
-# that has to come up in a guest, or nothing; TIMEOUT_S: limit for each try.
+# to boot in a guest, or empty; TIMEOUT_S: limit for each probe.
 run=/run/rtvirt lib=/var/lib/rtvirt
 machine=$(uname -m)
 package=
@@ -36,13 +36,13 @@ once_under_kvm() {
   said=$(timeout "$TIMEOUT_S" "$program" -machine "$board" -accel kvm -cpu host -m 256 -nodefaults -display none -no-reboot "$@" 2>&1 </dev/null)
 }
 
-# under_kvm WHAT SUCCESS ARGUMENTS...: QEMU runs WHAT under KVM and ends with the status SUCCESS; if not, that is the reason.
+# under_kvm WHAT SUCCESS ARGUMENTS...: run WHAT under KVM; unless QEMU ends with the status SUCCESS, set reason and fail.
 under_kvm() {
   what=$1 success=$2
   shift 2
   once_under_kvm "$@"
   status=$?
-  # While an emulated board waits for its card, its clock runs far ahead: the first try may only have read QEMU from there.
+  # Retry after a timeout: while an emulated board waits for its card its clock runs far ahead, and the first try may only have loaded QEMU.
   if [ "$status" -eq 124 ]; then
     once_under_kvm "$@"
     status=$?
@@ -54,7 +54,7 @@ under_kvm() {
   return 1
 }
 
-# A KVM that cannot run a guest may still open, and make a machine and a vCPU. The few instructions here only end QEMU, which takes no time.
+# A KVM that cannot run a guest may still open, and create a VM and a vCPU. This program of a few instructions only powers the guest off.
 instructions_run() {
   code=$run/probe.code
   case $architecture in
@@ -62,7 +62,7 @@ instructions_run() {
   arm64) printf '\000\001\200\122\000\200\260\162\002\000\000\324\000\000\000\024' >"$code" ;;
   # The same: mov r0, #0x84000000; orr r0, #8; hvc #0; b .
   armhf) printf '\041\003\240\343\010\000\200\343\160\000\100\341\376\377\377\352' >"$code" ;;
-  # At the end of a PC's firmware, where it starts: mov al, 42; out 0xf4, al; hlt. The device there ends QEMU with twice that and one.
+  # At the reset vector of a PC: mov al, 42; out 0xf4, al; hlt. isa-debug-exit ends QEMU with status 2 * 42 + 1.
   amd64) { head -c 65520 /dev/zero; printf '\260\052\346\364\364'; head -c 11 /dev/zero; } >"$code" ;;
   esac
   case $architecture in
@@ -95,13 +95,13 @@ find_accelerator() {
   fi
 }
 
-# Once per boot: on an emulated board each try takes seconds.
+# Probe once per boot: on an emulated board each probe takes seconds.
 boot=$(cat /proc/sys/kernel/random/boot_id)
 tried="$boot $version $GIC $PROBE_RELEASE"
 if [ "$(sed -n 1p "$run/accelerator" 2>/dev/null)" = "$tried" ]; then
   accelerator=$(sed -n 2p "$run/accelerator") reason=$(sed -n 3p "$run/accelerator")
 elif [ "$RTVIRT_CHECK_MODE" = yes ]; then
-  exit 0  # trying it would leave a file
+  exit 0  # a probe would leave a file
 else
   mkdir -p "$run"
   find_accelerator

@@ -1,5 +1,5 @@
 # shellcheck shell=sh
-# End what start_load.sh began, with all of its session, and say so if it had ended by itself.
+# Stop the load that start_load.sh started, with all of its session; fail if it had ended by itself.
 read -r pid </run/rtvirt/load.pid || fail "No load was begun on this board."
 alive=yes
 kill -0 "$pid" 2>/dev/null || alive=no

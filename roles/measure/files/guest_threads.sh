@@ -1,16 +1,16 @@
 # shellcheck shell=sh
-# How the board holds its guest: QEMU's version, arguments and threads with their cores, policies and priorities, whether KVM runs it or QEMU
-# emulates it (tcg), and KVM's own count.
+# Read back the board's guest: QEMU's version, arguments and threads with CPU affinity, policy and priority, whether it runs under KVM or is
+# emulated (tcg), and KVM's count of exits.
 guest_threads() {
   if [ -d /run/systemd/system ]; then
     pid='' tries=0
-    while [ -z "$pid" ] && [ "$tries" -lt 20 ]; do  # no answer at all: see roles/guest/files/unit.sh
+    while [ -z "$pid" ] && [ "$tries" -lt 20 ]; do  # retry on no answer: see roles/guest/files/unit.sh
       pid=$(systemctl show --property=MainPID --value rtvirt-guest 2>/dev/null)
       tries=$((tries + 1))
     done
   else
     pid=$(cat /run/rtvirt/guest.pid 2>/dev/null)
-    # Another process may have got the number since.
+    # The pid may have been reused.
     [ -z "$pid" ] || case $(tr '\0' ' ' 2>/dev/null <"/proc/$pid/cmdline") in *qemu*' guest='*) ;; *) pid=0 ;; esac
   fi
   if [ "${pid:-0}" = 0 ] || [ ! -d "/proc/$pid" ]; then
@@ -40,13 +40,13 @@ guest_threads() {
       "$table" "${task##*/}" "$cpus" "${37}" "$policy" "${38}" "$name"
   done
 
-  # How its memory is held, in KiB; a kernel without huge pages does not tell of them.
+  # Locked memory and huge pages, in KiB; a kernel without huge pages has no such line.
   while read -r key value _; do
     case $key in VmLck:) fact qemu_locked_kib "$value" ;; HugetlbPages:) fact qemu_huge_kib "$value" ;; esac
   done <"/proc/$pid/status"
 
   fact guest_accelerator "$accelerator"
-  # What became of the board's KVM, as the role kvm_host left it.
+  # The result of the role kvm_host's probe.
   [ ! -r /run/rtvirt/accelerator ] || fact accelerator_reason "$(sed -n 3p /run/rtvirt/accelerator)"
 
   held=no

@@ -1,23 +1,23 @@
 # shellcheck shell=sh
-# The effective state of a machine, read back: the facts that decide a latency. Board and guest alike; builtins where they do,
-# since each program that is started costs an emulated board tens of milliseconds.
+# Read back the effective state of a machine, board or guest: the facts that decide a latency. With builtins where possible,
+# since each process costs an emulated board tens of milliseconds.
 read_fact() {
   [ -r "$2" ] || return 0
   case $2 in
-  /proc/sys/*) value=$(cat "$2" 2>/dev/null) ;;  # a number there is given whole or not at all, and read asks for a letter at a time
+  /proc/sys/*) value=$(cat "$2" 2>/dev/null) ;;  # the kernel returns a number whole or not at all, and read reads a byte at a time
   *) IFS= read -r value <"$2" 2>/dev/null || return 0 ;;
   esac
   fact "$1" "$value"
 }
 
-uname=$(uname -rvm)  # in this order, whatever the order asked for; only the version has spaces
+uname=$(uname -rvm)  # printed in this order, whatever the order of the options; only the version has spaces
 version=${uname#* }
 version=${version% *}
 fact uname_r "${uname%% *}"
 fact uname_v "$version"
 fact machine "${uname##* }"
 read_fact cmdline /proc/cmdline
-# Not every kernel has the file: what came into mainline with 6.12 does without.
+# Not every kernel has /sys/kernel/realtime: mainline's PREEMPT_RT (6.12) does not.
 case $version in *PREEMPT_RT*) fact realtime 1 ;; esac
 read_fact realtime /sys/kernel/realtime
 read_fact online_cpus /sys/devices/system/cpu/online
@@ -31,7 +31,7 @@ read_fact timer_migration /proc/sys/kernel/timer_migration
 read_fact irq_default_affinity /proc/irq/default_smp_affinity
 read_fact transparent_hugepages /sys/kernel/mm/transparent_hugepage/enabled
 
-# A KVM guest's own kernel says by which hypervisor it was started.
+# The kernel of a KVM guest logs which hypervisor it found.
 hypervisor=$(dmesg 2>/dev/null | grep -m 1 'KVM: hypervisor services detected') && fact kvm_in_dmesg "$hypervisor"
 
 for irq in /proc/irq/[0-9]*; do

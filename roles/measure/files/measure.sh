@@ -1,5 +1,5 @@
 # shellcheck shell=sh
-# cyclictest is there, new enough, and may use real-time priority. PACKAGE, MINIMUM.
+# Install cyclictest, and verify its version and that SCHED_FIFO is allowed. PACKAGE, MINIMUM.
 if ! command -v cyclictest >/dev/null; then
   changed "installed $PACKAGE"
   [ "$RTVIRT_CHECK_MODE" = no ] || exit 0

@@ -1,8 +1,8 @@
 # shellcheck shell=sh
-# Run one cell: the workload in the foreground, cyclictest beside it on the measured core. Reads: enter_cpuset.sh of cpu_isolation, run_workload.sh.
-# CPU, LOOPS, INTERVAL_US, PRIORITY, HISTOGRAM_US, LIMIT_S (of this machine's clock), and of the workload COMMAND (or nothing), PREPARE, CLEANUP,
-# CPUS, REPEAT (yes or no), FOLDER (memory or disk), RUN_LIMIT_S (for one run of a program that ends by itself), END_LIMIT_S (for it to end
-# when it is told to).
+# Run one cell: the workload in the foreground, cyclictest beside it on the measured core. Needs: enter_cpuset.sh of cpu_isolation, run_workload.sh.
+# CPU, LOOPS, INTERVAL_US, PRIORITY, HISTOGRAM_US, LIMIT_S (of this machine's clock), and of the workload COMMAND (or empty), PREPARE, CLEANUP,
+# CPUS, REPEAT (yes or no), FOLDER (memory or disk), RUN_LIMIT_S (for one run of a program that ends by itself), END_LIMIT_S (from SIGTERM
+# to its end).
 folder=$(mktemp -d /tmp/rtvirt.XXXXXX) || fail "There is no room in /tmp."
 workload=
 finish() {

@@ -1,9 +1,9 @@
 # shellcheck shell=sh
-# The workload of a cell: begun, ended, and judged by how it ended. Its variables are those of measure_cell.sh.
+# Start the workload of a cell, stop it, and check how it ended. Its variables are those of measure_cell.sh.
 # shellcheck disable=SC2034,SC2154
 scratch_disk=/dev/disk/by-id/virtio-scratch
 
-# Where it runs: in memory, or on a disk, which is a guest's scratch disk if there is one.
+# Its working folder: in memory, or on a disk, which in a guest is the scratch disk if it has one.
 enter_working_folder() {
   case $FOLDER in
   memory) parent=/dev/shm ;;
@@ -26,18 +26,18 @@ leave_working_folder() {
   [ -z "$work" ] || rm -rf "$work"
 }
 
-# What a command line is, quotes included, on the workload's cores.
+# Run a command line, quotes included, on the workload's cores.
 run_pinned() {
   cd "$work" || exit 1
   eval "exec_on_guest_cpus taskset -c $CPUS $1"
 }
 
-run_hook() {  # WHAT COMMAND: before or after the measurement, not part of it
+run_hook() {  # WHAT COMMAND: runs before or after the measurement
   [ -z "$2" ] || (run_pinned "$2") >"$folder/aside" 2>&1 </dev/null ||
     fail "The workload could not be $1: '$2' ended with status $?: $(tail -n 2 "$folder/aside" | tr '\n' ' ')"
 }
 
-# A program that ends by itself, run again and again. What a run printed counts when the run is whole.
+# Run a program that ends by itself again and again. The output of a run counts when the run has ended.
 repeat() {
   run='' stopped=''
   trap 'stopped=yes; [ -z "$run" ] || kill "$run" 2>/dev/null' TERM
@@ -71,9 +71,9 @@ begin_workload() {
 
 still_runs() { kill -0 "$workload" 2>/dev/null; }
 
-# Sets `wrong`: why what was measured beside it is no result, or nothing.
+# Set `wrong` to the reason why the measurement beside it is invalid, or to nothing.
 end_workload() {
-  # One whole run there must be.
+  # At least one run must end.
   while [ "$REPEAT" = yes ] && [ ! -s "$folder/workload.txt" ] && still_runs && waits; do sleep 1; done
   early=''
   still_runs || early=yes
@@ -97,7 +97,7 @@ end_workload() {
 }
 
 waits=0
-waits() {  # a look more, of as many as there are seconds in the limit
+waits() {  # one more poll, of as many as the limit has seconds
   waits=$((waits + 1))
   [ "$waits" -le "$RUN_LIMIT_S" ]
 }

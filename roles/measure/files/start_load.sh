@@ -1,6 +1,6 @@
 # shellcheck shell=sh
-# Begin what runs on the board beside the cell, on any core that its tuning leaves to ordinary programs. LOAD: a command line, or nothing.
-# One that a run left behind when it was killed ends first.
+# Start the load of the cell on the board, on any core that the tuning leaves to ordinary programs. LOAD: a command line, or empty.
+# A load left behind by a killed run is stopped first.
 if [ -s /run/rtvirt/load.pid ]; then
   read -r pid </run/rtvirt/load.pid
   kill -s KILL -- "-$pid" 2>/dev/null

@@ -1,5 +1,5 @@
 # shellcheck shell=sh
-# End a board that did not come back from its snapshot, without asking it, and remove the snapshot. NAME, FOLDER, SNAPSHOT.
+# Kill a board that could not be restored from its snapshot, and remove the snapshot. NAME, FOLDER, SNAPSHOT.
 pid=$(cat "$FOLDER/pid" 2>/dev/null || echo 0)
 if [ "$pid" -gt 0 ] && tr '\0' ' ' <"/proc/$pid/cmdline" 2>/dev/null | grep -q "guest=$NAME,"; then
   kill -KILL "$pid"

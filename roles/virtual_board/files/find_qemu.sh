@@ -1,5 +1,5 @@
 # shellcheck shell=sh
-# The QEMU to use: the unpacked one, or links to the system's in a folder of the same shape. UNPACKED (folder or nothing), LINKS.
+# Find the QEMU to use: the unpacked one, or links to the system's in a folder of the same layout. UNPACKED (folder or empty), LINKS.
 folder=$UNPACKED
 if [ -z "$folder" ]; then
   mkdir -p "$LINKS/bin" "$LINKS/u-boot"
@@ -8,7 +8,7 @@ if [ -z "$folder" ]; then
       fail "There is no $program; run: sudo apt-get install --no-install-recommends qemu-system-arm qemu-utils u-boot-qemu"
     ln -sfn "$found" "$LINKS/bin/$program"
   done
-  ! found=$(command -v qemu-system-x86_64) || ln -sfn "$found" "$LINKS/bin/qemu-system-x86_64"  # only emulated PCs want it
+  ! found=$(command -v qemu-system-x86_64) || ln -sfn "$found" "$LINKS/bin/qemu-system-x86_64"  # only emulated PCs need it
   firmware=/usr/lib/u-boot/qemu_arm64/u-boot.bin
   [ -e "$firmware" ] || fail "There is no $firmware; run: sudo apt-get install --no-install-recommends u-boot-qemu"
   ln -sfn "$firmware" "$LINKS/u-boot/qemu_arm64.bin"

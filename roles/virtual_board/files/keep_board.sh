@@ -1,15 +1,15 @@
 #!/bin/sh
-# Run QEMU, and end it when the process that asked for the board has ended: an idle board would keep a core busy for ever.
-# usage: keep_board.sh OWNER_PID FOLDER QEMU_COMMAND...     OWNER_PID 0: nobody, the board is kept
-# RESETS=keeper: QEMU ends when its machine resets, and is started again. FIRMWARE=rpi: before each start PYTHON stands in for the firmware of
-# a Raspberry Pi and chooses kernel, device tree and command line from the card's boot partition of BOOT_MIB, which QEMU_IMG reads.
+# Run QEMU, and end it when the process that owns the board has ended: an idle board keeps a core busy.
+# usage: keep_board.sh OWNER_PID FOLDER QEMU_COMMAND...     OWNER_PID 0: none, the board is kept
+# RESETS=keeper: QEMU ends when its machine resets, and is started again. FIRMWARE=rpi: before each start PYTHON emulates the firmware of
+# a Raspberry Pi and selects kernel, device tree and command line from the card's boot partition of BOOT_MIB, which QEMU_IMG reads.
 set -u
 owner=$1 folder=$2
 shift 2
 cd "$folder" || exit 1
 stopped=
 
-# A number may come back for another process; its start time (field 22, after the name in parentheses) does not.
+# A pid may be reused; with the start time (field 22 of stat, after the name in parentheses) it is unique.
 started() { sed 's/.*) //' "/proc/$1/stat" 2>/dev/null | cut -d ' ' -f 20; }
 
 firmware_of_rpi() {
@@ -19,7 +19,7 @@ firmware_of_rpi() {
     "$PYTHON" -m rtvirt_runner.media.rpi_firmware firmware/boot firmware >>console.log
 }
 
-# The machine has switched itself off, rather than reset; QEMU ends either way.
+# Whether the machine has powered off rather than reset; QEMU ends in both cases.
 is_off() { tail -c 400 console.log 2>/dev/null | grep -q 'reboot: Power down\|reboot: System halted'; }
 
 run() {
@@ -33,7 +33,7 @@ run() {
   [ -z "$stopped" ] || return 0
   "$@" </dev/null &
   qemu=$!
-  # Who lives as long as the board does.
+  # The process that lives as long as the board.
   if [ "$RESETS" = keeper ]; then echo "$$" >pid; else echo "$qemu" >pid; fi
   while kill -0 "$qemu" 2>/dev/null; do
     if [ "$owner" -ne 0 ] && [ "$(started "$owner")" != "$owner_started" ]; then
@@ -41,7 +41,7 @@ run() {
       kill -TERM "$qemu"
       break
     fi
-    # Some machines of QEMU stay when they are switched off.
+    # With some machines QEMU does not exit on power off.
     [ "$RESETS" != keeper ] || ! is_off || { stopped=yes; kill -TERM "$qemu"; }
     sleep 1
   done
@@ -58,5 +58,5 @@ while :; do
   echo "QEMU ended with status $status"
   if [ "$RESETS" != keeper ] || [ "$status" -ne 0 ] || [ -n "$stopped" ] || is_off; then break; fi
 done
-# Only our own: by now the next board may have been started here.
+# Only this board's own pid file: the next board may have been started here by now.
 case $(cat pid 2>/dev/null) in "$qemu" | "$$") rm -f pid owner ;; esac

@@ -1,7 +1,7 @@
 # shellcheck shell=sh
-# Make the board's identity and card, and start QEMU, unless just this board already runs for us.
-# A running board that is defined otherwise, or whose run is gone, is stopped first. The role's variables name the environment.
-# SNAPSHOT: a folder that keep_snapshot.sh made; the board goes on from there, and its card is that snapshot's. MAY_BE_RESTORED: whether such a board will do.
+# Make the board's card and start QEMU, unless the board runs already with the same definition and owner.
+# A running board with another definition, or whose owner has ended, is stopped first. The role's variables name the environment.
+# SNAPSHOT: a folder of keep_snapshot.sh to restore the board and its card from. MAY_BE_RESTORED: whether a running board may be one that was restored.
 umask 077
 mkdir -p "$FOLDER"
 cd "$FOLDER" || fail "The folder $FOLDER cannot be used."
@@ -15,10 +15,10 @@ if running; then
   if [ "$owner" -ne 0 ] && [ "$owner" -ne "$RTVIRT_OWNER_PID" ] && kill -0 "$owner" 2>/dev/null; then
     fail "The board $NAME is in use by the run with process id $owner; wait for it or stop it."
   fi
-  # One that came from a snapshot is only for those who would take a snapshot: a matrix measures on a board that has booted.
+  # A board that was restored is only reused where a snapshot may be used: a matrix measures on a board that has booted.
   if [ "$(cat definition 2>/dev/null)" = "$definition" ] && { [ "$owner" -eq 0 ] || [ "$owner" -eq "$RTVIRT_OWNER_PID" ]; } &&
     { [ "$MAY_BE_RESTORED" = yes ] || [ "$(cat entered 2>/dev/null)" != snapshot ]; }; then
-    # Whoever kept a snapshot of it and was killed meanwhile has left it standing still.
+    # A run that was killed while it saved a snapshot has left the board paused.
     [ "$RTVIRT_CHECK_MODE" = yes ] || "$PYTHON" -m rtvirt_runner.machine.qmp qmp.sock cont >/dev/null || :
     fact port "$(cat port)"
     exit 0
@@ -31,7 +31,7 @@ fi
 
 [ -x "$QEMU/bin/$PROGRAM" ] || fail "There is no $PROGRAM to run $NAME; run: sudo apt-get install --no-install-recommends qemu-system-x86"
 
-# A port of the loopback that nobody listens on, the last one if it is still free.
+# A free port of the loopback, the last one if it is still free.
 free() { ! grep -qi ":$(printf '%04X' "$1") 00000000:0000 0A" /proc/net/tcp; }
 port=$(cat port 2>/dev/null || echo 0)
 if [ "$port" -eq 0 ] || ! free "$port"; then
@@ -75,9 +75,9 @@ entered=boot
 [ -z "$SNAPSHOT" ] || entered=snapshot
 echo "$entered" >entered
 rm -f pid
-# The card is made anew for each start, so nothing need be flushed to this machine's disk (cache=unsafe).
+# Each start makes a new card, so nothing needs to be flushed to the controller's disk (cache=unsafe).
 # Virtual time: the clock counts instructions (shift=2: 4 ns each) and runs ahead when every core sleeps; the fixed date, seed and
-# device tree take out the rest of what differs from run to run.
+# device tree remove the other differences between runs.
 ln -sfn "$QEMU/u-boot" u-boot  # a name without spaces
 eval "set -- $ARGUMENTS"
 set -- "$QEMU/bin/$PROGRAM" -name "guest=$NAME,debug-threads=on" -nodefaults -display none "$@" \

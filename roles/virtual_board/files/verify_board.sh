@@ -1,5 +1,5 @@
 # shellcheck shell=sh
-# Is this the board that was started? CPUS, NAME.
+# Verify that the host that answers is the board that was started. CPUS, NAME.
 found=$(grep -c '^processor' /proc/cpuinfo)
 [ "$found" = "$CPUS" ] || fail "The board runs $found cores, expected $CPUS; is maxcpus on its command line right?"
 name=$(cat /proc/sys/kernel/hostname)

@@ -1,5 +1,5 @@
 # shellcheck shell=sh
-# Debian's name of this machine's architecture.
+# Report the Debian name of this machine's architecture.
 case $(uname -m) in
 aarch64) fact architecture arm64 ;;
 armv7l) fact architecture armhf ;;

@@ -1,5 +1,5 @@
 # shellcheck shell=sh
-# The programs are below /usr/local as they were packed, and none of an earlier set. ARCHIVE: where the archive was brought to.
+# Install the packed programs below /usr/local, and remove those of an earlier set. ARCHIVE: the archive on this machine.
 cd /usr/local || exit 1
 sums=lib/rtvirt-workloads/sums
 wanted=$(tar -xzOf "$ARCHIVE" "$sums" 2>/dev/null)
@@ -11,7 +11,7 @@ fi
 if [ "$wanted" != "$(cat "$sums" 2>/dev/null)" ] || ! sha256sum -c "$sums" >/dev/null 2>&1; then
   changed "unpacked the workloads' programs"
   [ ! -s "$sums" ] || while read -r _ path; do
-    rm -rf "$path" "${path%.tar.gz}"  # a package that was unpacked on its first use goes with it
+    rm -rf "$path" "${path%.tar.gz}"  # with the package that was unpacked on its first use
   done <"$sums"
   tar -xzf "$ARCHIVE" || fail "There is no room for the workloads' programs in /usr/local."
 fi

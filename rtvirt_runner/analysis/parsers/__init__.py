@@ -1,5 +1,5 @@
-"""One tool per module, its text or JSON in, plain values out. Nothing here runs a tool or knows a machine."""
+"""Parsers, one tool per module: from its text or JSON to plain values. Nothing here runs a tool."""
 
 
 class ParseError(ValueError):
-    """A tool's output cannot be understood; the message is one sentence that says what is wrong with it."""
+    """A tool's output cannot be parsed; the message is one sentence that says what is wrong with it."""

@@ -1,7 +1,7 @@
-"""What cyclictest (rt-tests) prints: its JSON (``--json``, since 2.0) and its text (``-q`` with or without ``-h``).
+"""Parse the output of cyclictest (rt-tests): JSON (``--json``, since 2.0) and text (``-q`` with or without ``-h``).
 
 Both formats keep a histogram with buckets of one microsecond, plus the minimum, average and maximum of *all* samples,
-also of those beyond the last bucket. The number of samples beyond it is the overflow; no statistics may ignore it.
+also of those beyond the last bucket. The number of samples beyond it is the overflow; statistics must include it.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ class CyclictestThread:
     max_us: int
     histogram: dict[int, int]  # latency in us -> number of samples; empty buckets are left out
     overflows: int  # samples beyond the last bucket; they count in samples, min, avg and max
-    interval_us: int | None = None  # None where the output does not say
-    cpu: int | None = None  # text does not say
+    interval_us: int | None = None  # None where the output does not tell
+    cpu: int | None = None  # text does not tell
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ def parse_text(text: str) -> CyclictestRun:
                 avg_us=float(line["avg"]),
                 max_us=int(line["max"]),
                 histogram={},
-                overflows=int(line["cycles"]),  # no histogram was asked for: every sample lies outside of it
+                overflows=int(line["cycles"]),  # without -h every sample is an overflow
                 interval_us=int(line["interval"]),
             )
             for line in summaries
@@ -158,7 +158,7 @@ def _footer(text: str, label: str) -> list[int]:
 
 
 def _consistent(name: str, thread: CyclictestThread) -> CyclictestThread:
-    """Refuse counts that do not add up: a result that lost samples on the way looks better than it is."""
+    """Refuse counts that do not add up: a result that lost samples looks better than it is."""
     counted = sum(thread.histogram.values())
     if thread.samples < 1:
         raise ParseError(f"Thread {name} of cyclictest took no sample.")

@@ -1,4 +1,4 @@
-"""What the engine controller says of its events: how late each kind was, in us and in degrees of crank angle."""
+"""Parse the output of the workload ecu: lateness by kind of event, in us and in degrees of crank angle."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class EventKind:
     histogram_deg: Mapping[float, int]  # lower edge of a bin in degrees -> events
 
     def quantile_deg(self, q: float) -> float:
-        """The lower edge of the bin that holds the nearest-rank quantile; 0 when nothing fired."""
+        """The lower edge in degrees of the bin of the nearest-rank quantile; 0 when nothing fired."""
         rank, seen = math.ceil(q * sum(self.histogram_deg.values())), 0
         for deg, count in sorted(self.histogram_deg.items()):
             seen += count
@@ -40,32 +40,32 @@ class EventKind:
 
 @dataclass(frozen=True)
 class EcuRun:
-    """One run, or several as one."""
+    """One run, or several merged."""
 
     profile: str
     revolutions: int
     lost_revolutions: int
     tolerance_deg: float  # of spark and start of dwell
     injection_tolerance_deg: float
-    rpm: float  # mean; 0 when it does not say
+    rpm: float  # mean; 0: unknown
     passed: bool
     realtime: bool  # whether it ran with a real-time priority
     events: Mapping[str, EventKind]
 
     def tolerance(self, kind: str) -> float | None:
-        """Beyond how many degrees an event of a kind is missed; a late tooth is not held against a run."""
+        """Tolerance in degrees beyond which an event of a kind is missed; a late tooth fails no run."""
         if kind == TOOTH:
             return None
         return self.injection_tolerance_deg if kind.startswith("injector") else self.tolerance_deg
 
     @property
     def degree_us(self) -> float:
-        """How long the crank takes for a degree; 0 when it does not say how fast it turned."""
+        """Microseconds per degree of crank angle; 0 when the speed is unknown."""
         return 60e6 / (self.rpm * 360) if self.rpm else 0.0
 
 
 def parse(said: Mapping[str, Any]) -> EcuRun:
-    """Read the object that the controller prints; raises ParseError when it lacks or garbles what the page needs."""
+    """Parse the JSON object that ecu prints; raises ParseError when a needed field is missing or malformed."""
     try:
         return EcuRun(
             profile=str(said.get("profile", "")),
@@ -85,7 +85,7 @@ def parse(said: Mapping[str, Any]) -> EcuRun:
 
 
 def merge(runs: Sequence[EcuRun]) -> EcuRun:
-    """Several runs as one, passed only if each was; raises ValueError when there is none."""
+    """Merge runs; the result has passed if every run has. Raises ValueError when there is none."""
     if not runs:
         raise ValueError("There is no run of the engine controller to merge, expected one or more.")
     kinds = dict.fromkeys(kind for run in runs for kind in run.events)

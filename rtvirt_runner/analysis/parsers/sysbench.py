@@ -1,6 +1,6 @@
-"""What sysbench prints, 1.0 and 0.4, for its tests cpu and fileio: the fields of the paper's Tables III and IV.
+"""Parse the output of sysbench 1.0 and 0.4 for its tests cpu and fileio: the fields of the paper's Tables III and IV.
 
-sysbench 0.4 writes sizes as Kb and Mb and means KiB and MiB; what it does not print, rates, follows from what it does.
+sysbench 0.4 writes Kb and Mb for KiB and MiB, and prints no rates; they are computed from counts and times.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ _MIB = {"": 2.0**-20, "K": 2.0**-10, "M": 1.0, "G": 2.0**10, "T": 2.0**20}
 
 @dataclass(frozen=True)
 class SysbenchRun:
-    """One run, or several as one. The fields from ``reads_per_s`` on are of fileio alone."""
+    """One run, or several merged. The fields from ``reads_per_s`` on are of fileio alone."""
 
     version: str
     total_time_s: float
@@ -62,14 +62,14 @@ class SysbenchRun:
 
 
 def parse(text: str, may_be_stopped: bool = False) -> list[SysbenchRun]:
-    """Read the output of one run or of several, one after the other.
+    """Parse the output of one run or of several in sequence.
 
-    ``may_be_stopped``: the last run of several may lack its end, and is then left out. Raises ParseError when there is
-    no whole run, or one of them lacks a field or took no event.
+    ``may_be_stopped``: the last of several runs may be truncated, and is then left out. Raises ParseError when there is
+    no complete run, or a run lacks a field or has no event.
     """
     starts = [head.start() for head in _HEAD.finditer(text)]
     parts = [text[start:end] for start, end in itertools.pairwise([*starts, len(text)])]
-    parts = [part for part in parts if _BEGIN in part]  # sysbench prints its head for 'prepare' too
+    parts = [part for part in parts if _BEGIN in part]  # sysbench prints its header for 'prepare' too
     if not parts:
         raise ParseError(f"The output ({len(text)} characters) has no run of sysbench in it; did it start?")
     if may_be_stopped and len(parts) > 1 and not _END.search(parts[-1]):
@@ -78,7 +78,7 @@ def parse(text: str, may_be_stopped: bool = False) -> list[SysbenchRun]:
 
 
 def merge(runs: Sequence[SysbenchRun]) -> SysbenchRun:
-    """Several runs as one: times and events summed, latencies by event, rates by time; the largest 95th percentile.
+    """Merge runs: times and events summed, latencies weighted by events, rates by time; the largest 95th percentile.
 
     Raises ValueError when there is none.
     """

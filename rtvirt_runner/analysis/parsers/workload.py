@@ -1,7 +1,7 @@
-"""What a workload prints about itself: how long an iteration takes, and whether its answer is right.
+"""Parse the output of workloads: seconds per iteration, and whether the answer is right.
 
-A program that is run again and again (``repeat``) prints several runs, and the last of them may have been stopped in
-its middle when measuring ended.
+A program that is run again and again (``repeat``) prints several runs, and the last of them may have been stopped
+when the measurement ended.
 """
 
 from __future__ import annotations
@@ -22,15 +22,17 @@ _OWN_KEYS = ("iterations", "seconds", "seconds_per_iteration", "digest", "correc
 
 @dataclass(frozen=True)
 class WorkloadRun:
-    """All runs of a workload while one cell was measured, as one."""
+    """All runs of a workload during one cell, merged."""
 
-    runs: int = 0  # 0: nothing of its output is understood
+    runs: int = 0  # 0: its output is not parsed
     iterations: int = 0
     seconds: float | None = None
     seconds_per_iteration: float | None = None
     digest: str = ""  # of the answer; empty when it prints none
     wrong: str = ""  # one sentence; empty when the answer is right
-    numbers: Mapping[str, Any] = field(default_factory=dict)  # what else it said: in JSON the last run's
+    numbers: Mapping[str, Any] = field(
+        default_factory=dict
+    )  # other values that it printed; in JSON those of the last run
 
 
 @dataclass(frozen=True)
@@ -44,9 +46,9 @@ class _Run:
 
 
 def parse(text: str, program: Mapping[str, Any]) -> WorkloadRun:
-    """Read a workload's standard output as its ``program`` (a cell's) says it is printed.
+    """Parse a workload's standard output in the format that ``program`` (of a cell) names.
 
-    Raises ParseError when there is no result, or one that is cut off, contradicts itself or took no iteration.
+    Raises ParseError when there is no result, or one that is truncated, contradicts itself or has no iteration.
     """
     readers: Mapping[str, Callable[[], WorkloadRun]] = {
         "json": lambda: _together(_json_runs(text, bool(program.get("repeat"))), program),
@@ -58,7 +60,7 @@ def parse(text: str, program: Mapping[str, Any]) -> WorkloadRun:
 
 
 def seconds_per_iteration(runs: Sequence[WorkloadRun]) -> float | None:
-    """Of several cells together; None when none of them says."""
+    """Seconds per iteration over several cells, weighted by iterations; None when no cell tells."""
     told = [(run.seconds_per_iteration, run.iterations) for run in runs if run.seconds_per_iteration is not None]
     return _mean(told) if told else None
 
@@ -101,7 +103,7 @@ def _pattern_runs(text: str, pattern: str) -> list[_Run]:
 
 
 def _run(said: Mapping[str, Any], numbers: Mapping[str, Any]) -> _Run:
-    """What one run said; without a number of iterations it counts as one."""
+    """One run; without a number of iterations it counts as one iteration."""
     try:
         iterations = int(said.get("iterations", 1))
         if iterations < 1:

@@ -1,4 +1,4 @@
-"""Comparisons as one SVG each, to stand inline in a page: bars of an ablation, and spans of latency row by row."""
+"""Figures of comparisons as inline SVG: bars of an ablation, and rows of latency ranges."""
 
 from __future__ import annotations
 
@@ -28,20 +28,20 @@ from rtvirt_runner.report.figures.svg import (
 )
 
 _ROW_INCHES = 0.27
-_TORN_BEYOND = 3.0  # a bar longer than so many times the base line is torn, so that the others can be told apart
+_TORN_BEYOND = 3.0  # a bar longer than so many times the base line is truncated, so that the others stay legible
 _Measure = Callable[[MergedMeasurement], int]
 _BASE, _WORSE, _BETTER = HUES[0], HUES[1], HUES[2]
 
 
 @dataclass(frozen=True)
 class SpanRow:
-    """One row of a figure of spans."""
+    """One row of a figure of latency ranges."""
 
     label: str
     histogram: Histogram
-    hue: int  # which of the page's hues, from 0
-    hollow: bool  # as hosts are drawn
-    new_group: bool = False  # whether a little room sets it apart from the row above
+    hue: int  # index of the page's hues
+    hollow: bool  # drawn in the style of hosts
+    new_group: bool = False  # whether there is extra space above the row
 
 
 @dataclass(frozen=True)
@@ -52,9 +52,9 @@ class _Bar:
 
 
 def ablation_figure(ablation: Ablation, unit: str, name: str) -> str:
-    """What each setting buys, as an ``<svg>`` element: bars of p99 and maximum, the whole tuning as the base line.
+    """The effect of each setting as an ``<svg>`` element: bars of p99 and maximum, the full tuning as base line.
 
-    Without repetitions all bars have the colour of the base line, since no difference can be called one.
+    Without repetitions all bars have the colour of the base line, since noise is unknown.
     """
     base = ablation.base.cell.tuning
     bars = [
@@ -183,7 +183,7 @@ def _bar_colour(bar: _Bar, difference: int, noise: int | None) -> tuple[str, flo
 
 
 def _tear(ax: Axes, row: int) -> None:
-    """Two slanted gaps near the end of a bar that goes on."""
+    """Draw two slanted gaps near the end of a truncated bar."""
     for x in (0.93, 0.955):
         corners = [(x - 0.012, row + 0.4), (x + 0.004, row + 0.4), (x + 0.012, row - 0.4), (x - 0.004, row - 0.4)]
         ax.add_patch(Polygon(corners, transform=in_rows(ax), color=PAPER, lw=0, zorder=4))

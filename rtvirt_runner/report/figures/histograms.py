@@ -1,6 +1,6 @@
-"""Histograms of an experiment as one SVG, to stand inline in a page.
+"""Histograms of an experiment as one inline SVG.
 
-Each board and split gets a lane; all lanes share the latency axis, so that places, splits and boards compare by eye.
+Each board and split gets a lane; all lanes share the latency axis, so that places, splits and boards can be compared.
 Colours are CSS variables of the page (``--fig-...``), which lets the figure follow light and dark mode.
 """
 
@@ -38,10 +38,10 @@ _LANE_INCHES = 1.2
 
 @dataclass(frozen=True)
 class Lane:
-    """What one lane shows: a board's split, its host and its guest, either of which may be missing."""
+    """One lane: a board and split with the histograms of host and guest, either of which may be missing."""
 
     board: str
-    label: str  # split, and what else tells this lane from its neighbours
+    label: str  # split, and the other axes that vary
     split: str
     host: Histogram | None
     guest: Histogram | None
@@ -89,7 +89,7 @@ def _lanes(lanes: Sequence[Lane]) -> tuple[Figure, list[Axes]]:
 
 
 def _bins(histograms: Sequence[Histogram]) -> tuple[np.ndarray, bool]:
-    """Edges in us that suit all histograms, and whether they grow.
+    """Bin edges in us for all histograms, and whether their width grows.
 
     Over a wide range bins grow with latency (never below the 1 us that cyclictest counts in), so that a sparse tail
     reads as a shape and not as needles.

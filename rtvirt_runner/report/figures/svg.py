@@ -1,4 +1,4 @@
-"""What all figures share: drawn by matplotlib, they stand inline in a page and take colours and font from it."""
+"""Shared by all figures: matplotlib draws them as inline SVG, with the page's colours and font."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def drawn_as(name: str) -> Iterator[None]:
 
 
 def inline(figure: Figure, name: str, label: str) -> str:
-    """A figure as an ``<svg>`` element fit to stand in a page beside others; ``name`` makes its ids unique there."""
+    """A figure as an inline ``<svg>`` element; ``name`` makes its ids unique on the page."""
     stream = io.StringIO()
     nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))  # they change from run to run
     figure.savefig(stream, format="svg", metadata=nothing, transparent=True)
@@ -67,12 +67,12 @@ def inline(figure: Figure, name: str, label: str) -> str:
 
 
 def in_rows(ax: Axes) -> Any:
-    """Coordinates across in parts of the axes, down in rows."""
+    """Transform: x in fractions of the axes, y in rows."""
     return mpl.transforms.blended_transform_factory(ax.transAxes, ax.transData)
 
 
 def plain(ax: Axes) -> None:
-    """Axes whose rows have labels of their own."""
+    """Style of axes whose rows are labelled separately: no y ticks, a vertical grid."""
     ax.yaxis.set_major_locator(mpl.ticker.NullLocator())
     ax.grid(axis="x", color=FAINT, alpha=0.35, lw=0.6)
     ax.set_axisbelow(True)
@@ -80,7 +80,7 @@ def plain(ax: Axes) -> None:
 
 
 def logarithmic(ax: Axes, subs: tuple[int, ...] = (1, 2, 5)) -> None:
-    """A logarithmic axis across with plain numbers on it."""
+    """Logarithmic x axis with plain numbers."""
     ax.set_xscale("log")
     ax.xaxis.set_major_locator(mpl.ticker.LogLocator(subs=subs))
     ax.xaxis.set_major_formatter(mpl.ticker.FuncFormatter(thousands))
@@ -100,5 +100,5 @@ def count_lane(ax: Axes, counts: Callable[[float, int], str], last: bool) -> Non
 
 
 def thousands(value: float, _: int) -> str:
-    """A number on an axis."""
+    """Format a tick label."""
     return f"{value:,.0f}" if value >= 1 else f"{value:g}"

@@ -1,4 +1,4 @@
-"""What workloads suffer and cost as one SVG each: slowdown beside latency, and an engine controller's lateness."""
+"""Figures of workloads as inline SVG: slowdown beside latency, and the lateness of an engine controller."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from rtvirt_runner.report.figures.svg import (
 _ROW_INCHES = 0.27
 _LANE_INCHES, _GAP_INCHES = 0.72, 0.16
 _BINS_PER_DECADE = 40
-_CENTIDEGREE = 0.01  # what the controller counts in
+_CENTIDEGREE = 0.01  # resolution of the controller's histogram
 _HUE = HUES[0]
 
 
@@ -99,7 +99,7 @@ def _columns(labels: Sequence[str]) -> tuple[Figure, list[Axes]]:
 
 
 def _beside(ax: Axes, inches: float, y: float, text: str, weight: str = "normal") -> None:
-    """Text that ends so many inches right of the axes, or left of them."""
+    """Write text that ends so many inches right of the axes, or left of them (negative)."""
     width = ax.get_position().width * WIDTH_INCHES
     x = inches / width + (1 if inches > 0 else 0)
     ax.text(x, y, text, transform=in_rows(ax), ha="right", va="center", weight=weight)
@@ -189,7 +189,7 @@ def lateness_figure(lanes: Sequence[LatenessLane], unit: str, name: str, emulate
 
 
 def _edges(kinds: Sequence[EventKind], mark_deg: float) -> np.ndarray:
-    """Bins that grow with lateness, made of the ratio_2dp of a degree that were counted."""
+    """Bin edges in degrees, growing with lateness, made of the hundredths of a degree that were counted."""
     first = min(min(kind.histogram_deg) for kind in kinds)
     last = max([mark_deg, *(max(kind.max_deg, *kind.histogram_deg) for kind in kinds)])
     edges = [max(1, math.floor(first / _CENTIDEGREE / 1.25))]
