@@ -135,6 +135,13 @@ def require_int(value: Any, limits: tuple[int, int], where: str) -> int:
     )
 
 
+def require_bool(value: Any, where: str) -> bool:
+    """The value, when it is true or false."""
+    if isinstance(value, bool):
+        return value
+    raise InputError(f"{where} is {format_value(value)}, expected true or false.")
+
+
 def is_int(value: Any) -> bool:
     """Whether a value is a whole number; YAML's true and false are none."""
     return isinstance(value, int) and not isinstance(value, bool)

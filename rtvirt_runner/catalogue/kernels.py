@@ -56,13 +56,15 @@ _KEYS = (
         "device_trees",
         "kernel_params",
     ),
-    *("expects", "objects", "unverified"),
+    *("isolcpus_flags", "expects", "objects", "unverified"),
 )
 _ONLY_BUILT = ("patches", "config", "toolchain", "make", "device_trees", "objects")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _URL = re.compile(r"(https?|file)://\S+")
 _WORD = re.compile(r"[^\s=\"']+(=[^\s\"']*)?")
+_VERSION = re.compile(r"(?:\^|linux(?:-source)?-)(\d+)\.(\d+)")  # in an entry's expectation or the name of its source
+_ISOLCPUS_FLAGS_SINCE = (4, 15)  # Documentation/admin-guide/kernel-parameters.txt: isolcpus=[flag-list,]<cpu-list>
 
 
 @dataclass(frozen=True)
@@ -90,6 +92,7 @@ class Kernel:
     image: str
     device_trees: tuple[str, ...]
     kernel_params: tuple[str, ...]  # that it needs on its command line
+    isolcpus_flags: bool  # whether its isolcpus= takes flags such as managed_irq,domain
     expects: Expectation
     objects: int  # about how many files a build compiles, for its progress; 0: unknown
     unverified: str  # what was not verified, and why
@@ -160,6 +163,7 @@ def read_kernel(name: str, body: Any, where: str) -> Kernel:
         image=image,
         device_trees=tuple(_words(body.get("device_trees", []), f"{where}.device_trees")),
         kernel_params=tuple(_words(body.get("kernel_params", []), f"{where}.kernel_params")),
+        isolcpus_flags=_isolcpus_flags(body, f"{where}.isolcpus_flags"),
         expects=_expects(body.get("expects"), f"{where}.expects"),
         objects=checked_yaml.require_int(body.get("objects", 0), (0, 100_000), f"{where}.objects"),
         unverified=checked_yaml.text(body.get("unverified", ""), f"{where}.unverified"),
@@ -255,16 +259,23 @@ def _toolchain(value: Any, where: str) -> Mapping[str, Any]:
 def _expects(value: Any, where: str) -> Expectation:
     expects = checked_yaml.require_nonempty(value, where)
     checked_yaml.known_keys(expects, ("realtime", "release"), where)
-    if not isinstance(expects.get("realtime"), bool):
-        raise InputError(
-            f"{where}.realtime is {checked_yaml.format_value(expects.get('realtime'))}, expected true or false."
-        )
+    realtime = checked_yaml.require_bool(expects.get("realtime"), f"{where}.realtime")
     release = checked_yaml.text(expects.get("release"), f"{where}.release")
     try:
         re.compile(release)
     except re.error as error:
         raise InputError(f"{where}.release is '{release}', expected a regular expression: {error}.") from error
-    return Expectation(expects["realtime"], release)
+    return Expectation(realtime, release)
+
+
+def _isolcpus_flags(body: Mapping[str, Any], where: str) -> bool:
+    """As the entry says, else by the version that its expected release or its source tells, else true."""
+    if "isolcpus_flags" in body:
+        return checked_yaml.require_bool(body["isolcpus_flags"], where)
+    source = body["source"]
+    told = str(body["expects"]["release"]).replace("\\", ""), source.get("package", ""), source.get("url", "")
+    versions = [(int(match[1]), int(match[2])) for match in map(_VERSION.search, map(str, told)) if match]
+    return not versions or versions[0] >= _ISOLCPUS_FLAGS_SINCE
 
 
 def _words(value: Any, where: str) -> list[str]:

@@ -154,9 +154,7 @@ def _workload(name: str, body: Any, where: str) -> Workload:
     }
     for key, allowed in _CHOICES.items():
         checked_yaml.known(chosen[key], allowed, key, f"{where}.{key}")
-    repeat = body.get("repeat", False)
-    if not isinstance(repeat, bool):
-        raise InputError(f"{where}.repeat is {checked_yaml.format_value(repeat)}, expected true or false.")
+    repeat = checked_yaml.require_bool(body.get("repeat", False), f"{where}.repeat")
     build = said.pop("build")
     workload = Workload(
         name=name,

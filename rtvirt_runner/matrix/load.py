@@ -19,7 +19,6 @@ from rtvirt_runner.catalogue.checked_yaml import InputError
 from rtvirt_runner.catalogue.cpus import Split, format_cpu_list, parse_cpu_list
 from rtvirt_runner.catalogue.guests import NO_GUEST
 from rtvirt_runner.catalogue.lab import RUNNING, Board, Lab
-from rtvirt_runner.catalogue.tunings import Tuning
 from rtvirt_runner.matrix.cell import Cell
 from rtvirt_runner.matrix.plan import plan
 
@@ -200,7 +199,8 @@ class _Expansion:
         split = self._split_of(point["split"], board, where)
         tuning = self.catalogue.tunings[point["tuning"]]
         self._check_kernel(point["kernel"], board, where)
-        kernel_params = self._kernel_params(point["kernel"], tuning, split) if board.boots else ()
+        kernels = self.catalogue.kernels
+        kernel_params = tuning.kernel_params(split, kernels[point["kernel"]].isolcpus_flags) if board.boots else ()
         guest: dict[str, Any] = {}
         if not on_host:
             entry = self.catalogue.guests[point["guest"]]
@@ -211,7 +211,7 @@ class _Expansion:
                     "the catalogue, since the board's is not rtvirt's; set guest_kernel in the inventory."
                 )
             if point["kernel"] != RUNNING:  # of what runs nothing is known before the board is asked
-                theirs, ours = self._architecture(guest["kernel"]), self._architecture(point["kernel"])
+                theirs, ours = kernels[guest["kernel"]].architecture, kernels[point["kernel"]].architecture
                 entry.check_architecture(theirs, ours, where)
         workload = self.catalogue.workloads[point["workload"]]
         return Cell(
@@ -248,12 +248,6 @@ class _Expansion:
                 f"{where}: kernel '{kernel}' on board '{board.name}', expected 'running', since its "
                 "rtvirt_board_boots is false; use that kernel, or let the board be rebooted."
             )
-
-    def _architecture(self, kernel: str) -> str:
-        return str(self.catalogue.kernels.get(kernel, {}).get("architecture"))
-
-    def _kernel_params(self, kernel: str, tuning: Tuning, split: Split) -> tuple[str, ...]:
-        return tuning.kernel_params(split, bool(self.catalogue.kernels.get(kernel, {}).get("isolcpus_flags", True)))
 
     def _split_of(self, name: str, board: Board, where: str) -> Split:
         split = self.splits[name]

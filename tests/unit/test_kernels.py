@@ -55,6 +55,30 @@ def test_every_entry_that_comes_with_rtvirt_is_good_and_its_fragments_exist() ->
     assert {path.name for path in folder.iterdir()} == named, "a fragment that no entry uses is dead"
 
 
+@pytest.mark.parametrize(
+    ("body", "flags"),
+    [
+        (GOOD, False),  # its archive is linux-4.4.6
+        (changed("expects.release", r"^4\.14\.1-"), False),
+        (changed("expects.release", r"^4\.15\.0-"), True),
+        (changed("expects.release", r"^6\.1\.9-"), True),
+        (changed("source.url", "https://example.org/mine.tar.xz"), True),  # nothing tells
+        ({**changed("expects.release", r"^4\.14\.1-"), "isolcpus_flags": True}, True),
+        ({**changed("expects.release", r"^6\.1\.9-"), "isolcpus_flags": False}, False),
+    ],
+)
+def test_whether_isolcpus_takes_flags_is_said_or_follows_from_the_version(body: dict[str, Any], flags: bool) -> None:
+    assert read_kernel("sunxi", body, "kernels.yml").isolcpus_flags is flags
+
+
+def test_the_period_kernels_get_no_flags_that_they_do_not_know() -> None:
+    kernels = load_kernels(collection.VARS / "kernels.yml")
+    assert {name for name, kernel in kernels.items() if not kernel.isolcpus_flags} == {
+        *("rpi-3.18.16-rt13", "rpi-3.18.16", "rpi-3.18.9-rt5"),
+        *("sunxi-4.4.6-rt12", "sunxi-4.4.6-rt11", "sunxi-4.4.6"),
+    }
+
+
 def test_a_pair_of_kernels_differs_in_its_preemption_alone() -> None:
     kernels = load_kernels(collection.VARS / "kernels.yml")
     realtime, mainline = kernels["linux-6.12-rt"], kernels["linux-6.12"]
