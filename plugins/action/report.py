@@ -33,7 +33,7 @@ class ActionModule(ActionBase):
         _, args = self.validate_argument_spec(argument_spec=argument_spec(DOCUMENTATION))
         known = task_vars or {}
         try:
-            matrix = load_matrix(args["matrix"], known["groups"], known["hostvars"], args["vars_dir"])
+            matrix, _, _ = load_matrix(args["matrix"], known["groups"], known["hostvars"], args["vars_dir"])
         except InputError as error:
             return {"failed": True, "msg": str(error)}
         tree = ResultsTree(Path(str(args["results_dir"])))

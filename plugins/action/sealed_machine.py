@@ -17,8 +17,9 @@ DOCUMENTATION = r"""
 name: sealed_machine
 short_description: start a sealed machine that measures the cells of one boot
 description:
-  - The machine is emulated by QEMU on the controller, has no disk and no network, works through the cells from power-on,
-    and switches itself off. It ends with the playbook. C(rtvirt.testbed.measure_cell) takes what it says of each cell.
+  - QEMU emulates the machine on the controller. It has no disk and no network, works through the cells from power-on,
+    and switches itself off. It ends with the playbook.
+  - C(rtvirt.testbed.measure_cell) takes what it says of each cell.
 options:
   folder:
     description: The machine's folder on the controller.
@@ -71,7 +72,7 @@ options:
 
 
 class ActionModule(ActionBase):
-    """Returns the key over all that goes into the machine; changed."""
+    """Returns folder and key, which is over all that goes into the machine; changed."""
 
     TRANSFERS_FILES = False
 
@@ -97,4 +98,4 @@ class ActionModule(ActionBase):
             machine = SealedMachine.start(Path(args["folder"]), order, owner)
         except SealedError as error:
             return {"failed": True, "msg": str(error)}
-        return {"changed": True, "key": machine.identity["key"]}
+        return {"changed": True, "key": machine.identity["key"], "folder": str(machine.folder)}

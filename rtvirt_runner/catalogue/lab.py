@@ -100,11 +100,12 @@ def _board(name: str, variables: Mapping[str, Any]) -> Board:
         )
     gic = variables.get("guest_gic", "in_kernel")
     checked_yaml.known(gic, GICS, "GIC", f"Inventory: guest_gic of board '{name}'")
-    boots = variables.get("rtvirt_board_boots", True)
-    if not isinstance(boots, bool):
+    boots = _yes_or_no(variables, "rtvirt_board_boots", True, name)
+    sealed = _yes_or_no(variables, "rtvirt_board_sealed", False, name)
+    if sealed and clock != "virtual":
         raise InputError(
-            f"Inventory: rtvirt_board_boots of board '{name}' is {checked_yaml.format_value(boots)}, "
-            "expected true or false."
+            f"Inventory: rtvirt_board_sealed of board '{name}' is true, expected false for a board whose "
+            "rtvirt_board_clock is 'real': only an emulated board can be sealed; remove it."
         )
     guest_kernel = checked_yaml.text(variables.get("guest_kernel", ""), f"Inventory: guest_kernel of board '{name}'")
     return Board(name, int(cast(int, cpus)), cast(Clock, str(clock)), str(gic), boots, str(guest_kernel), sealed)
