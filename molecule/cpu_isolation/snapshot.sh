@@ -1,11 +1,8 @@
 # shellcheck shell=sh
-# All values that the settings can touch, in a file named by the variable SNAPSHOT.
+# All values that the settings can touch, in a file named by the variable SNAPSHOT. FILES: patterns of files.
 mkdir -p /run/rtvirt
 {
-  for file in /proc/irq/default_smp_affinity /proc/irq/*/smp_affinity_list /sys/devices/virtual/workqueue/cpumask \
-    /sys/devices/virtual/workqueue/*/cpumask /proc/sys/kernel/sched_rt_runtime_us /sys/kernel/debug/sched/fair_server/*/runtime \
-    /proc/sys/kernel/timer_migration /proc/sys/kernel/watchdog /sys/kernel/mm/transparent_hugepage/enabled /sys/kernel/mm/ksm/run \
-    /sys/module/kvm/parameters/halt_poll_ns /proc/swaps; do
+  for file in $FILES /proc/swaps; do
     [ ! -r "$file" ] || printf '%s %s\n' "$file" "$(cat "$file" 2>/dev/null)"
   done
   # Cores and priorities of kernel threads but those of workqueues, which come and go.

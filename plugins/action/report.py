@@ -10,6 +10,7 @@ from ansible_collections.rtvirt.testbed.plugins.plugin_utils.ansible_matrix impo
 from ansible_collections.rtvirt.testbed.plugins.plugin_utils.options import argument_spec
 
 from rtvirt_runner.catalogue.checked_yaml import InputError
+from rtvirt_runner.catalogue.extras import extra
 from rtvirt_runner.matrix.results import ResultsTree
 
 DOCUMENTATION = r"""
@@ -33,6 +34,8 @@ class ActionModule(ActionBase):
         _, args = self.validate_argument_spec(argument_spec=argument_spec(DOCUMENTATION))
         known = task_vars or {}
         try:
+            with extra("report"):  # here, because pandas and matplotlib take a second to import
+                from rtvirt_runner.report.page import write_report
             matrix, _, _ = load_matrix(args["matrix"], known["groups"], known["hostvars"], args["vars_dir"])
         except InputError as error:
             return {"failed": True, "msg": str(error)}
@@ -44,9 +47,6 @@ class ActionModule(ActionBase):
         ]
         folder = tree.root / matrix.name / "report"
         before = _contents(folder)
-        # pandas and matplotlib take a second to import
-        from rtvirt_runner.report.page import write_report
-
         page = write_report(matrix, tree)
         return {"changed": _contents(folder) != before, "page": str(page), "missing": missing}
 

@@ -1,14 +1,15 @@
-"""Thin doors to rtvirt_runner.tunings and rtvirt_runner.inspection."""
+"""Thin doors to rtvirt_runner's table of settings, its tunings, and what was read back of them."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from functools import wraps
+from typing import Any, TypeVar
 
 from ansible.errors import AnsibleFilterError
 
-from rtvirt_runner.catalogue import tunings
-from rtvirt_runner.catalogue.cpus import Split, parse_cpu_list
+from rtvirt_runner.catalogue import checked_yaml, collection, tunings
+from rtvirt_runner.catalogue import settings as table
 from rtvirt_runner.machine import settings_readback
 
 DOCUMENTATION = r"""
@@ -52,23 +53,72 @@ _value:
   elements: str
 """
 
+_WHERE = "cpu_isolation"  # how the role's variables begin
+_Result = TypeVar("_Result")
 
+
+def _told(door: Callable[..., _Result]) -> Callable[..., _Result]:
+    """The one sentence of what is wrong, as Ansible's own error."""
+
+    @wraps(door)
+    def filtered(*args: Any, **kwargs: Any) -> _Result:
+        try:
+            return door(*args, **kwargs)
+        except checked_yaml.InputError as error:
+            raise AnsibleFilterError(str(error)) from error
+
+    return filtered
+
+
+@_told
 def isolation_kernel_params(
     settings: Iterable[str], host_cpus: str, guest_cpus: str, isolcpus: str = "managed_irq,domain"
 ) -> list[str]:
-    """The kernel parameters; raises AnsibleFilterError for a list of cores that is none."""
+    """The kernel parameters of settings; raises AnsibleFilterError for settings or cores that cannot be meant."""
+    wanted = table.parse_words(settings, f"{_WHERE}_settings")
+    if not wanted:
+        return []
+    split = table.parse_split(str(host_cpus), str(guest_cpus), _WHERE)
+    return list(table.kernel_params(wanted, split, str(isolcpus)))
+
+
+@_told
+def isolation_environment(settings: Iterable[str], host_cpus: str, guest_cpus: str) -> dict[str, str]:
+    """What settings.sh of the role cpu_isolation is told; raises AnsibleFilterError for what cannot be meant."""
+    return table.far_environment(settings, str(host_cpus), str(guest_cpus), _WHERE)
+
+
+def isolation_complaint(settings: Iterable[str], host_cpus: str, guest_cpus: str) -> str:
+    """The sentence with which settings or lists of cores are refused, or nothing."""
     try:
-        split = Split(parse_cpu_list(str(host_cpus)), parse_cpu_list(str(guest_cpus)))
-    except ValueError as error:
-        raise AnsibleFilterError(f"isolation_kernel_params: {error}") from error
-    wanted = [str(each) for each in settings]
-    for name in wanted:
-        needed = tunings.SETTINGS[name].needs if name in tunings.SETTINGS else ""
-        if needed and needed not in wanted:
-            raise AnsibleFilterError(
-                f"isolation_kernel_params: the setting {name} needs {needed}; add it, or remove {name}."
-            )
-    return list(tunings.boot_params(wanted, split, str(isolcpus)))
+        table.far_environment(settings, str(host_cpus), str(guest_cpus), _WHERE)
+    except checked_yaml.InputError as error:
+        return str(error)
+    return ""
+
+
+@_told
+def isolation_tuning(tuning: str, boots: bool = True) -> list[str]:
+    """The settings of a machine in a tuning of the catalogue; raises AnsibleFilterError for one that does not exist."""
+    catalogue = tunings.Tunings.load(collection.VARS / "tunings.yml")
+    (name,) = catalogue.expand(str(tuning), f"{_WHERE}_settings")
+    return list(catalogue[name].machine_settings(bool(boots)))
+
+
+def isolation_parameters(settings: Iterable[str] | None = None) -> list[str]:
+    """Names of the kernel parameters of settings; of all settings without input."""
+    names = table.SETTINGS if settings is None else [table.setting_name(str(each)) for each in settings]
+    return [each.parameter_name for each in table.SETTINGS.values() if each.name in names and each.parameter]
+
+
+def isolation_files(settings: Iterable[str]) -> list[str]:
+    """Patterns of the files that settings write to on a running machine."""
+    return table.files(table.setting_name(str(each)) for each in settings)
+
+
+def isolation_not_booted(facts: Mapping[str, Any]) -> list[str]:
+    """The boot settings that a machine did not start with, by the facts that apply.sh or show.sh reported."""
+    return settings_readback.not_booted(facts)
 
 
 def isolation_differences(facts: Mapping[str, Any], settings: Iterable[str]) -> list[str]:
@@ -81,4 +131,13 @@ class FilterModule:
 
     def filters(self) -> dict[str, Callable[..., Any]]:
         """The filters by name."""
-        return {"isolation_kernel_params": isolation_kernel_params, "isolation_differences": isolation_differences}
+        return {
+            "isolation_kernel_params": isolation_kernel_params,
+            "isolation_environment": isolation_environment,
+            "isolation_complaint": isolation_complaint,
+            "isolation_tuning": isolation_tuning,
+            "isolation_parameters": isolation_parameters,
+            "isolation_files": isolation_files,
+            "isolation_not_booted": isolation_not_booted,
+            "isolation_differences": isolation_differences,
+        }

@@ -42,7 +42,8 @@ EXAMPLES = r"""
 RETURN = r"""
 _value:
   description:
-    - C(programs) (name=file,file of each workload that is C files) and C(files) (their paths),
+    - C(programs) (name=file,file of each workload that is C files) and C(files) (their paths, and those of the headers
+      beside them),
       C(built) (C(name), C(build), C(debian_source), C(download) of each that is built from others' source),
       and C(packages) (C(name), C(program)).
   type: dict

@@ -12,7 +12,8 @@ from rtvirt_runner.analysis.histogram import Histogram, Summary, merge, summariz
 from rtvirt_runner.analysis.measurement import Measurement
 from rtvirt_runner.analysis.parsers.workload import WorkloadRun, seconds_per_iteration
 from rtvirt_runner.catalogue.guests import NO_GUEST
-from rtvirt_runner.catalogue.tunings import MINUS, SETTINGS
+from rtvirt_runner.catalogue.settings import SETTINGS
+from rtvirt_runner.catalogue.tunings import MINUS
 from rtvirt_runner.machine.settings_readback import ABSENT, FIXED, setting_rows
 from rtvirt_runner.matrix.cell import Cell
 

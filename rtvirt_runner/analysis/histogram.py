@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
-
-import numpy as np
+from itertools import accumulate
 
 from rtvirt_runner.analysis.parsers.cyclictest import CyclictestRun
 
@@ -92,9 +92,9 @@ def quantile(histogram: Histogram, q: float) -> int:
             f"Quantile {q} lies among the {histogram.overflows} samples that overflowed the histogram; "
             "measure again with more buckets."
         )
-    latencies = np.array(sorted(histogram.counts), dtype=np.int64)
-    cumulative = np.cumsum([histogram.counts[int(us)] for us in latencies])
-    return int(latencies[np.searchsorted(cumulative, rank)])
+    latencies = sorted(histogram.counts)
+    cumulative = list(accumulate(histogram.counts[us] for us in latencies))
+    return latencies[bisect_left(cumulative, rank)]
 
 
 def summarize(histogram: Histogram) -> Summary:

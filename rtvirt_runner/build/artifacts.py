@@ -14,18 +14,18 @@ import hashlib
 import json
 import os
 import re
-import selectors
 import shutil
-import signal
 import subprocess
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
 from rtvirt_runner.build import leases
+from rtvirt_runner.build.process import Lines, follow
+from rtvirt_runner.progress_lines import Pulse, Say
 
 TOOLS = Path(__file__).parent / "tools"
 PROGRESS_MARK = ":: "
@@ -98,7 +98,7 @@ def find(recipe: Recipe, cache: Path) -> Artifact | None:
     return Artifact(path, recipe.key, built=False, seconds=float(manifest["seconds"]))
 
 
-def build(recipe: Recipe, cache: Path, say: Callable[[str], None]) -> Artifact:
+def build(recipe: Recipe, cache: Path, say: Say) -> Artifact:
     """Find the artifact or build it; ``say`` gets a line of progress now and then. Raises BuildError."""
     with lock(cache / "locks" / f"{recipe.name}.lock", say):
         found = find(recipe, cache)
@@ -121,7 +121,7 @@ def build(recipe: Recipe, cache: Path, say: Callable[[str], None]) -> Artifact:
 
 
 @contextlib.contextmanager
-def lock(path: Path, say: Callable[[str], None]) -> Iterator[None]:
+def lock(path: Path, say: Say) -> Iterator[None]:
     """One at a time, by a file named after what is made; the lock goes with its process, however that ends."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w") as handle:
@@ -208,30 +208,26 @@ def _environment(recipe: Recipe, out: Path) -> dict[str, str]:
     }
 
 
-def _run(recipe: Recipe, out: Path, log: Path, say: Callable[[str], None]) -> None:
+def _run(recipe: Recipe, out: Path, log: Path, say: Say) -> None:
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("w") as handle:
         fcntl.flock(handle, fcntl.LOCK_SH)  # in use, for who prunes
         progress = _Progress(recipe.name, handle, say)
-        process = subprocess.Popen(
-            _command(recipe, out),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            env=_environment(recipe, out),
-            cwd=out,
-            start_new_session=True,
-        )
         try:
-            _stream(process, progress, recipe.timeout_s)
+            status = follow(
+                _command(recipe, out),
+                take_output=Lines(progress.line),
+                tick=progress.tick,
+                environment=_environment(recipe, out),
+                folder=out,
+                timeout_s=recipe.timeout_s,
+            )
         except TimeoutError:
             raise BuildError(
                 f"building {recipe.name} took longer than its limit of {recipe.timeout_s:.0f} s; the log is {log}"
             ) from None
-        finally:
-            _end(process)
-    if process.returncode != 0:
-        raise BuildError(progress.complaint(process.returncode, log))
+    if status != 0:
+        raise BuildError(progress.complaint(status, log))
 
 
 def _command(recipe: Recipe, out: Path) -> list[str]:
@@ -244,12 +240,13 @@ def _command(recipe: Recipe, out: Path) -> list[str]:
 class _Progress:
     """Copies a build's output to its log and tells people now and then how far it is."""
 
-    def __init__(self, name: str, log: IO[str], say: Callable[[str], None]) -> None:
+    def __init__(self, name: str, log: IO[str], say: Say) -> None:
         self.tail: deque[str] = deque(maxlen=TAIL_LINES)
         self._first_error: list[str] = []  # and what stands around it
         self._failure = ""
         self._name, self._log, self._say = name, log, say
-        self._began = self._spoke = time.monotonic()
+        self._began = time.monotonic()
+        self._pulse = Pulse(HEARTBEAT_S)
 
     def line(self, text: str) -> None:
         print(text, file=self._log, flush=True)
@@ -275,46 +272,13 @@ class _Progress:
 
     def tick(self) -> None:
         """A sign of life when there was none for a while."""
-        if time.monotonic() - self._spoke > HEARTBEAT_S:
+        if self._pulse.due():
             last = self.tail[-1][:100] if self.tail else "no output yet"
             self._tell(f"{time.monotonic() - self._began:.0f} s, {last}")
 
     def _tell(self, text: str) -> None:
-        self._spoke = time.monotonic()
+        self._pulse.restart()
         self._say(f"{self._name}: {text}")
-
-
-def _stream(process: subprocess.Popen[bytes], progress: _Progress, timeout_s: float) -> None:
-    """Pass every line on until the output ends. Raises TimeoutError."""
-    assert process.stdout is not None
-    deadline = time.monotonic() + timeout_s
-    rest = b""
-    with selectors.DefaultSelector() as selector:
-        selector.register(process.stdout, selectors.EVENT_READ)
-        while time.monotonic() < deadline:
-            progress.tick()
-            if not selector.select(timeout=1.0):
-                continue
-            chunk = os.read(process.stdout.fileno(), 65536)
-            if not chunk:
-                process.wait()
-                return
-            *lines, rest = (rest + chunk).split(b"\n")
-            for line in lines:
-                progress.line(line.decode(errors="replace").rstrip())
-    raise TimeoutError
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    """End what is left of the build's session, when it is cut short."""
-    if process.poll() is None:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGTERM)
-        try:
-            process.wait(timeout=10)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
 
 
 def _finish(recipe: Recipe, partial: Path, cache: Path, seconds: float) -> None:

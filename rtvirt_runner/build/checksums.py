@@ -10,7 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rtvirt_runner.build.artifacts import lock
-from rtvirt_runner.build.transfer import DownloadError, Say, check_url, last_part, stream
+from rtvirt_runner.build.process import follow
+from rtvirt_runner.build.transfer import DownloadError, check_url, last_part
+from rtvirt_runner.progress_lines import Say
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,8 @@ def _signed_text(file: Path, sums: SignedSums, keyring: Path) -> str:
     with tempfile.TemporaryDirectory(prefix="rtvirt-gpgv-") as scratch:
         text = Path(scratch, "text")
         command = ["gpgv", "--homedir", scratch, "--keyring", str(keyring.absolute()), "--status-fd", "1"]
-        code = stream([*command, "--output", str(text), str(file)], take_output=status.extend)
+        words = [*command, "--output", str(text), str(file)]
+        code = follow(words, take_output=status.extend, take_errors=lambda _: None)
         trouble = signature_trouble(code, status.decode(errors="replace"), sums.key)
         if trouble:
             raise DownloadError(

@@ -30,18 +30,19 @@ from urllib.parse import unquote, urlsplit
 from rtvirt_runner.build import leases
 from rtvirt_runner.build.artifacts import lock
 from rtvirt_runner.build.checksums import SignedSums, check_keyring, look_up, record, recorded
+from rtvirt_runner.build.process import ProgramMissing, follow
 from rtvirt_runner.build.transfer import (
+    PROGRESS_S,
     STALL_S,
     DownloadError,
-    Partial,
-    Pulse,
-    Say,
     check_url,
     last_part,
     pass_on,
-    stream,
+    restart,
+    sha256_of,
     transfer,
 )
+from rtvirt_runner.progress_lines import Pulse, Say
 
 _BESIDE = {"type", "prefix"}  # keys of the kernel catalogue that are not about fetching
 
@@ -313,20 +314,22 @@ def _mirrored(url: str, store: Store) -> Path | None:
 def _from_network(download: Download, expected: _Sum | None, store: Store, say: Say) -> tuple[Path, str]:
     """Fetch the file, going on where an earlier attempt ended; returns it and its SHA-256."""
     wanted = None if expected is None else expected.digits
-    with Partial(store.partial(download.url)) as partial:
-        in_pieces = transfer(download.url, wanted, partial, say)
-        if in_pieces and wanted not in (None, partial.sha256):
-            say(f"{download.name}: the pieces do not fit together; fetching it in one")
-            partial.restart()
-            transfer(download.url, wanted, partial, say)
-        found = partial.sha256
+    partial = store.partial(download.url)
+    in_pieces = transfer(download.url, wanted, partial, say)
+    file = partial / "file"
+    found = sha256_of(file)
+    if in_pieces and wanted not in (None, found):
+        say(f"{download.name}: the pieces do not fit together; fetching it in one")
+        restart(partial)
+        transfer(download.url, wanted, partial, say)
+        found = sha256_of(file)
     if expected is not None and found != expected.digits:
-        aside = _set_aside(partial.file, download.name, found, store)
+        aside = _set_aside(file, download.name, found, store)
         raise DownloadError(
             f"{download.url} has the SHA-256 {found}, expected {expected.digits} according to "
             f"{expected.origin}; the file is kept as {aside} for a look, and that sum stands until you correct it."
         )
-    return partial.file, found
+    return file, found
 
 
 def _keep(file: Path, kept: Path, store: Store) -> Path:
@@ -354,6 +357,8 @@ def _set_aside(file: Path, name: str, found: str, store: Store) -> Path:
 def _plain_errors() -> Iterator[None]:
     try:
         yield
+    except ProgramMissing as error:
+        raise DownloadError(str(error)) from None
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
         raise DownloadError(f"the cache or the mirror cannot be used: {where}{error.strerror}.") from None
@@ -363,7 +368,7 @@ def _plain_errors() -> Iterator[None]:
 
 # The tree as it was committed: no line ends, keywords or exports as the tree's or the user's own settings have them.
 _AS_COMMITTED = "* -text -ident -filter -working-tree-encoding -export-ignore -export-subst\n"
-_QUIET = {"GIT_TERMINAL_PROMPT": "0"}
+_QUIET = {"GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"}
 _OWN_SETTINGS_ONLY = {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1"}
 _ONE_COMMIT_REFUSED = ("unadvertised object", "does not support shallow")
 
@@ -398,7 +403,7 @@ def _mirrored_repository(source: GitSource, store: Store) -> Path | None:
         complaints = bytearray()
         command = ["git", "-C", str(path), "cat-file", "-e", source.commit]
         this_one = {"GIT_CEILING_DIRECTORIES": str(path.parent.resolve())}  # and not one around the mirror
-        code = stream(command, take_errors=complaints.extend, environment=this_one)
+        code = follow(command, take_output=complaints.extend, environment={**os.environ, **_QUIET, **this_one})
         if code not in (0, 1):
             raise DownloadError(
                 f"{path} in the mirror is no git repository that can be read: {_git_reason(complaints.decode())}; "
@@ -449,7 +454,7 @@ class _Repository:
     def _type(self) -> str:
         answer = bytearray()
         command = ["git", f"--git-dir={self._folder}", "cat-file", "-t", self._source.commit]
-        stream(command, take_output=answer.extend, environment=_QUIET)
+        follow(command, take_output=answer.extend, environment={**os.environ, **_QUIET})
         return answer.decode().strip()
 
     def _not_there(self) -> DownloadError:
@@ -458,14 +463,14 @@ class _Repository:
         )
 
     def _git(self, *words: str, environment: Mapping[str, str] | None = None) -> None:
-        follower = _GitProgress(self._source.name, self._say)
-        env = {**_QUIET, **(environment or {})}
-        if stream(["git", *words], take_errors=follower.take, tick=follower.tick, environment=env) == 0:
+        progress = _GitProgress(self._source.name, self._say)
+        env = {**os.environ, **_QUIET, **(environment or {})}
+        if follow(["git", *words], take_output=progress.take, tick=progress.tick, environment=env) == 0:
             return
-        if "not our ref" in follower.text:
+        if "not our ref" in progress.text:
             raise self._not_there()
         raise DownloadError(
-            f"git could not fetch {self._source.commit} from {self._url}: {_git_reason(follower.text)}; check the "
+            f"git could not fetch {self._source.commit} from {self._url}: {_git_reason(progress.text)}; check the "
             f"address, the network, the proxy and the disk, or {self._mirror_advice('has the commit')}."
         )
 
@@ -478,7 +483,7 @@ class _GitProgress:
 
     def __init__(self, name: str, say: Say) -> None:
         self._name, self._say = name, say
-        self._pulse = Pulse()
+        self._pulse = Pulse(PROGRESS_S)
         self.text = ""
 
     def take(self, chunk: bytes) -> None:

@@ -1,24 +1,27 @@
-"""Bring a file from a URL, in as many attempts as that takes, into a partial file that outlives its process.
+"""Bring a file from a URL, in as many attempts as that takes, into a folder that outlives its process.
 
-curl does the talking: redirections, proxies and certificates are its business. Its output comes through a pipe, so only
-this process writes to the cache, and a curl that is left alone ends at its next byte.
+curl moves the bytes: redirections, proxies, certificates and ranges are its business. What is decided here is whether
+to go on with what is there, to begin again, or to give up. curl ends with this process, so that the next one, which
+goes on where this one ended, is alone with the file.
+
+    <folder>/file       what has arrived so far
+             headers    the answer to the attempt that began it, whose ETag names the file's version
+             more       the answer to the last attempt that went on with it
 """
 
 from __future__ import annotations
 
 import hashlib
-import os
 import re
-import selectors
-import shutil
-import subprocess
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 from urllib.parse import unquote, urlsplit
 
-Say = Callable[[str], None]
+from rtvirt_runner.build.process import follow
+from rtvirt_runner.progress_lines import ByteProgress, Say
 
 PROGRESS_S = 10.0
 ATTEMPTS = 3  # in a row that bring nothing new
@@ -26,7 +29,6 @@ PAUSE_S = 2.0  # after an attempt that brought nothing new
 STALL_S = 60  # without a byte: the connection is given up, and made again
 CHUNK_BYTES = 1 << 20
 FILE_SCHEMES = ("https", "http", "ftp", "file")
-MIB = 1 << 20
 
 _CURL_NO_RESUME = {33, 36}
 _CURL_TRANSIENT = {5, 6, 7, 16, 18, 28, 35, 52, 55, 56, 92}  # no such name, no answer, a cut or stalled connection
@@ -74,100 +76,104 @@ def pass_on(reader: BinaryIO, *takers: Callable[[bytes], object]) -> None:
             take(chunk)
 
 
-class Partial:
-    """The part of a file that has arrived; it outlives its process, so that the next goes on where that one ended."""
-
-    def __init__(self, folder: Path) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
-        self.file = folder / "file"
-        self._tag = folder / "etag"
-        self._digest = hashlib.sha256()
-        self._handle = self.file.open("a+b")
-        self._handle.seek(0)
-        pass_on(self._handle, self._digest.update)
-
-    def __enter__(self) -> Partial:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._handle.close()
-
-    @property
-    def size(self) -> int:
-        """Bytes so far."""
-        return self._handle.seek(0, os.SEEK_END)
-
-    @property
-    def sha256(self) -> str:
-        """Of what is there so far."""
-        return self._digest.hexdigest()
-
-    @property
-    def tag(self) -> str:
-        """The server's name for this version of the file; empty when it has none that is unique."""
-        return self._tag.read_text() if self._tag.exists() else ""
-
-    @tag.setter
-    def tag(self, value: str) -> None:
-        self._tag.write_text(value if value.startswith('"') else "")  # a weak tag (W/"...") may be of two versions
-
-    def append(self, chunk: bytes) -> None:
-        """Take in what came next; it is on its way to the disk when this returns."""
-        self._handle.write(chunk)
-        self._handle.flush()
-        self._digest.update(chunk)
-
-    def restart(self) -> None:
-        """Throw away what is there."""
-        self._handle.truncate(0)
-        self._tag.unlink(missing_ok=True)
-        self._digest = hashlib.sha256()
+def sha256_of(file: Path) -> str:
+    """The SHA-256 of a file's content, in hexadecimal digits."""
+    with file.open("rb") as reader:
+        return hashlib.file_digest(reader, "sha256").hexdigest()
 
 
-def transfer(url: str, wanted: str | None, partial: Partial, say: Say) -> bool:
-    """Bring the rest of a file, in as many attempts as that takes while each brings something.
+@dataclass(frozen=True)
+class Answer:
+    """What a server said before the file: its status (0: nothing yet), the length that follows, the version's name."""
+
+    status: int = 0
+    length: int | None = None
+    tag: str = ""  # empty unless it is unique: a weak one (W/"...") may be of two versions
+
+    @classmethod
+    def read(cls, headers: Path) -> Answer:
+        """The last answer in a file: redirections have headers of their own, before those of the file."""
+        text = headers.read_text(errors="replace") if headers.exists() else ""
+        lines = re.split(r"^(?=HTTP/)", text, flags=re.MULTILINE)[-1].splitlines()
+        values = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
+        length, tag = values.get("content-length", ""), values.get("etag", "")
+        status = int([*lines[0].split(), "0"][1]) if lines and lines[0].startswith("HTTP/") else 0
+        return cls(status, int(length) if length.isdigit() else None, tag if tag.startswith('"') else "")
+
+
+def transfer(url: str, wanted: str | None, folder: Path, say: Say) -> bool:
+    """Bring the rest of a file into ``folder``/file; ``wanted`` is the SHA-256 that it must have, None if any will do.
 
     Returns whether it came in more than one piece. Raises DownloadError.
     """
-    if partial.size and partial.sha256 == wanted:
+    folder.mkdir(parents=True, exist_ok=True)
+    file = folder / "file"
+    if wanted is not None and _size(file) and sha256_of(file) == wanted:
         return False  # killed between its last byte and its name
-    progress = Progress(last_part(url), say, partial.size)
-    failures, best = 0, partial.size
+    failures, best = 0, _size(file)
     while True:
+        tag = Answer.read(folder / "headers").tag
         # Without a sum to compare with in the end, two versions of a file could be put together unnoticed.
-        if not partial.size or (wanted is None and not partial.tag):
-            partial.restart()
-        resumed = partial.size > 0
+        if not _size(file) or (wanted is None and not tag):
+            restart(folder)
+        resumed = _size(file) > 0
         say(f"{last_part(url)}: {'going on with' if resumed else 'fetching'} {url}")
-        attempt = Attempt(partial, progress)
-        code = stream(
-            _curl(url, partial), take_output=attempt.take_body, take_errors=attempt.take_notes, tick=attempt.tick
-        )
-        if resumed and (code in _CURL_NO_RESUME or attempt.status == 416):
-            partial.restart()  # the server has another version of the file, or never goes on in the middle
+        code, answer, complaint = _attempt(url, folder, tag if resumed else None, say)
+        if resumed and (code in _CURL_NO_RESUME or answer.status == 416):
+            restart(folder)  # the server has another version of the file, or never goes on in the middle
             continue
         if code == 0:
+            file.touch()  # curl makes no file of no bytes
             return resumed
-        if partial.size > best:
-            failures, best = 0, partial.size
+        if _size(file) > best:
+            failures, best = 0, _size(file)
             continue
         failures += 1
-        if failures == ATTEMPTS or not (code in _CURL_TRANSIENT or attempt.status in _HTTP_TRANSIENT):
-            raise DownloadError(f"{url} {attempt.reason(code)}; {_mirror_advice(url)}")
+        if failures == ATTEMPTS or not (code in _CURL_TRANSIENT or answer.status in _HTTP_TRANSIENT):
+            said = complaint or f"curl ended with {code}"
+            reason = f"answered with status {answer.status}" if answer.status >= 400 else f"cannot be fetched: {said}"
+            raise DownloadError(f"{url} {reason}; {_mirror_advice(url)}")
         time.sleep(PAUSE_S)
 
 
-def _curl(url: str, partial: Partial) -> list[str]:
-    resume = ["--continue-at", str(partial.size)] if partial.size else []
-    if partial.size and partial.tag:
-        resume += ["--header", f"If-Range: {partial.tag}"]  # another version comes whole, which curl refuses to append
-    return [
+def restart(folder: Path) -> None:
+    """Throw away what has arrived."""
+    for name in ("file", "headers"):
+        (folder / name).unlink(missing_ok=True)
+
+
+def _attempt(url: str, folder: Path, tag: str | None, say: Say) -> tuple[int, Answer, str]:
+    """Run curl once; ``tag`` is None to begin, else the version to go on with ('': whichever the server has).
+
+    Returns curl's exit status, the server's answer and curl's complaint.
+    """
+    file, begun = folder / "file", _size(folder / "file")
+    headers = folder / ("headers" if tag is None else "more")
+    headers.unlink(missing_ok=True)  # curl writes none where the scheme has none
+    resume = [] if tag is None else ["--continue-at", str(begun)]
+    if tag:
+        resume += ["--header", f"If-Range: {tag}"]  # another version comes whole, which curl refuses to append
+    command = [
         *("curl", "--silent", "--show-error", "--fail", "--location", "--globoff"),
         *("--proto", f"={','.join(FILE_SCHEMES)}", "--proto-redir", "=https,http"),
         *("--connect-timeout", "30", "--speed-limit", "1", "--speed-time", str(STALL_S)),
         *resume,
-        *("--dump-header", "/dev/stderr", "--no-buffer", "--output", "-", "--url", url),
+        *("--dump-header", str(headers), "--no-buffer", "--output", str(file), "--url", url),
     ]
+    progress = ByteProgress(last_part(url), say, PROGRESS_S, begun)
+
+    def tick() -> None:
+        length = Answer.read(headers).length
+        progress.tick(_size(file), None if length is None else begun + length)
+
+    complaints = bytearray()
+    code = follow(command, take_output=complaints.extend, tick=tick)
+    complaint = re.sub(r"^curl: (\(\d+\) )?", "", complaints.decode(errors="replace").strip().partition("\n")[0])
+    return code, Answer.read(headers), complaint
+
+
+def _size(file: Path) -> int:
+    return file.stat().st_size if file.exists() else 0
 
 
 def _mirror_advice(url: str) -> str:
@@ -176,115 +182,3 @@ def _mirror_advice(url: str) -> str:
         "check the address, the network and the proxy, or put the file into the folder that kernel_build_mirror names, "
         f"as {parts.hostname or ''}{unquote(parts.path)} or just as {last_part(url)}."
     )
-
-
-class Attempt:
-    """Takes in what one run of curl brings: bytes on its output, headers and complaints beside it."""
-
-    def __init__(self, partial: Partial, progress: Progress) -> None:
-        self._partial, self._progress = partial, progress
-        self._notes = b""
-        self._size_before = partial.size
-        self._total: int | None = None
-        self._complaint = ""
-        self.status = 0
-
-    def take_body(self, chunk: bytes) -> None:
-        self._partial.append(chunk)
-
-    def take_notes(self, chunk: bytes) -> None:
-        *lines, self._notes = (self._notes + chunk).split(b"\n")
-        for line in lines:
-            self._take_line(line.decode(errors="replace").strip())
-
-    def _take_line(self, line: str) -> None:
-        name, _, value = line.partition(":")
-        value = value.strip()
-        if line.startswith("HTTP/"):  # a redirection has headers of its own, before those of the file
-            self.status = int([*line.split(), "0"][1])
-            self._total = None
-        elif name == "curl":
-            self._complaint = re.sub(r"^\(\d+\) ", "", value)
-        elif name.lower() == "content-length" and value.isdigit():
-            self._total = self._size_before + int(value)
-        elif name.lower() == "etag" and self.status == 200 and self._size_before == 0:
-            self._partial.tag = value
-
-    def tick(self) -> None:
-        self._progress.tick(self._partial.size, self._total)
-
-    def reason(self, code: int) -> str:
-        """Why it ended badly, to follow the URL."""
-        if self.status >= 400:
-            return f"answered with status {self.status}"
-        return f"cannot be fetched: {self._complaint or f'curl ended with {code}'}"
-
-
-class Progress:
-    """A line now and then: how much, of how much, how fast."""
-
-    def __init__(self, name: str, say: Say, done: int) -> None:
-        self._name, self._say, self._done = name, say, done
-        self._pulse = Pulse()
-
-    def tick(self, done: int, total: int | None) -> None:
-        """Say how far it is if that is due; ``done`` and ``total`` are bytes."""
-        if seconds := self._pulse.due():
-            of_total = f" of {total / MIB:.1f}" if total else ""
-            rate = max(0, done - self._done) / MIB / seconds
-            self._say(f"{self._name}: {done / MIB:.1f}{of_total} MiB, {rate:.1f} MiB/s")
-            self._done = done
-
-
-class Pulse:
-    """Tells when the next line of progress is due."""
-
-    def __init__(self) -> None:
-        self._last = time.monotonic()
-
-    def due(self) -> float:
-        """The seconds since the last line when it is time for another, else 0."""
-        seconds = time.monotonic() - self._last
-        if seconds < PROGRESS_S:
-            return 0.0
-        self._last += seconds
-        return seconds
-
-
-def stream(
-    command: Sequence[str],
-    *,
-    take_output: Callable[[bytes], None] = lambda _: None,
-    take_errors: Callable[[bytes], None] = lambda _: None,
-    tick: Callable[[], None] = lambda: None,
-    environment: Mapping[str, str] | None = None,
-) -> int:
-    """Run a command and pass on what it writes as it comes; returns its exit code.
-
-    ``tick`` is called at least once a second. When this process is killed the command ends at its next write, and what
-    it writes goes nowhere: only this process writes to the cache. Raises DownloadError when the command is missing.
-    """
-    if shutil.which(command[0]) is None:
-        raise DownloadError(f"the program {command[0]} is missing on this machine; install the package {command[0]}.")
-    pipe, nothing = subprocess.PIPE, subprocess.DEVNULL
-    env = {**os.environ, "LC_ALL": "C", **(environment or {})}
-    with (
-        subprocess.Popen(command, stdin=nothing, stdout=pipe, stderr=pipe, env=env) as process,
-        selectors.DefaultSelector() as selector,
-    ):
-        assert process.stdout is not None and process.stderr is not None
-        selector.register(process.stdout, selectors.EVENT_READ, take_output)
-        selector.register(process.stderr, selectors.EVENT_READ, take_errors)
-        try:
-            while selector.get_map():
-                for key, _ in selector.select(timeout=1.0):
-                    chunk = os.read(key.fd, CHUNK_BYTES)
-                    if chunk:
-                        key.data(chunk)
-                    else:
-                        selector.unregister(key.fileobj)
-                tick()
-            return process.wait()
-        except BaseException:
-            process.kill()
-            raise

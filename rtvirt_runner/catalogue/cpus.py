@@ -37,6 +37,16 @@ def format_cpu_list(cpus: Iterable[int]) -> str:
     return ",".join(str(run[0]) if len(run) == 1 else f"{run[0]}-{run[-1]}" for run in runs)
 
 
+def cpu_mask(cpus: Iterable[int]) -> str:
+    """The kernel's hexadecimal mask, groups of 32 cores, the highest first: ``(0, 33)`` gives ``'2,00000001'``."""
+    bits = sum(1 << cpu for cpu in set(cpus))
+    groups: list[int] = []
+    while bits or not groups:
+        groups.append(bits & 0xFFFFFFFF)
+        bits >>= 32
+    return ",".join([f"{groups[-1]:x}", *(f"{group:08x}" for group in groups[-2::-1])])
+
+
 @dataclass(frozen=True)
 class Split:
     """Which cores of a machine are its housekeeping's, and which are kept for real-time work."""

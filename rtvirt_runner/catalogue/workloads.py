@@ -93,13 +93,15 @@ class Origins:
     """Where the programs of workloads come from, for the role workloads."""
 
     programs: dict[str, list[str]]  # C files of each workload that has some, as its entry names them
-    files: list[Path]  # the same files, found
+    files: list[Path]  # the same files, found, and the headers beside them
     built: list[dict[str, Any]]  # of what is built from others' source: name, build, debian_source, download
     packages: list[Package]
 
 
 def origins(entries: Mapping[str, Any], folders: Sequence[Path]) -> Origins:
     """Where the programs of a catalogue's entries come from; C files are looked for in ``folders``, in that order.
+
+    Headers beside a C file count as its source.
 
     Raises InputError when an entry is wrong, or a file is not there.
     """
@@ -117,7 +119,8 @@ def origins(entries: Mapping[str, Any], folders: Sequence[Path]) -> Origins:
         if "build" in each.origin
     ]
     packages = [_package(each.origin["package"]) for each in workloads if "package" in each.origin]
-    return Origins(programs, list(dict.fromkeys(files)), built, list(dict.fromkeys(packages)))
+    headers = sorted({header for file in files for header in file.parent.glob("*.h")})
+    return Origins(programs, [*dict.fromkeys(files), *headers], built, list(dict.fromkeys(packages)))
 
 
 def _found(file: str, folders: Sequence[Path], name: str) -> Path:

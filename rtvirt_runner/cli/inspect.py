@@ -17,11 +17,15 @@ from rich.text import Text
 
 from rtvirt_runner.build import artifacts
 from rtvirt_runner.catalogue import collection
+from rtvirt_runner.catalogue.settings import setting_name, with_implied
 from rtvirt_runner.machine.settings_readback import (
     ABSENT,
+    DENIED,
     DIFFERS,
     FIXED,
+    NO_TOOL,
     OK,
+    WRONG,
     Row,
     memory_rows,
     setting_rows,
@@ -34,6 +38,8 @@ _VERDICTS = {
     DIFFERS: ("differs", "bold red"),
     ABSENT: ("not applicable", "dim"),
     FIXED: ("fixed by the kernel", "dim"),
+    DENIED: ("permission denied", "bold red"),
+    NO_TOOL: ("tool missing", "bold red"),
 }
 _SILENT = Row("guest", "SSH", "an answer", "none", DIFFERS)
 _NOTHING = "\u2013"  # an en dash
@@ -89,6 +95,7 @@ def inspection_table(state: Mapping[str, Any], everything: bool) -> Table:
         for row in group.rows if everything else folded(group.rows):
             verdict, style = _VERDICTS.get(row.state, (row.state, "yellow"))
             cells = (row.setting, row.source, row.wanted or _NOTHING, row.found or _NOTHING)
+            verdict += f": {row.tool}" if row.tool else ""
             dim = "dim" if row.state == ABSENT else ""
             table.add_row(*(Text(cell, style=dim) for cell in cells), Text(verdict, style=style))
     return table
@@ -99,7 +106,7 @@ def folded(rows: Sequence[Row]) -> list[Row]:
     together: dict[tuple[str, ...], list[Row]] = {}
     for row in rows:
         alone = (row.source,) if row.state == DIFFERS else ()
-        together.setdefault((row.setting, row.wanted, row.state, *alone), []).append(row)
+        together.setdefault((row.setting, row.wanted, row.state, row.tool, *alone), []).append(row)
     alike = Counter((row.setting, row.wanted) for row in rows)
     groups = [(each, alike[each[0].setting, each[0].wanted]) for each in together.values()]
     return [each[0] if of == 1 else _fold(each, of) for each, of in groups]
@@ -110,7 +117,7 @@ def summary(state: Mapping[str, Any]) -> str:
     rows = [row for group in groups(state) for row in group.rows]
     if not rows:
         return f"{state['board']}: nothing is wanted of it, and no guest runs"
-    wrong = sum(row.state == DIFFERS for row in rows)
+    wrong = sum(row.state in WRONG for row in rows)
     if wrong:
         return f"{state['board']}: {wrong} of {len(rows)} items {'is' if wrong == 1 else 'are'} not as wanted"
     absent, fixed = (sum(row.state == each for row in rows) for each in (ABSENT, FIXED))
@@ -119,18 +126,19 @@ def summary(state: Mapping[str, Any]) -> str:
 
 
 def all_as_wanted(state: Mapping[str, Any]) -> bool:
-    """Whether nothing differs."""
-    return all(row.state != DIFFERS for group in groups(state) for row in group.rows)
+    """Whether nothing is other than wanted."""
+    return all(row.state not in WRONG for group in groups(state) for row in group.rows)
 
 
 def _machine(facts: Mapping[str, Any]) -> tuple[Row, ...]:
     """Rows for the settings of a board or a guest, those not read back or not restored included."""
     rows = setting_rows(facts.get("settings", ()))
-    wanted = str(facts.get("isolation_wanted_settings", "")).split()
+    wanted = [setting_name(word) for word in str(facts.get("isolation_wanted_settings", "")).split()]
     read = {row.setting for row in rows}
     rows += [Row(name, "", "as set", "not read back", DIFFERS) for name in wanted if name not in read]
     applied = str(facts.get("isolation_applied", "")).split()
-    rows += [Row(name, "/run/rtvirt", "restored", "still set", DIFFERS) for name in applied if name not in wanted]
+    expected = with_implied(dict.fromkeys(wanted))
+    rows += [Row(name, "/run/rtvirt", "restored", "still set", DIFFERS) for name in applied if name not in expected]
     return tuple(rows)
 
 
@@ -174,4 +182,4 @@ def _fold(rows: Sequence[Row], of: int) -> Row:
     first = rows[0]
     value = values[0] if len(values) == 1 else "several"
     told = value if first.state in (ABSENT, DIFFERS) else f"{len(rows)} of {of}: {value}"
-    return Row(first.setting, source, first.wanted, told, first.state)
+    return Row(first.setting, source, first.wanted, told, first.state, first.tool)

@@ -11,7 +11,7 @@ import argparse
 import os
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -24,6 +24,7 @@ from rtvirt_runner.build import artifacts, cache
 from rtvirt_runner.catalogue import checked_yaml, collection
 from rtvirt_runner.catalogue.catalogue import Catalogue
 from rtvirt_runner.catalogue.checked_yaml import InputError
+from rtvirt_runner.catalogue.extras import extra
 from rtvirt_runner.catalogue.lab import Lab
 from rtvirt_runner.cli import cache as cli_cache
 from rtvirt_runner.cli import inspect as cli_inspect
@@ -289,6 +290,7 @@ def _load(args: argparse.Namespace) -> Request:
 
 def _matrix(args: argparse.Namespace) -> int:
     request = _load(args)
+    _report_writer()  # its absence is found now, not after hours of measuring
     pending = request.pending()
     if not pending:
         say(f"nothing left to do: all {len(request.matrix.cells)} cells of matrix '{request.matrix.name}' are done")
@@ -389,9 +391,14 @@ def _report(args: argparse.Namespace) -> int:
 
 
 def _report_page(request: Request) -> None:
-    from rtvirt_runner.report.page import write_report
+    print(_report_writer()(request.matrix, request.tree), flush=True)
 
-    print(write_report(request.matrix, request.tree), flush=True)
+
+def _report_writer() -> Callable[[Matrix, ResultsTree], Path]:
+    """What writes the page. Raises InputError when the extra ``report`` is not installed."""
+    with extra("report"):
+        from rtvirt_runner.report.page import write_report
+    return write_report
 
 
 def _compare(args: argparse.Namespace) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from rtvirt_runner.catalogue import collection
+from rtvirt_runner.catalogue.settings import far_environment
 from rtvirt_runner.matrix.cell import Cell
 
 END_LIMIT_S = 30  # for a workload to end when it is told to
@@ -12,7 +13,7 @@ RUN_LIMIT_S = 600  # the same, for one run of a program that ends by itself: on 
 _ROLES = collection.ROOT / "roles"
 _STATE_SCRIPTS = [
     _ROLES / "measure" / "files" / "machine_state.sh",
-    *(_ROLES / "cpu_isolation" / "files" / name for name in ("settings.sh", "cpuset.sh", "show.sh")),
+    *(_ROLES / "cpu_isolation" / "files" / name for name in ("thread.sh", "settings.sh", "cpuset.sh", "show.sh")),
 ]
 _CELL_SCRIPTS = [
     _ROLES / "cpu_isolation" / "files" / "enter_cpuset.sh",
@@ -31,11 +32,15 @@ def board_script() -> str:
 def board_environment(cell: Cell) -> dict[str, str]:
     """The variables of that script."""
     return {
-        "SETTINGS": " ".join(cell.settings),
-        "HOST_CPUS": cell.host_cpus,
-        "GUEST_CPUS": cell.guest_cpus,
+        **far_environment(cell.settings, cell.host_cpus, cell.guest_cpus, "settings"),
         "LOAD": cell.board_command,
     }
+
+
+def apply_script() -> str:
+    """Makes the settings of a tuning hold, and takes back those that an earlier one has left."""
+    files = _ROLES / "cpu_isolation" / "files"
+    return "\n".join((files / name).read_text() for name in ("thread.sh", "settings.sh", "cpuset.sh", "apply.sh"))
 
 
 def end_script() -> str:
@@ -54,9 +59,7 @@ def environment(cell: Cell) -> dict[str, str]:
     inside = cell.guest_state or {"settings": [], "host_cpus": "", "guest_cpus": ""}
     program = cell.program
     return {
-        "SETTINGS": " ".join(inside["settings"]),
-        "HOST_CPUS": str(inside["host_cpus"]),
-        "GUEST_CPUS": str(inside["guest_cpus"]),
+        **far_environment(inside["settings"], str(inside["host_cpus"]), str(inside["guest_cpus"]), "guest_state"),
         "CPU": str(cell.measured_cpu),
         "LOOPS": str(cell.loops),
         "INTERVAL_US": str(cell.interval_us),

@@ -13,8 +13,9 @@ _ROLES = collection.ROOT / "roles"
 _UNIT = ("guest/files/unit.sh", "guest/files/stop_guest.sh")
 _START = (
     *_UNIT,
-    "guest/files/qmp.sh",
+    "guest/files/find_vcpus.sh",
     "cpu_isolation/files/enter_cpuset.sh",
+    "cpu_isolation/files/thread.sh",
     "guest/files/place_guest.sh",
     "guest/files/start_guest.sh",
 )

@@ -16,7 +16,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from rtvirt_runner.catalogue import collection
-from rtvirt_runner.machine import cell_script, guest_script, script_reply, settings_script
+from rtvirt_runner.catalogue.settings import far_environment
+from rtvirt_runner.machine import cell_script, guest_script, script_reply
 from rtvirt_runner.machine.sh_text import stripped
 from rtvirt_runner.matrix.cell import Cell
 from rtvirt_runner.matrix.plan import BootGroup, GuestGroup
@@ -130,8 +131,8 @@ def _add_group(
 
 def _setup(queue: Queue, group: GuestGroup, guests: Mapping[tuple[str, str], GuestFiles]) -> Iterable[tuple[str, str]]:
     """Texts and places of the steps that playbooks/tasks/set_guest.yml takes over SSH."""
-    board = settings_script.environment(group.settings, group.host_cpus, group.guest_cpus)
-    yield _step(settings_script.apply_script(), board), "board"
+    board = far_environment(group.settings, group.host_cpus, group.guest_cpus, "settings")
+    yield _step(cell_script.apply_script(), board), "board"
     if not group.state:
         yield _step(guest_script.absent_script(), guest_script.absent_environment(GUEST)), "board"
         return
@@ -145,10 +146,9 @@ def _setup(queue: Queue, group: GuestGroup, guests: Mapping[tuple[str, str], Gue
     )
     yield _uploads(queue, files.uploads) + _step(guest_script.start_script(), environment), "board"
     if group.state["settings"]:
-        inside = settings_script.environment(
-            group.state["settings"], str(group.state["host_cpus"]), str(group.state["guest_cpus"])
-        )
-        yield _step(settings_script.apply_script(), inside), "guest"
+        cores = str(group.state["host_cpus"]), str(group.state["guest_cpus"])
+        inside = far_environment(group.state["settings"], *cores, "guest_state")
+        yield _step(cell_script.apply_script(), inside), "guest"
 
 
 def _step(script: str, environment: Mapping[str, str]) -> str:

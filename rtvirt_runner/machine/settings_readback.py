@@ -8,8 +8,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from rtvirt_runner.catalogue.cpus import parse_cpu_list
+from rtvirt_runner.catalogue.settings import SETTINGS, setting_name, with_implied
 
-OK, DIFFERS, ABSENT, FIXED = "ok", "differs", "absent", "fixed"
+# ABSENT: the machine does not have it. FIXED: the kernel refuses to change it, where that is no failure.
+# DENIED: changing it is not permitted. NO_TOOL: the program that changes it is not installed.
+OK, DIFFERS, ABSENT, FIXED, DENIED, NO_TOOL = "ok", "differs", "absent", "fixed", "denied", "no_tool"
+WRONG = (DIFFERS, DENIED, NO_TOOL)  # nothing is measured on a machine that has one of these
 
 Thread = Mapping[str, Any]  # tid, name, cpus, policy, priority; vcpu where QEMU's monitor told the number
 
@@ -18,38 +22,58 @@ Thread = Mapping[str, Any]  # tid, name, cpus, policy, priority; vcpu where QEMU
 class Row:
     """One thing that a setting asks for, and what the machine has."""
 
-    setting: str  # of tunings.SETTINGS, or cpuset; qemu_threads where no setting places them
+    setting: str  # of settings.SETTINGS; qemu_threads where no setting places them
     source: str  # where it is read: a file, a word of the command line, a thread
     wanted: str
     found: str
-    state: str  # OK, DIFFERS, ABSENT (the machine does not have it), FIXED (the kernel will not have it changed)
+    state: str  # of the states above
+    tool: str = ""  # the program that is missing, of NO_TOOL
+
+    @property
+    def reason(self) -> str:
+        """Why it could not be changed, as the end of a phrase; empty where nothing is known of that."""
+        if self.state == DENIED:
+            return ", and changing it is not permitted (read-only /proc or /sys, a container, or kernel lockdown)"
+        return f", and {self.tool or 'the tool'}, which changes it, is not installed" if self.state == NO_TOOL else ""
 
 
 def setting_rows(rows: Sequence[Mapping[str, Any]]) -> list[Row]:
     """The table ``settings`` among a machine's facts."""
     return [
-        Row(*(str(each.get(key, "")) for key in ("setting", "source", "wanted", "found", "state"))) for each in rows
+        Row(*(str(each.get(key, "")) for key in ("setting", "source", "wanted", "found", "state", "tool")))
+        for each in rows
     ]
 
 
 def setting_differences(settings: Sequence[str], facts: Mapping[str, Any]) -> list[str]:
     """What differs on a machine from the settings wanted, a phrase each; also what an earlier tuning has left there.
 
-    ``facts`` are those of roles/cpu_isolation/files/show.sh: the table ``settings`` and ``isolation_applied``.
+    ``settings`` are words as of ``Tuning.machine_settings``. ``facts`` are those of
+    roles/cpu_isolation/files/show.sh: the table ``settings`` and ``isolation_applied``.
     """
     rows = setting_rows(facts.get("settings", ()))
+    wanted = [setting_name(word) for word in settings]
     read = {row.setting for row in rows}
-    differences = [f"{name} was not read back" for name in settings if name not in read]
+    differences = [f"{name} was not read back" for name in wanted if name not in read]
     differences += row_differences(rows)
-    left = [name for name in str(facts.get("isolation_applied", "")).split() if name not in settings]
+    expected = with_implied(dict.fromkeys(wanted))
+    left = [name for name in str(facts.get("isolation_applied", "")).split() if name not in expected]
     return [*differences, *(f"{name} still holds, expected it taken back" for name in left)]
 
 
 def row_differences(rows: Sequence[Row]) -> list[str]:
-    """The rows that differ, a phrase each."""
+    """The rows that are not as wanted, a phrase each."""
     return [
-        f"{row.setting}: {row.source} is '{row.found}', expected '{row.wanted}'" for row in rows if row.state == DIFFERS
+        f"{row.setting}: {row.source} is '{row.found}', expected '{row.wanted}'{row.reason}"
+        for row in rows
+        if row.state in WRONG
     ]
+
+
+def not_booted(facts: Mapping[str, Any]) -> list[str]:
+    """The boot settings of the table ``settings`` among a machine's facts that it did not start with."""
+    rows = setting_rows(facts.get("settings", ()))
+    return [row.setting for row in rows if row.state == DIFFERS and SETTINGS[row.setting].parameter]
 
 
 def memory_rows(guest: Mapping[str, Any], facts: Mapping[str, Any]) -> list[Row]:

@@ -9,6 +9,9 @@ Rules are those of Raspberry Pi's documentation, by page: "config.txt" (what it 
 conditional filters, autoboot.txt), "Configuration" (boot folder, device trees, LED warning codes) and "Raspberry Pi
 hardware" (boot sequence, tryboot). What no page says is marked as unverified where it stands; no Pi was there to ask.
 
+It follows more rules than cards of rtvirt need, so that what somebody writes into config.txt does on the virtual board
+what it does on a Pi, and so that tests can hold a card against the firmware with no second reader of it.
+
 Not followed: what the firmware adds to the command line and to the device tree (memory, serial number, overlays, the
 port that console=serial0 stands for), overlay_map.dtb, HATs, boot_ramdisk, booting from USB or the network.
 """
@@ -22,7 +25,6 @@ import struct
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from os import SEEK_END
 from pathlib import Path
 
 LINE_LENGTH = 98  # "config.txt": what is behind it is ignored; older firmware reads 78
@@ -30,10 +32,7 @@ NAME_LENGTH = 64  # of initramfs; undocumented, but the firmware of 2024 reads n
 BOARD_TYPE = 0x04  # "Raspberry Pi hardware", revision codes: 2B
 DEFAULT_KERNEL, DEFAULT_INITRAMFS = "kernel7.img", "initramfs7"
 DOWNSTREAM_TREE, UPSTREAM_TREE = "bcm2709-rpi-2-b.dtb", "bcm2836-rpi-2-b.dtb"
-# Reported to start a Pi are 0x0b and 0x0c, not to are 0x1c, 0x83, 0xef; 0x04, 0x06 and 0x0e (FAT16) are unverified.
-FAT_TYPES = (0x04, 0x06, 0x0B, 0x0C, 0x0E)
 _ZIMAGE, _ARM64, _DTB = 0x016F2818, b"ARM\x64", 0xD00DFEED
-_SECTOR = 512
 _OUTPUTS = ("kernel", "device_tree", "initramfs", "cmdline")
 
 
@@ -343,40 +342,6 @@ def _automatic_initramfs(card: _Card, prefix: str, kernel: str) -> Path | None:
             f" {newer or 'nothing'}; name the kernel's own in a line 'initramfs NAME followkernel', or set it to 0."
         )
     return newer
-
-
-def check_table(image: Path) -> None:
-    """Check what the boot ROM asks of a card, given as an image of all of it or as its device.
-
-    An MBR, as the ROM reads no GPT, and in it, first, the FAT partition ("Boot sequence": from BCM2837 on others may
-    come before it; issue 1291 of the documentation), of a type that is known as FAT, and a FAT12, FAT16 or FAT32 in it
-    ("autoboot.txt"). Raises FirmwareError.
-    """
-    with image.open("rb") as card:
-        table = card.read(_SECTOR)
-        if table[510:512] != b"\x55\xaa":
-            raise FirmwareError(f"{image} has no MBR, which tells the boot ROM where to boot; partition it with one.")
-        kind, (start, sectors) = table[446 + 4], struct.unpack_from("<II", table, 446 + 8)
-        if kind == 0xEE:
-            raise FirmwareError(f"{image} has a GPT, and the boot ROM reads an MBR only; partition it with one.")
-        if kind not in FAT_TYPES:
-            raise FirmwareError(
-                f"Partition 1 of {image} has type 0x{kind:02x}, where the boot ROM expects FAT"
-                f" ({', '.join(f'0x{each:02x}' for each in FAT_TYPES)}); make it 0x0c."
-            )
-        if (size := card.seek(0, SEEK_END)) < (start + sectors) * _SECTOR:
-            raise FirmwareError(
-                f"{image} is cut short: partition 1 ends at byte {(start + sectors) * _SECTOR}, and it has {size};"
-                " make it again."
-            )
-        card.seek(start * _SECTOR)
-        boot_sector = card.read(_SECTOR)
-    # A FAT names itself: where, depends on whether it is a FAT32.
-    named = boot_sector[54:59] in (b"FAT12", b"FAT16") or boot_sector[82:87] == b"FAT32"
-    if not named or boot_sector[510:512] != b"\x55\xaa":
-        raise FirmwareError(
-            f"Partition 1 of {image} holds no FAT, which is all that the boot ROM reads; format it with mkfs.vfat."
-        )
 
 
 def write(boot: Boot, out: Path) -> None:

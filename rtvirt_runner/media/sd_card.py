@@ -16,16 +16,14 @@ import re
 import stat
 import struct
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
 from rtvirt_runner.media import block_devices
+from rtvirt_runner.progress_lines import MIB, ByteProgress, Say
 
-Say = Callable[[str], None]
-
-MIB = 1 << 20
 CHUNK_BYTES = 4 * MIB
 HEAD_BYTES = MIB  # what boot ROMs and partition tables look at
 PROGRESS_S = 3.0  # a slow card takes seconds for a chunk, and nobody waits longer than 5 s for a line
@@ -339,30 +337,30 @@ class _Job:
 
     def write_rest(self) -> str:
         """Clear the head and write all that is behind it; returns the SHA-256 of the image."""
-        progress = _Progress(f"{self._target.device.name}: writing", self.size, self._say)
+        progress = self._begin("writing")
         self._to_card(bytes(len(self._head)), 0)
         digest = hashlib.sha256(self._head)
         for offset in self._offsets():
             chunk = self._from_image(offset, min(CHUNK_BYTES, self.size - offset))
             digest.update(chunk)
             self._to_card(chunk, offset)
-            progress.tick(offset + len(chunk))
-        progress.end()
+            progress.tick(offset + len(chunk), self.size)
+        progress.end(self.size)
         return digest.hexdigest()
 
     def compare_rest(self, sha256: str) -> None:
         """Read all behind the head back; ``sha256`` is of the image as it was written."""
-        progress = _Progress(f"{self._target.device.name}: reading back", self.size, self._say)
+        progress = self._begin("reading back")
         self._forget_cached()
         digest = hashlib.sha256(self._head)
         for offset in self._offsets():
             expected = self._from_image(offset, min(CHUNK_BYTES, self.size - offset))
             self._compare(expected, offset)
             digest.update(expected)
-            progress.tick(offset + len(expected))
+            progress.tick(offset + len(expected), self.size)
         if digest.hexdigest() != sha256:
             self._image_changed()
-        progress.end()
+        progress.end(self.size)
 
     def write_head(self) -> None:
         """Make the card bootable, and read that back too."""
@@ -370,6 +368,11 @@ class _Job:
         self._say(f"{self._target.device.name}: reading back what was written last, the beginning")
         self._forget_cached()
         self._compare(self._head, 0)
+
+    def _begin(self, what: str) -> ByteProgress:
+        name = f"{self._target.device.name}: {what}"
+        self._say(f"{name} {self.size / MIB:.1f} MiB")
+        return ByteProgress(name, self._say, PROGRESS_S)
 
     def _offsets(self) -> range:
         return range(len(self._head), self.size, CHUNK_BYTES)
@@ -447,30 +450,6 @@ class _Job:
         )
 
 
-class _Progress:
-    """A line now and then: how far, how fast, how long still."""
-
-    def __init__(self, name: str, total_bytes: int, say: Say) -> None:
-        self._name, self._total, self._say = name, total_bytes, say
-        self._began = self._spoke = time.monotonic()
-        say(f"{name} {total_bytes / MIB:.1f} MiB")
-
-    def tick(self, done_bytes: int) -> None:
-        """Say so if it is time again."""
-        now = time.monotonic()
-        if now - self._spoke >= PROGRESS_S:
-            self._spoke = now
-            rate = done_bytes / (now - self._began)
-            left_s = (self._total - done_bytes) / rate
-            percent = 100 * done_bytes // self._total
-            self._say(f"{self._name}: {percent} %, {rate / MIB:.1f} MiB/s, {_minutes(left_s)} left")
-
-    def end(self) -> None:
-        """Say that it is done."""
-        seconds = time.monotonic() - self._began
-        self._say(f"{self._name}: 100 %, {self._total / MIB / seconds:.1f} MiB/s, took {_minutes(seconds)}")
-
-
 def _read_at(handle: int, length: int, offset: int) -> bytes:
     """As many bytes as there are, up to ``length``."""
     found = bytearray()
@@ -481,7 +460,3 @@ def _read_at(handle: int, length: int, offset: int) -> bytes:
 
 def _mebibytes(offset: int) -> str:
     return f"{offset / MIB:.1f} MiB"
-
-
-def _minutes(seconds: float) -> str:
-    return f"{int(seconds) // 60}:{int(seconds) % 60:02d} min"

@@ -21,7 +21,7 @@ from rtvirt_runner.analysis.comparisons import (
     points,
 )
 from rtvirt_runner.analysis.measurement import Measurement
-from rtvirt_runner.catalogue.tunings import SETTINGS
+from rtvirt_runner.catalogue.settings import SETTINGS
 from rtvirt_runner.matrix.cell import Cell
 from rtvirt_runner.report.blocks import Block, TableRow, avg_p99_max, common_title
 from rtvirt_runner.report.figures.comparisons import SpanRow, ablation_figure, span_figure

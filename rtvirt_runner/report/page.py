@@ -20,8 +20,9 @@ from rtvirt_runner.analysis.frame import tidy_frame
 from rtvirt_runner.analysis.histogram import Histogram, Summary, summarize
 from rtvirt_runner.analysis.measurement import Measurement, read_measurement
 from rtvirt_runner.analysis.paper_tables import maxima, preemption
-from rtvirt_runner.catalogue.tunings import MINUS, SETTINGS
-from rtvirt_runner.machine.settings_readback import ABSENT, DIFFERS, FIXED, OK, Row, setting_rows
+from rtvirt_runner.analysis.setting_rows import describe_rows, rows_by_setting
+from rtvirt_runner.catalogue.settings import SETTINGS
+from rtvirt_runner.catalogue.tunings import MINUS
 from rtvirt_runner.matrix.cell import Cell
 from rtvirt_runner.matrix.load import HISTOGRAMS, Experiment, Matrix
 from rtvirt_runner.matrix.results import Record, ResultsTree
@@ -267,29 +268,10 @@ def _told(facts: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """Names and values to display; the items of a setting become one line."""
     for key, value in facts.items():
         if key == "settings" and isinstance(value, list):
-            for setting, rows in _by_setting(value).items():
-                yield f"{_SETTING}{setting}", _verdict(rows)
+            for setting, rows in rows_by_setting(value).items():
+                yield f"{_SETTING}{setting}", describe_rows(rows)
         elif key not in _COUNTERS:
             yield key, _VALUES.get((key, str(value)), _fact(value))
-
-
-def _by_setting(items: Sequence[Any]) -> dict[str, list[Row]]:
-    found: dict[str, list[Row]] = {}
-    for row in setting_rows([each for each in items if isinstance(each, Mapping)]):
-        found.setdefault(row.setting, []).append(row)
-    return found
-
-
-def _verdict(rows: Sequence[Row]) -> str:
-    """Count of a setting's items that are as wanted, and the items that differ."""
-    states = Counter(row.state for row in rows)
-    if states[ABSENT] == len(rows):
-        return "not applicable: the machine does not have it"
-    here = len(rows) - states[ABSENT]
-    said = "ok" if states[OK] == here == 1 else f"ok {states[OK]} of {here}"
-    said += f", {states[FIXED]} not to be changed" if states[FIXED] else ""
-    wrong = [f"{row.source} is '{row.found}', wanted '{row.wanted}'" for row in rows if row.state == DIFFERS]
-    return "; ".join([said, *wrong])
 
 
 def _facts(keys: Mapping[str, Mapping[str, Sequence[Cell]]]) -> list[Fact]:

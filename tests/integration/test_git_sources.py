@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from web import Web, serving
 
-from rtvirt_runner.build import transfer
+from rtvirt_runner.build import downloads
 from rtvirt_runner.build.downloads import GitSource, Store, fetch, fetch_git, find
 from rtvirt_runner.build.transfer import DownloadError
 
@@ -25,7 +25,7 @@ WHO = {
 FETCHER = """\
 import sys
 from pathlib import Path
-from rtvirt_runner.downloads import GitSource, Store, fetch_git
+from rtvirt_runner.build.downloads import GitSource, Store, fetch_git
 url, commit, cache = sys.argv[1:]
 fetch_git(GitSource(url, commit), Store(Path(cache)), print)
 """
@@ -199,7 +199,7 @@ def test_what_a_killed_fetch_left_does_not_matter(upstream: Upstream, store: Sto
 
 
 def test_progress_is_said(upstream: Upstream, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(transfer, "PROGRESS_S", 0)
+    monkeypatch.setattr(downloads, "PROGRESS_S", 0)
     said: list[str] = []
     fetch_git(upstream.source(upstream.new), store, said.append)
     assert any(line.endswith("FETCH_HEAD") for line in said), said  # git's last words; a busy machine skips others

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from rtvirt_runner.catalogue import collection
+from rtvirt_runner.catalogue.settings import SETTINGS, files
 from rtvirt_runner.matrix.results import Record, ResultsTree
 
 # The settings of this machine change, and everything that it runs moves to one core.
@@ -34,12 +35,8 @@ matrix:
         guest: [minimal]
         workload: [idle]
 """
-# What the settings of a tuning write to, those that a kernel has; interrupts come and go, and so do kernel threads.
-SETTINGS = (
-    *("/proc/irq/default_smp_affinity", "/proc/sys/kernel/sched_rt_runtime_us", "/proc/sys/kernel/timer_migration"),
-    *("/proc/sys/kernel/watchdog", "/proc/sys/vm/nr_hugepages", "/sys/kernel/mm/transparent_hugepage/enabled"),
-    *("/sys/kernel/mm/ksm/run", "/sys/module/kvm/parameters/halt_poll_ns", "/sys/devices/virtual/workqueue/cpumask"),
-)
+# What settings write to, those that a kernel has; interrupts come and go, and so do kernel threads.
+PATTERNS = ["/proc/sys/vm/nr_hugepages", *(each for each in files(SETTINGS) if not each.startswith("/proc/irq/["))]
 FOLDERS = ("/run/rtvirt", "/var/lib/rtvirt", "/usr/local/bin/rtvirt-bitcount", "/usr/local/lib/rtvirt-workloads")
 
 
@@ -53,12 +50,16 @@ def play(playbook: str, *arguments: str) -> subprocess.CompletedProcess[str]:
 def left_by_us() -> dict[str, Any]:
     """All of this machine that a run changes."""
     return {
-        "settings": {path: Path(path).read_text() for path in SETTINGS if Path(path).exists()},
+        "settings": {path: Path(path).read_text() for pattern in PATTERNS for path in found(pattern)},
         "folders": [path for path in FOLDERS if Path(path).exists()],
         "cpusets": {str(path): values(path) for path in cpusets()},
         "mounts": [line for line in Path("/proc/mounts").read_text().splitlines() if "rtvirt" in line],
         "guests": [number for number in processes() if "guest=this-machine-guest" in words(number)],
     }
+
+
+def found(pattern: str) -> list[str]:
+    return sorted(str(path) for path in Path("/").glob(pattern[1:]))
 
 
 def cpusets() -> list[Path]:

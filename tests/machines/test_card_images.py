@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import boot_rom
 import pytest
 
 from rtvirt_runner.build import artifacts
@@ -325,7 +326,7 @@ def test_the_root_file_system_is_sound_and_made_to_grow(lab: Lab) -> None:
 
 
 def test_a_raspberry_pi_s_boot_rom_and_firmware_find_all_that_they_look_for(lab: Lab) -> None:
-    rpi_firmware.check_table(lab.card("pi"))
+    boot_rom.check_table(lab.card("pi"))
     boot = lab.boot_files("pi")
     found = rpi_firmware.resolve(boot)
     stages = [(stage, str(path.relative_to(boot))) for stage, path in found.files]

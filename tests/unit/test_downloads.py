@@ -9,7 +9,7 @@ import pytest
 
 from rtvirt_runner.build.checksums import SignedSums, recorded, signature_trouble
 from rtvirt_runner.build.downloads import Download, GitSource, parse
-from rtvirt_runner.build.transfer import Attempt, DownloadError, Partial, Progress
+from rtvirt_runner.build.transfer import Answer, DownloadError
 
 SUM = "0123456789abcdef" * 4
 COMMIT = "0123456789" * 4
@@ -81,13 +81,18 @@ def test_a_fingerprint_may_be_written_as_gpg_shows_it() -> None:
     assert SignedSums(URL, spaced).key == KEY
 
 
-def test_what_is_there_keeps_the_name_of_its_own_version(tmp_path: Path) -> None:
-    answer = b'HTTP/1.1 200 OK\r\nETag: "%s"\r\n'
-    with Partial(tmp_path) as partial:
-        Attempt(partial, Progress("file", print, 0)).take_notes(answer % b"old")
-        partial.append(b"half")
-        Attempt(partial, Progress("file", print, 4)).take_notes(answer % b"new")
-        assert partial.tag == '"old"'
+def test_an_answer_is_that_of_the_file_and_not_of_a_redirection(tmp_path: Path) -> None:
+    headers = tmp_path / "headers"
+    assert Answer.read(headers) == Answer(0, None, "")
+    moved = 'HTTP/1.1 302 Found\r\nETag: "moved"\r\nContent-Length: 7\r\n\r\n'
+    headers.write_text(moved + 'HTTP/2 200\r\netag: "one"\r\ncontent-length: 42\r\n\r\n')
+    assert Answer.read(headers) == Answer(200, 42, '"one"')
+    headers.write_text(
+        moved + 'HTTP/1.1 206 Partial Content\r\nETag: W/"weak"\r\n'
+    )  # a weak tag may be of two versions
+    assert Answer.read(headers) == Answer(206, None, "")
+    headers.write_text("Content-Length: 12\r\nAccept-ranges: bytes\r\n\r\n")  # of file://
+    assert Answer.read(headers) == Answer(0, 12, "")
 
 
 def test_the_operators_file_is_like_that_of_sha256sum(tmp_path: Path) -> None:

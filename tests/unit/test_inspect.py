@@ -146,6 +146,18 @@ def test_items_that_the_kernel_keeps_are_no_fault() -> None:
     assert ["irqs", "/proc/irq/9", "0", "1 of 4: 0-1", "fixed by the kernel"] in shown(given)
 
 
+@pytest.mark.parametrize(
+    ("verdict", "told"),
+    [({"state": "denied"}, "permission denied"), ({"state": "no_tool", "tool": "taskset"}, "tool missing: taskset")],
+)
+def test_items_that_could_not_be_changed_are_a_fault_with_a_reason(verdict: dict[str, str], told: str) -> None:
+    moved = [{**each, **verdict, "found": "0-1"} for each in irqs(2)]
+    given = state(settings=[*irqs(4)[2:], *moved], isolation_wanted_settings="irqs")
+    assert ["irqs", "/proc/irq/…/smp_affinity_list", "0", "2 of 4: 0-1", told] in shown(given)
+    assert not all_as_wanted(given)
+    assert summary(given).endswith("2 of 7 items are not as wanted")
+
+
 def test_folding_keeps_what_the_values_were_when_they_are_many() -> None:
     rows = [Row("irqs", f"/proc/irq/{n}", "0-3", str(n), "ok") for n in range(3)]
     assert folded(rows) == [Row("irqs", "/proc/irq/…", "0-3", "3 of 3: several", "ok")]

@@ -240,6 +240,17 @@ def test_an_item_that_differs_is_told_with_what_was_found(tree: ResultsTree) -> 
     assert ("cores kept at run time by", "none") in lines
 
 
+def test_an_item_that_could_not_be_changed_is_told_with_the_reason(tree: ResultsTree) -> None:
+    matrix = smoke()
+    item = {"setting": "swap", "source": "swap on /dev/vdb", "wanted": "none", "found": "/dev/vdb"}
+    settings = [{**item, "state": "no_tool", "tool": "swapoff"}, {**item, "setting": "ksm", "state": "denied"}]
+    raw = {"cyclictest.json": cyclictest_json({50: 3})}
+    tree.write_record(matrix.name, matrix.cells[0], done(), {"board": {"settings": settings}}, raw)
+    told = {row[0]: row[1] for row in rows(write_report(matrix, tree)) if len(row) == 2}
+    assert told["setting swap"].endswith("wanted 'none', and swapoff, which changes it, is not installed")
+    assert "changing it is not permitted" in told["setting ksm"]
+
+
 def test_an_emulated_guest_has_a_loud_badge_wherever_its_numbers_stand(tree: ResultsTree) -> None:
     badge = "emulated guest, not KVM"
     assert badge not in ablated(ResultsTree(tree.root / "kvm")).read_text(encoding="utf-8")

@@ -6,11 +6,12 @@ import struct
 from pathlib import Path
 
 import pytest
+from boot_rom import check_table
 from hypothesis import given
 from hypothesis import strategies as st
 
 from rtvirt_runner.catalogue import collection
-from rtvirt_runner.media.rpi_firmware import FirmwareError, check_table, main, read_settings, resolve
+from rtvirt_runner.media.rpi_firmware import FirmwareError, main, read_settings, resolve
 
 DTB = struct.pack(">II", 0xD00DFEED, 8)
 LINE = "root=/dev/mmcblk0p2 rootwait"

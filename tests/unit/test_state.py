@@ -64,6 +64,10 @@ def test_right_state_has_no_differences(guest_cell: Cell) -> None:
             {"settings": [row("isolcpus", "1-2", "1", "differs")]},
             "isolcpus: /sys/isolcpus is '1', expected '1-2'",
         ),
+        (
+            {"settings": [row("isolcpus", "1-2", "1", "denied")]},
+            "isolcpus: /sys/isolcpus is '1', expected '1-2', and changing it is not permitted",
+        ),
         ({"settings": []}, "isolcpus was not read back"),
         ({"isolation_applied": "irqs ksm"}, "irqs still holds, expected it taken back; ksm still holds"),
         ({"guest_running": "no"}, "no guest is running"),

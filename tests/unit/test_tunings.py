@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from rtvirt_runner.catalogue.checked_yaml import InputError
 from rtvirt_runner.catalogue.cpus import Split
-from rtvirt_runner.catalogue.tunings import SETTINGS, Tunings
+from rtvirt_runner.catalogue.settings import SETTINGS
+from rtvirt_runner.catalogue.tunings import Tunings
 
 TUNINGS = Tunings.load(VARS / "tunings.yml")
 SPLIT = Split((0, 3), (1, 2))
@@ -30,7 +31,7 @@ def test_the_paper_takes_cores_away_at_boot_and_places_the_whole_process() -> No
 
 
 def test_full_asks_for_every_setting_but_the_papers_placement() -> None:
-    assert set(FULL.settings) == set(SETTINGS) - {"qemu_process", "cpuset"}
+    assert set(FULL.settings) == set(SETTINGS) - {"qemu_process", "cpuset", "fair_server", "vm_stat_interval"}
     assert FULL.kernel_params(SPLIT) == (
         "isolcpus=managed_irq,domain,1-2",
         "nohz_full=1-2",
@@ -51,6 +52,15 @@ def test_a_kernel_that_knows_no_flags_of_isolcpus_gets_a_plain_list() -> None:
     assert FULL.kernel_params(SPLIT, isolcpus_flags=False)[0] == "isolcpus=1-2"
 
 
+def test_a_value_that_is_written_to_a_machine_is_in_the_word_of_its_setting() -> None:
+    bounded = TUNINGS["full-bounded"]
+    assert bounded.settings == {**FULL.settings, "fair_server": "bounded", "vm_stat_interval": True}
+    words = bounded.machine_settings()
+    assert set(words) - set(FULL.machine_settings()) == {"fair_server=bounded", "vm_stat_interval"}
+    assert "fair_server=bounded" not in TUNINGS["full-bounded-minus-fair_server"].machine_settings()
+    assert "fair_server=bounded" in TUNINGS["full-bounded-minus-rt_throttling"].machine_settings()
+
+
 def test_none_asks_for_nothing() -> None:
     none = TUNINGS["none"]
     assert (none.kernel_params(SPLIT), none.machine_settings(), none.placement(SPLIT)) == ((), (), {"mode": "none"})
@@ -60,9 +70,9 @@ def test_none_asks_for_nothing() -> None:
 def test_an_ablation_lacks_its_setting_and_nothing_else(setting: str) -> None:
     (name,) = TUNINGS.expand(f"full-minus-{setting}", "axes.tuning")
     without = TUNINGS[name]
-    gone = {setting} | {name for name in FULL.settings if SETTINGS[name].needs == setting}
+    gone = {setting} | {name for name in FULL.settings if SETTINGS[name].needed(FULL.settings[name]) == setting}
     assert (without.name, set(without.settings)) == (name, set(FULL.settings) - gone)
-    words = tuple(f"{SETTINGS[name].word.partition('=')[0]}=" for name in gone if SETTINGS[name].word)
+    words = tuple(f"{SETTINGS[name].parameter_name}=" for name in gone if SETTINGS[name].parameter)
     left = [each for each in FULL.kernel_params(SPLIT) if not each.startswith(words)]
     assert list(without.kernel_params(SPLIT)) == left
     assert list(without.machine_settings()) == [name for name in FULL.machine_settings() if name not in gone]
@@ -99,7 +109,11 @@ def test_an_unknown_tuning_is_refused(value: Any, says: str) -> None:
         ({"qemu_process": {}}, "qemu_process is empty"),
         ({"qemu_process": {"policy": "rr"}}, "qemu_process.priority is missing, expected a whole number from 1 to 99"),
         ({"vcpu_threads": {"policy": "other", "priority": 5}}, "priority is 5, expected a whole number from 0 to 0"),
-        ({"vcpu_threads": {"policy": "deadline", "priority": 5}}, "unknown policy 'deadline'"),
+        (
+            {"vcpu_threads": {"policy": "deadline", "priority": 5}},
+            r"policy is 'deadline', expected one of fifo, rr, .*a runtime and a period instead of a priority",
+        ),
+        ({"vcpu_threads": {"policy": "fif", "priority": 5}}, r"unknown policy 'fif'.*did you mean 'fifo'\?"),
         ({"vcpu_threads": {"policy": "rr", "prio": 5}}, "unknown key 'prio'"),
         (
             {"qemu_process": {"policy": "fifo", "priority": 99}},
@@ -110,6 +124,11 @@ def test_an_unknown_tuning_is_refused(value: Any, says: str) -> None:
             "has qemu_process and vcpu_threads, expected one of them",
         ),
         ({"guest_idle": True}, "has guest_idle without isolcpus, expected both: an ordinary program"),
+        ({"fair_server": True}, "fair_server: unknown value True, expected one of none, bounded"),
+        (
+            {"fair_server": "none"},
+            "has fair_server without rt_throttling, expected both: the kernel refuses to throttle",
+        ),
         ("all", "is 'all', expected keys with values"),
     ],
 )

@@ -102,7 +102,8 @@ def test_a_name_is_taken_once() -> None:
 
 
 def test_where_programs_come_from(tmp_path: Path) -> None:
-    (tmp_path / "mine.c").write_text("int main(void) { return 0; }\n")
+    (tmp_path / "mine.c").write_text('#include "mine.h"\nint main(void) { return 0; }\n')
+    (tmp_path / "mine.h").touch()
     commit = "0" * 40
     entries = {
         "mine": {"command": "rtvirt-mine", "sources": ["mine.c"]},
@@ -117,7 +118,7 @@ def test_where_programs_come_from(tmp_path: Path) -> None:
     }
     found = origins(entries, [tmp_path / "nowhere", tmp_path])
     assert found.programs == {"mine": ["mine.c"]}
-    assert found.files == [tmp_path / "mine.c"]
+    assert found.files == [tmp_path / "mine.c", tmp_path / "mine.h"]
     assert [(each.name, each.program) for each in found.packages] == [
         ("sysbench", "sysbench"),
         ("rt-tests", "hackbench"),

@@ -1,18 +1,38 @@
 # shellcheck shell=sh disable=SC2154,SC2034
-# Make the machine as wanted, item by item, and take back what is wanted no more. Reads: settings.sh, cpuset.sh.
+# Change what is not as wanted, item by item, and restore what is wanted no longer. Reads: thread.sh, settings.sh, cpuset.sh.
 ACT=apply
-[ "$RTVIRT_CHECK_MODE" = yes ] || [ -z "$SETTINGS" ] || mkdir -p "$state_folder"
+
+require_root() {
+  while read -r key _ user _; do [ "$key" != Uid: ] || break; done </proc/self/status
+  [ "$user" = 0 ] || fail "The settings need root, and the connection's user has id $user; set become, or connect as root."
+}
+# require_cores VARIABLE LIST: cores that do not exist, or do not run, cannot be split
+require_cores() {
+  within "$2" "$present" || fail "$1 is '$2', and core $cpu does not exist, expected cores of $present; name others."
+  within "$2" "$online" || fail "$1 is '$2', and core $cpu is offline, expected cores of $online; bring it online, or name others."
+}
+
+[ -z "$SETTINGS" ] && [ ! -s "$journal" ] || require_root
+if [ -n "$SETTINGS" ]; then
+  read -r present </sys/devices/system/cpu/present
+  read -r online </sys/devices/system/cpu/online
+  require_cores cpu_isolation_host_cpus "$HOST_CPUS"
+  require_cores cpu_isolation_guest_cpus "$GUEST_CPUS"
+  [ "$RTVIRT_CHECK_MODE" = yes ] || mkdir -p "$state_folder"
+fi
+note_rows
+# First what is wanted: the kernel refuses to throttle real-time tasks again while a fair server has nothing.
+each_item
 undo_settings
-each_setting
 if [ "$RTVIRT_CHECK_MODE" = no ]; then
   if [ -n "$SETTINGS" ]; then
-    printf '%s\n%s\n%s\n' "$HOST_CPUS" "$GUEST_CPUS" "$SETTINGS" >"$state_folder/isolation.wanted"
+    printf '%s\n' "$HOST_CPUS" "$GUEST_CPUS" "$SETTINGS" "$SETTING_ROWS" >"$state_folder/isolation.wanted"
   else
-    rm -f "$state_folder/isolation.wanted" "$journal" "$fixed_items"
+    rm -f "$state_folder/isolation.wanted" "$journal" "$refused_items"
   fi
 fi
-# Kernels before 4.15 read flags of isolcpus as the start of a list of cores. Asked only where the word is still missing.
-case " $SETTINGS " in
+# Kernels before 4.15 read flags of isolcpus as the start of a list of cores. Asked only where the parameter is still missing.
+case $wanted_names in
 *' isolcpus '*)
   flags=yes
   read -r line </proc/cmdline

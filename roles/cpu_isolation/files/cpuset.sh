@@ -1,5 +1,5 @@
 # shellcheck shell=sh disable=SC2154,SC2034
-# Cores kept at run time, on a machine that is not to be rebooted: what isolcpus does, as far as the kernel's cgroups go. Reads: settings.sh.
+# Cores kept at run time, on a machine that is not to be rebooted: what isolcpus does, as far as the kernel's cgroups go. Reads: thread.sh, settings.sh.
 # cgroup v2: an isolated partition below the root; a threaded one, so that single threads of QEMU can be in it. The kernel itself keeps others out.
 # cgroup v1: a cpuset for either side, no balancing at the top, and every program in that of the host. Kernel threads stay where they are:
 # moving them would widen what they are allowed, and the setting kernel_threads is about them.
@@ -19,42 +19,43 @@ find_cpusets() {
   host_set=$top/$cpuset_rtvirt-host
 }
 
-# The row of what was found, which is a failure where all was done to change it.
-settle() {
+# The row of what was found, with the reason where all was done to change it.
+report_value() {
+  may_refuse=no
+  [ "${1:-}" != may_refuse ] || [ ! -d "$guest_set" ] || may_refuse=yes
   if as_wanted; then
     item_row "$source" "$wanted" "$found" ok
-  elif [ "${1:-}" = fixed ] && [ -d "$guest_set" ]; then
+  elif [ "$ACT" = apply ] && [ "$RTVIRT_CHECK_MODE" = no ]; then
+    not_changed "$source" file ''
+  elif [ "$may_refuse" = yes ]; then
     item_row "$source" "$wanted" "$found" fixed
   else
     item_row "$source" "$wanted" "$found" differs
-    [ "$ACT" = show ] || [ "$RTVIRT_CHECK_MODE" = yes ] ||
-      failures="${failures:+$failures; }$setting: $source is '$found', expected '$wanted', and cannot be changed"
   fi
 }
 
-# set_value FILE WANTED [fixed]: made so, if that is the task; fixed: the kernel may refuse
+# set_value FILE WANTED [may_refuse]: write it, if that is the task; may_refuse: the kernel may
 set_value() {
   kind=exact source=$1 wanted=$2 found=none
-  [ ! -e "$source" ] || read_found
+  [ ! -e "$source" ] || read_file
   if ! as_wanted && [ "$ACT" = apply ] && [ "$RTVIRT_CHECK_MODE" = no ]; then
-    { printf '%s\n' "$wanted" >"$source"; } 2>/dev/null
-    [ ! -e "$source" ] || read_found
+    { write_file; } 2>/dev/null
+    [ ! -e "$source" ] || read_file
   fi
-  settle "${3:-}"
+  report_value "${3:-}"
 }
 
 # programs_in SET COMMAND: COMMAND for each of its threads that is none of the kernel's own
 programs_in() {
   while read -r tid; do
-    read_thread "$tid" && [ $((flags & 0x00200000)) -eq 0 ] && "$2"
+    read_thread "/proc/$tid" && [ $((flags & 0x00200000)) -eq 0 ] && "$2"
   done <"$1/tasks"
 }
 count_program() { programs=$((programs + 1)) programs_named="$programs_named $name"; }
 # A choice of cores of its own ends when a program comes into a cpuset, so it is kept.
 take_program() {
-  pid=$tid
-  read_cores
-  [ "$found" = "$everywhere" ] || printf '%s %s %s\n' "$tid" "$found" "$name" >>"$cpuset_before"
+  read_affinity "/proc/$tid"
+  [ "$affinity" = "$everywhere" ] || printf '%s %s %s\n' "$tid" "$affinity" "$name" >>"$cpuset_before"
   { echo "$tid" >"$host_set/tasks"; } 2>/dev/null
 }
 give_back_program() { { echo "$tid" >"$top/tasks"; } 2>/dev/null; }
@@ -71,7 +72,7 @@ all_programs_elsewhere() {
   done
   kind=exact source=$top/tasks wanted='no program' found='no program'
   [ "$programs" -eq 0 ] || found="$programs programs:$(printf '%.60s' "$programs_named")"
-  settle
+  report_value
 }
 
 cpusets_v1() {
@@ -81,7 +82,7 @@ cpusets_v1() {
   fi
   set_value "$guest_set/cpuset.cpus" "$GUEST_CPUS"
   set_value "$host_set/cpuset.cpus" "$HOST_CPUS"
-  set_value "$guest_set/cpuset.cpu_exclusive" 1 fixed  # refused where a cpuset of someone else has these cores too
+  set_value "$guest_set/cpuset.cpu_exclusive" 1 may_refuse  # refused where a cpuset of someone else has these cores too
   set_value "$guest_set/cpuset.sched_load_balance" 0
   all_programs_elsewhere
   set_value "$top/cpuset.sched_load_balance" 0
@@ -100,7 +101,7 @@ cpusets_v2() {
       grep -qx isolated "$partition" 2>/dev/null || { echo "$kind_of" >"$partition"; } 2>/dev/null
     done
   fi
-  set_value "$partition" isolated fixed
+  set_value "$partition" isolated may_refuse
   [ ! -e "$partition" ] || cpuset_kind="v2 $found"
 }
 
@@ -113,16 +114,16 @@ cpusets() {
   fact cpuset_kind "$cpuset_kind"
 }
 
-setting_cpuset_show() { cpusets; }
+cpuset_show() { cpusets; }
 
-setting_cpuset_apply() {
+cpuset_apply() {
   find_cpusets
   read -r everywhere </sys/devices/system/cpu/online
   # Cores may be in one cpuset at a time: for another split all begins anew.
   if [ -d "$guest_set" ] && [ "$cpuset_kind" != none ]; then
     kind=exact wanted=$GUEST_CPUS source=$guest_set/cpuset.cpus
-    read_found
-    as_wanted && [ -s "$cpuset_enter" ] || [ "$RTVIRT_CHECK_MODE" = yes ] || setting_cpuset_undo
+    read_file
+    as_wanted && [ -s "$cpuset_enter" ] || [ "$RTVIRT_CHECK_MODE" = yes ] || cpuset_undo
   fi
   if [ ! -d "$guest_set" ] && [ "$cpuset_kind" != none ]; then
     changed "$setting: cores $GUEST_CPUS kept in cgroup $cpuset_kind"
@@ -148,7 +149,7 @@ setting_cpuset_apply() {
 }
 
 # Programs go back to the top with the choice of cores that they had, then the cpusets go, then the top is as it was.
-setting_cpuset_undo() {
+cpuset_undo() {
   find_cpusets
   case $cpuset_kind in
   v1)

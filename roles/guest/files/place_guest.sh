@@ -1,5 +1,5 @@
 # shellcheck shell=sh disable=SC2153,SC2154
-# Set CPU affinity, policy and priority of each QEMU thread where they differ. Needs: unit.sh, and enter_cpuset.sh of
+# Set CPU affinity, policy and priority of each QEMU thread where they differ. Needs: unit.sh, and enter_cpuset.sh and thread.sh of
 # cpu_isolation.
 # MODE (none, process, threads), CPUS, OTHERS_CPUS, POLICY, PRIORITY.
 
@@ -16,23 +16,16 @@ cores_of() {
 
 # place TID CORES POLICY PRIORITY SIDE
 place() {
-  IFS= read -r stat <"/proc/$pid/task/$1/stat" || return 0  # the thread has ended
-  IFS= read -r thread <"/proc/$pid/task/$1/comm"
-  tid=$1 wanted=$2 policy=$3 priority=$4 side=$5
-  # shellcheck disable=SC2086  # the fields are words
-  set -- ${stat##*) }
-  case ${39} in 0) found=other ;; 1) found=fifo ;; 2) found=rr ;; 3) found='batch' ;; 5) found='idle' ;; *) found="number ${39}" ;; esac
-  found="$found ${38}" allowed=
-  while read -r key value; do [ "$key" != Cpus_allowed_list: ] || allowed=$value; done <"/proc/$pid/task/$tid/status"
-  if [ "$allowed" != "$wanted" ]; then
-    changed "thread $thread from cores $allowed to $wanted"
-    [ "$RTVIRT_CHECK_MODE" = yes ] || { enter_cpuset "$tid" "$pid" "$side" && taskset --cpu-list --pid "$wanted" "$tid" >/dev/null; } ||
-      fail "taskset could not put QEMU's thread $thread on cores $wanted."
+  read_thread "/proc/$pid/task/$1" || return 0  # it ended meanwhile
+  read_affinity "/proc/$pid/task/$1"
+  if [ "$affinity" != "$2" ]; then
+    changed "thread $name from cores $affinity to $2"
+    [ "$RTVIRT_CHECK_MODE" = yes ] || { enter_cpuset "$1" "$pid" "$5" && taskset -c -p "$2" "$1" >/dev/null; } ||
+      fail "taskset could not put QEMU's thread $name on cores $2."
   fi
-  if [ "$found" != "$policy $priority" ]; then
-    changed "thread $thread from $found to $policy $priority"
-    [ "$RTVIRT_CHECK_MODE" = yes ] || chrt "--$policy" --pid "$priority" "$tid" ||
-      fail "chrt could not give QEMU's thread $thread $policy priority $priority."
+  if [ "$policy $priority" != "$3 $4" ]; then
+    changed "thread $name from $policy $priority to $3 $4"
+    [ "$RTVIRT_CHECK_MODE" = yes ] || set_policy "$3" "$4" "$1" || fail "chrt could not give QEMU's thread $name $3 priority $4."
   fi
 }
 

@@ -1,6 +1,6 @@
 # shellcheck shell=sh disable=SC2153,SC2154
 # Start the guest and wait until it is ready, unless it runs with the same definition; then place QEMU's threads.
-# Needs: unit.sh, stop_guest.sh, qmp.sh, place_guest.sh. The role's tasks name the variables.
+# Needs: unit.sh, stop_guest.sh, find_vcpus.sh, place_guest.sh. The role's tasks name the variables.
 lib=/var/lib/rtvirt
 mkdir -p "$run" "$lib"
 # The reason for the guest's panic (a call trace follows it), or the last lines of its console.
@@ -116,8 +116,6 @@ start_guest() {
   changed "started $NAME"
   [ "$RTVIRT_CHECK_MODE" = no ] || exit 0
   [ ! -e "$run/guest.console" ] || mv "$run/guest.console" "$run/guest.console.previous"
-  rm -f "$run"/guest.qmp.*
-  mkfifo -m 600 "$run/guest.qmp.in" "$run/guest.qmp.out"
   set -- "$lib/guest.img"
   [ -z "$PORT" ] || set -- "$@" "$lib/guest-identity.img"
   cat "$@" >"$run/guest.initrd" || give_up "There is no room for the guest's initramfs in $run."
@@ -145,15 +143,14 @@ start_guest() {
     -smp "$VCPUS" -m "$MEMORY_MIB" $huge_pages -overcommit "mem-lock=$([ "$MEMORY_LOCK" = yes ] && echo on || echo off)" \
     -kernel "$vmlinuz" -initrd "$run/guest.initrd" -append "console=$serial quiet panic=-1 TERM=dumb rtvirt.hostname=$NAME${KERNEL_PARAMS:+ $KERNEL_PARAMS}" \
     $reached $root_disk $scratch \
-    -chardev "file,id=console,path=$run/guest.console" -serial chardev:console \
-    -chardev "pipe,id=qmp,path=$run/guest.qmp" -mon chardev=qmp,mode=control || fail "QEMU could not be started: $(unit_said)"
-  qmp_find_vcpus
+    -chardev "file,id=console,path=$run/guest.console" -serial chardev:console || fail "QEMU could not be started: $(unit_said)"
+  find_vcpus
 }
 
 wait_for_guest() {
   deadline=$(($(cut -d . -f 1 /proc/uptime) + TIMEOUT_S))
   until grep -q '^guest: ready' "$run/guest.console" 2>/dev/null; do
-    [ -n "$(unit_pid)" ] || give_up "The guest ended before it was ready: $(console)"
+    [ -n "$(unit_pid)" ] || give_up "The guest ended before it was ready: $(console) $(unit_said)"
     [ "$(cut -d . -f 1 /proc/uptime)" -lt "$deadline" ] || give_up "The guest was not ready after $TIMEOUT_S s of the board's time: $(console)"
     sleep 0.3
   done

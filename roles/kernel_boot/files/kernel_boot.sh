@@ -19,6 +19,7 @@ running_line() { cat "${RUNNING_LINE:-/proc/cmdline}"; }
 # Of a command line, ours are the managed parameters and those that we added before. Prints (others) all that is
 # not ours, each word once, at its last place, since the kernel takes the last; or (ours) the rest. Spaces inside double
 # quotes belong to a word, and - and _ in a parameter's name are the same, as for the kernel.
+# Not in Python on the controller: the line to join to is on the board, and reading, joining and writing it are one command here, two there.
 # usage: params_of others|ours COMMAND_LINE PARAMETERS FORMER_PARAMS
 params_of() {
   PART=$1 LINE=$2 PARAMETERS=$3 FORMER=$4 awk '

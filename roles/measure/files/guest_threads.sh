@@ -1,6 +1,6 @@
-# shellcheck shell=sh
+# shellcheck shell=sh disable=SC2154
 # Read back the board's guest: QEMU's version, arguments and threads with CPU affinity, policy and priority, whether it runs under KVM or is
-# emulated (tcg), and KVM's count of exits.
+# emulated (tcg), and KVM's count of exits. Needs: thread.sh of cpu_isolation.
 guest_threads() {
   if [ -d /run/systemd/system ]; then
     pid='' tries=0
@@ -22,22 +22,16 @@ guest_threads() {
   fact qemu_argv "$(tr '\0' ' ' <"/proc/$pid/cmdline")"
 
   accelerator=
-  # Fields 39 to 41 of stat are the core it last ran on, its priority and its policy (proc(5)); the name may hold spaces.
   for task in /proc/"$pid"/task/*; do
-    IFS= read -r stat <"$task/stat" || continue
-    # shellcheck disable=SC2086  # the fields are words
-    set -- ${stat##*) }
-    case ${39} in 0) policy=other ;; 1) policy=fifo ;; 2) policy=rr ;; *) policy="number ${39}" ;; esac
-    IFS= read -r name <"$task/comm"
-    cpus=
-    while read -r key value; do [ "$key" != Cpus_allowed_list: ] || cpus=$value; done <"$task/status"
+    read_thread "$task" || continue
+    read_affinity "$task"
     case $name in
     'CPU '*/KVM) table=vcpu_threads accelerator=kvm ;;
     'CPU '*/TCG) table=vcpu_threads accelerator=tcg ;;
     *) table=qemu_threads ;;
     esac
     printf '@row %s tid=%s cpus=%s last_ran_on=%s policy=%s priority=%s name=%s\n' \
-      "$table" "${task##*/}" "$cpus" "${37}" "$policy" "${38}" "$name"
+      "$table" "${task##*/}" "$affinity" "$last_ran_on" "$policy" "$priority" "$name"
   done
 
   # Locked memory and huge pages, in KiB; a kernel without huge pages has no such line.
