@@ -7,7 +7,9 @@ from typing import Any
 
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
+from ansible_collections.rtvirt.testbed.plugins.modules.kernel import DOCUMENTATION
 from ansible_collections.rtvirt.testbed.plugins.plugin_utils.options import argument_spec
+from ansible_collections.rtvirt.testbed.plugins.plugin_utils.plain import plain
 
 from rtvirt_runner.build import artifacts
 from rtvirt_runner.build import kernels as kernel_build
@@ -15,46 +17,6 @@ from rtvirt_runner.build.downloads import Store
 from rtvirt_runner.build.transfer import DownloadError
 from rtvirt_runner.catalogue import kernels
 from rtvirt_runner.catalogue.checked_yaml import InputError
-
-DOCUMENTATION = r"""
-name: kernel
-short_description: make kernels of the catalogue on the controller, each once
-description:
-  - Fetches and verifies what a kernel is made from, builds it, and keeps it in the cache by the content of all that
-    went in.
-  - Works on the controller, whatever host the task is for.
-options:
-  names:
-    description: Entries of the catalogue to make, by name.
-    type: list
-    elements: str
-    required: true
-  catalogue:
-    description: The kernel catalogue; playbooks/vars/kernels.yml explains its keys.
-    type: dict
-    required: true
-  files:
-    description: Folder of the build scripts and of C(config/), the configuration fragments.
-    type: path
-    required: true
-  mirror:
-    description: Folder that is looked at before the network.
-    type: path
-  keyring:
-    description: File of public keys that may sign lists of sums.
-    type: path
-  sums_file:
-    description: File of the operator's recorded sums.
-    type: path
-  record:
-    description: Record the sum of a download that has none yet.
-    type: bool
-    default: false
-  jobs:
-    description: How many compilers run at once; 0 means as many as there are cores.
-    type: int
-    default: 0
-"""
 
 
 class ActionModule(ActionBase):
@@ -71,7 +33,7 @@ class ActionModule(ActionBase):
         store = Store(cache, _path(args["mirror"]), _path(args["keyring"]), _path(args["sums_file"]), args["record"])
         workshop = kernel_build.BuildContext(Path(args["files"]), store, cache, args["jobs"])
         try:
-            wanted = kernels.select_kernels(args["catalogue"], args["names"], "the kernel catalogue")
+            wanted = kernels.select_kernels(plain(args["catalogue"]), plain(args["names"]), "the kernel catalogue")
             results = [self._make(kernel, workshop) for kernel in wanted]
         except (InputError, DownloadError, artifacts.BuildError, FileNotFoundError) as error:
             return {"failed": True, "msg": str(error)}

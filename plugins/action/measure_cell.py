@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible.plugins.action import ActionBase
+from ansible_collections.rtvirt.testbed.plugins.modules.measure_cell import DOCUMENTATION
 from ansible_collections.rtvirt.testbed.plugins.plugin_utils.far_shell import Answer, run_script
 from ansible_collections.rtvirt.testbed.plugins.plugin_utils.options import argument_spec
 
@@ -20,50 +21,6 @@ from rtvirt_runner.machine.sealed_machine import Answers, SealedMachine
 from rtvirt_runner.machine.sealed_queue import CellSteps
 from rtvirt_runner.matrix.cell import Cell
 from rtvirt_runner.matrix.results import ResultsTree, Status
-
-DOCUMENTATION = r"""
-name: measure_cell
-short_description: measure one cell and store its record
-description:
-  - One command on the machine where the latency is measured; it needs nothing there but a shell and cyclictest.
-  - A cell that fails is recorded with its reason and does not fail the task, so that the rest of the matrix goes on.
-options:
-  cell:
-    description: The cell as rtvirt_runner.matrix made it.
-    type: dict
-    required: true
-  matrix_name:
-    description: Name of the matrix.
-    type: str
-    required: true
-  results_dir:
-    description: The results folder.
-    type: path
-    required: true
-  kernel_expects:
-    description: What the kernel's catalogue entry says must show.
-    type: dict
-    required: true
-  guest_kernel_expects:
-    description: The same of the guest's kernel, for a cell in the guest.
-    type: dict
-  board:
-    description: Facts read back from the board before the cell, with the seconds that took.
-    type: dict
-  sealed_folder:
-    description: Folder of a machine of C(rtvirt.testbed.sealed_machine) that measures the cell; it is waited for.
-    type: path
-  sealed_limit_s:
-    description: Seconds without a word after which that machine is given up.
-    type: int
-    default: 600
-  emulator_file:
-    description: File on the controller with version, arguments and warning of the emulator.
-    type: path
-  failure:
-    description: Record the cell as failed, with this reason, and run nothing.
-    type: str
-"""
 
 
 class ActionModule(ActionBase):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import shlex
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,34 +11,13 @@ from typing import Any
 
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
+from ansible_collections.rtvirt.testbed.plugins.modules.remote_script import DOCUMENTATION
 from ansible_collections.rtvirt.testbed.plugins.plugin_utils.far_shell import run_script
 from ansible_collections.rtvirt.testbed.plugins.plugin_utils.options import argument_spec
 
 from rtvirt_runner.machine import script_reply
 
-DOCUMENTATION = r"""
-name: remote_script
-short_description: run a sh script on a host that may have nothing but a shell
-description:
-  - The script reports with C(changed), C(fact), C(file) and C(fail); rtvirt_runner/remote.py says how.
-options:
-  script:
-    description: The script on the controller; several run as one.
-    type: list
-    elements: path
-    required: true
-  uploads:
-    description: "Files to bring first if they differ: path there to path here."
-    type: dict
-    default: {}
-  input:
-    description: File on the controller that the script reads as its standard input. Not in check mode.
-    type: path
-  environment:
-    description: Variables for the script.
-    type: dict
-    default: {}
-"""
+SAFE = re.compile(r"^# check mode: safe$", re.MULTILINE)  # by which a script says that it obeys RTVIRT_CHECK_MODE
 
 
 class ActionModule(ActionBase):
@@ -50,11 +30,14 @@ class ActionModule(ActionBase):
         """Run it once; the script decides what changed."""
         super().run(tmp, task_vars)
         _, args = self.validate_argument_spec(argument_spec=argument_spec(DOCUMENTATION))
+        if self._task.check_mode and (reason := _unsafe(args)):
+            return {"skipped": True, "changed": False, "msg": reason, "changes": [], "facts": {}, "files": {}}
+        if self._task.check_mode and args["input"]:
+            would = f"would send {Path(args['input']).name}"
+            return {"changed": True, "msg": would, "changes": [would], "facts": {}, "files": {}}
         uploaded = self._upload({str(there): str(here) for there, here in args["uploads"].items()})
         script = "\n".join([*uploaded, *(Path(path).read_text() for path in args["script"])])
         source = Path(args["input"]) if args["input"] else None
-        if source and self._task.check_mode:
-            return {"changed": True, "msg": f"would send {source.name}"}
         answer = run_script(self, script, {str(k): str(v) for k, v in args["environment"].items()}, source)
         reply = answer.reply
         result: dict[str, Any] = {
@@ -65,6 +48,8 @@ class ActionModule(ActionBase):
             "stdout_lines": reply.output,
             "seconds": answer.seconds,
         }
+        if self._task.diff:
+            result["diff"] = {"prepared": "".join(f"{change}\n" for change in reply.changes)}
         if answer.failure is not None:
             result |= {"failed": True, "msg": answer.failure}
         return result
@@ -80,10 +65,11 @@ class ActionModule(ActionBase):
         wanted = {
             path: Path(source)
             for path, source in uploads.items()
-            if there.get(path) != hashlib.sha256(Path(source).read_bytes()).hexdigest()
+            if not self._is_made(source) or there.get(path) != hashlib.sha256(Path(source).read_bytes()).hexdigest()
         }
         room = dict(zip(uploads, found.rows.get("room", []), strict=False))
-        if missing := script_reply.missing_room({path: source.stat().st_size for path, source in wanted.items()}, room):
+        sizes = {path: source.stat().st_size for path, source in wanted.items() if self._is_made(source)}
+        if missing := script_reply.missing_room(sizes, room):
             raise AnsibleActionFail(missing)
         lines = []
         for path, source in wanted.items():
@@ -100,3 +86,15 @@ class ActionModule(ActionBase):
                 self._connection.put_file(str(source), f"{path}.partial")
             lines.append(f"chmod 755 {quoted}.partial; mv {quoted}.partial {quoted}; changed brought {quoted}")
         return lines
+
+    def _is_made(self, source: str | Path) -> bool:
+        """Whether a file to bring is there: in check mode what would make it may not have run."""
+        return not self._task.check_mode or Path(source).exists()
+
+
+def _unsafe(args: Mapping[str, Any]) -> str:
+    """Why the scripts may not run in check mode, or nothing."""
+    if args["input"]:
+        return ""  # they do not
+    unsafe = [Path(path).name for path in args["script"] if not SAFE.search(Path(path).read_text())]
+    return f"Not run in check mode, since it does not say that it is safe: {', '.join(unsafe)}." if unsafe else ""

@@ -6,21 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from ansible.plugins.action import ActionBase
+from ansible_collections.rtvirt.testbed.plugins.modules.report import DOCUMENTATION
 from ansible_collections.rtvirt.testbed.plugins.plugin_utils.ansible_matrix import load_matrix
 from ansible_collections.rtvirt.testbed.plugins.plugin_utils.options import argument_spec
 
 from rtvirt_runner.catalogue.checked_yaml import InputError
 from rtvirt_runner.catalogue.extras import extra
 from rtvirt_runner.matrix.results import ResultsTree
-
-DOCUMENTATION = r"""
-name: report
-short_description: write the page and the table of a matrix from its results
-options:
-  matrix: {description: 'The matrix, a name or a path.', type: str, required: true}
-  results_dir: {description: The results folder., type: path, required: true}
-  vars_dir: {description: The folder of the catalogues., type: path, required: true}
-"""
 
 
 class ActionModule(ActionBase):

@@ -55,12 +55,9 @@ options:
     description: Only this board's part; without it, every board's.
     type: str
   sealed:
-    description:
-      - Which way of measuring. V(only) gives what sealed machines measure, V(none) what is measured over SSH where
-        sealed machines measure the rest, V(never) all of it over SSH.
-    type: str
-    choices: [only, none, never]
-    default: never
+    description: Whether boards that their inventory says are measured sealed are, as far as that can be.
+    type: bool
+    default: false
 """
 
 EXAMPLES = r"""
@@ -75,8 +72,9 @@ RETURN = r"""
 _value:
   description:
     - Boot groups that have pending cells. Each has C(matrix), C(board), C(kernel), C(kernel_params) (added to the
-      kernel's command line), C(repetition) and C(guests); a guest group has C(name), C(settings), C(host_cpus),
-      C(guest_cpus), C(state), C(image) and C(cells).
+      kernel's command line), C(repetition), C(sealed) and C(guests); a guest group has C(name), C(settings),
+      C(host_cpus), C(guest_cpus), C(state), C(image) and C(cells). A sealed boot has C(cells) as well, up to the last
+      that is pending.
   type: list
   elements: dict
 """
@@ -89,7 +87,7 @@ def pending_plan(
     vars_dir: str,
     results_dir: str,
     board: str | None = None,
-    sealed: str = "never",
+    sealed: bool = False,
 ) -> list[dict[str, Any]]:
     """The pending boot groups of a matrix as plain values; raises AnsibleFilterError with the one sentence of it."""
     if MISSING is not None:
@@ -100,18 +98,18 @@ def pending_plan(
         raise AnsibleFilterError(str(error)) from error
     pending = results.ResultsTree(Path(str(results_dir))).pending(loaded.name, loaded.cells)
     pending = [cell for cell in pending if board is None or cell.board == str(board)]
-    if sealed == "only":
-        return [
-            {"matrix": loaded.name, **boot.as_dict(), "cells": [cell.as_dict() for cell in cells]}
+    boots: list[dict[str, Any]] = []
+    if sealed:
+        boots = [
+            {"matrix": loaded.name, **boot.as_dict(), "sealed": True, "cells": [cell.as_dict() for cell in cells]}
             for boot, cells in ways.sealed_boots(loaded.cells, pending, lab, catalogue)
         ]
-    if sealed == "none":
         pending = [cell for cell in pending if ways.why_over_ssh(cell, lab, catalogue)]
-    return [{"matrix": loaded.name, **boot.as_dict()} for boot in plan.plan(pending)]
+    return boots + [{"matrix": loaded.name, **boot.as_dict(), "sealed": False} for boot in plan.plan(pending)]
 
 
 def boot_group(
-    state: Mapping[str, Any],
+    state: Any,
     groups: Mapping[str, Sequence[str]],
     hostvars: Mapping[str, Mapping[str, Any]],
     vars_dir: str,

@@ -8,14 +8,12 @@ from typing import Any
 
 from ansible_collections.rtvirt.testbed.plugins.plugin_utils.plain import plain
 
-from rtvirt_runner.catalogue import checked_yaml, collection
+from rtvirt_runner.catalogue import collection
 from rtvirt_runner.catalogue.catalogue import Catalogue
-from rtvirt_runner.catalogue.guests import NO_GUEST
 from rtvirt_runner.catalogue.lab import LAB_WORKLOADS, Lab
 from rtvirt_runner.matrix.cell import Cell
-from rtvirt_runner.matrix.load import Matrix
+from rtvirt_runner.matrix.load import Matrix, state_cell
 from rtvirt_runner.matrix.load import load_matrix as load
-from rtvirt_runner.matrix.load import read_matrix as read
 
 BOARD_VARIABLES = (
     "rtvirt_board_cpus",
@@ -24,6 +22,7 @@ BOARD_VARIABLES = (
     "rtvirt_board_sealed",
     "guest_gic",
     "guest_kernel",
+    "board_image_profile",
     LAB_WORKLOADS,
 )
 
@@ -32,37 +31,27 @@ def load_matrix(
     matrix: str, groups: Mapping[str, Sequence[str]], hostvars: Mapping[str, Mapping[str, Any]], vars_dir: str
 ) -> tuple[Matrix, Lab, Catalogue]:
     """Read and validate; raises InputError."""
-    lab = Lab.from_inventory(*_plain_inventory(groups, hostvars))
+    lab = read_lab(groups, hostvars)
     catalogue = Catalogue.load(Path(str(vars_dir)), lab)
     return load(collection.matrix_path(str(matrix)), lab, catalogue), lab, catalogue
 
 
 def read_state(
-    state: Mapping[str, Any],
+    state: Any,
     board: str,
     groups: Mapping[str, Sequence[str]],
     hostvars: Mapping[str, Mapping[str, Any]],
     vars_dir: str,
 ) -> Cell:
     """The cell that would be measured on a board in a state (kernel, tuning, core lists, guest); raises InputError."""
-    lab = Lab.from_inventory(*_plain_inventory(groups, hostvars))
-    wanted = {str(key): plain(value) for key, value in state.items()}
-    where = Path("rtvirt_state")
-    checked_yaml.known_keys(wanted, ("kernel", "tuning", "host_cpus", "guest_cpus", "guest"), str(where))
-    guest = wanted.get("guest", NO_GUEST)
-    axes = {key: wanted.get(key) for key in ("kernel", "tuning")} | {
-        "board": board,
-        "split": "wanted",
-        "workload": "idle",
-    }
-    axes |= {"place": ["host"]} if guest == NO_GUEST else {"place": "guest", "guest": guest}
-    document = {
-        "name": "converge",
-        "cyclictest": {"loops": 1000, "interval_us": 1000, "priority": 95, "histogram_us": 20000},
-        "splits": {"wanted": {key: wanted.get(key) for key in ("host_cpus", "guest_cpus")}},
-        "experiments": {"converge": {"axes": axes}},
-    }
-    return read({"matrix": document}, where, lab, Catalogue.load(Path(str(vars_dir)), lab)).cells[0]
+    lab = read_lab(groups, hostvars)
+    return state_cell(plain(state), board, lab, Catalogue.load(Path(str(vars_dir)), lab))
+
+
+def read_lab(groups: Mapping[str, Sequence[str]], hostvars: Mapping[str, Mapping[str, Any]]) -> Lab:
+    """The boards of an inventory as Ansible knows it; raises InputError."""
+    folder = next((hostvars[board].get("inventory_dir") for board in groups.get("boards", [])), None)
+    return Lab.from_inventory(*_plain_inventory(groups, hostvars), Path(str(folder)) if folder else None)
 
 
 def _plain_inventory(

@@ -183,7 +183,7 @@ def gic_orders(measured: Sequence[MergedMeasurement]) -> list[GicOrder]:
     """One per point of which the host and a guest or more were measured."""
     found = []
     for those in _grouped(measured, lambda each: _axes(each.cell, but=("place", "guest"))):
-        kinds = [(HOST if each.cell.place == "host" else _GICS[each.cell.guest_state["gic"]], each) for each in those]
+        kinds = [(_GICS[state.gic] if (state := each.cell.guest_state) else HOST, each) for each in those]
         order = (HOST, KVMS_GIC, QEMUS_GIC)
         if len(kinds) > 1:
             found.append(GicOrder(tuple(sorted(kinds, key=lambda row: order.index(row[0])))))

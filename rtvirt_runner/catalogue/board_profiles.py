@@ -59,14 +59,17 @@ class Profile:
 NONE = Profile("", "", "", "", "", [], "", {})  # of a board whose lab names none
 
 
-def load_profile(name: str, folders: Sequence[Path]) -> Profile:
-    """Read and validate the profile of that name from the first folder that has it; raises InputError."""
-    checked_yaml.name(name, "board_image_profile")
+def load_profile(name: str, folders: Sequence[Path], where: str = "board_image_profile") -> Profile:
+    """Read and validate the profile of that name from the first folder that has it; raises InputError.
+
+    ``where`` is what names it, for messages.
+    """
+    checked_yaml.name(name, where)
     paths = [folder / f"{name}.yml" for folder in folders]
     path = next((path for path in paths if path.is_file()), None)
     if path is None:
         there = sorted({each.stem for folder in folders if folder.is_dir() for each in folder.glob("*.yml")})
-        checked_yaml.known(name, there, "profile", "board_image_profile")
+        checked_yaml.known(name, there, "profile", where)
         raise AssertionError("known() has refused it")
     return read_profile(name, checked_yaml.load_yaml(path), str(path))
 

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, cast
 
 import yaml
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")  # names become folder names
+_MOST_LEVELS = 50  # of nesting, aliases followed; what people write has ten
+_MOST_NODES = 50_000  # keys and values, each alias counted as all that it stands for
 
 
 class InputError(ValueError):
@@ -18,11 +21,59 @@ class InputError(ValueError):
 
 
 class _StrictLoader(yaml.SafeLoader):
-    """YAML that refuses a key given twice: the second would silently replace the first."""
+    """YAML that refuses a key given twice: the second would silently replace the first.
+
+    It also refuses what would exhaust stack or memory, now or when it is walked through: deep nesting, aliases that
+    stand inside what they name, and aliases of aliases that come to very many values.
+    """
 
     def __init__(self, stream: str) -> None:
         super().__init__(stream)
         self._checked: set[int] = set()
+        self._path: list[str] = []  # the keys that the node being composed stands under, '' for an item of a list
+        self._unfinished: set[str] = set()  # anchors of the nodes that are being composed
+        self._sizes: dict[int, tuple[int, int]] = {}  # id of a node -> its nodes and levels, aliases followed
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        """Compose a node and check its size; raises ComposerError."""
+        event = self.peek_event()  # type: ignore[no-untyped-call]
+        anchor = event.anchor or ""
+        is_key = isinstance(parent, yaml.MappingNode) and index is None
+        if is_key and not isinstance(event, yaml.ScalarEvent):
+            raise self._refusal(
+                "braces, brackets or an alias stand where a key is expected ('{{ }}' is not filled in)", event
+            )
+        self._path.append(index.value if isinstance(index, yaml.ScalarNode) else "")
+        if isinstance(event, yaml.AliasEvent) and anchor in self._unfinished:
+            raise self._refusal(f"the alias '*{anchor}' stands inside what it names", event)
+        if len(self._path) > _MOST_LEVELS:
+            raise self._refusal(f"it is nested more than {_MOST_LEVELS} levels deep", event)
+        self._unfinished.add(anchor)
+        node = super().compose_node(parent, index)
+        self._unfinished.discard(anchor)
+        if node is not None and id(node) not in self._sizes:
+            sizes = [self._sizes[id(child)] for child in _children(node)]
+            nodes, levels = 1 + sum(size[0] for size in sizes), 1 + max((size[1] for size in sizes), default=0)
+            if levels > _MOST_LEVELS:
+                raise self._refusal(f"its aliases nest more than {_MOST_LEVELS} levels deep", event)
+            if nodes > _MOST_NODES:
+                raise self._refusal(f"it comes to more than {_MOST_NODES} values, aliases followed", event)
+            self._sizes[id(node)] = nodes, levels
+        self._path.pop()
+        return node
+
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+        """Construct a value; raises ConstructorError, also for one that Python cannot hold, such as 2024-13-45."""
+        try:
+            return super().construct_object(node, deep)
+        except ValueError as error:
+            raise yaml.constructor.ConstructorError(None, None, str(error), node.start_mark) from error
+
+    def _refusal(self, problem: str, event: Any) -> yaml.MarkedYAMLError:
+        """A problem with a node, told with the innermost key that it stands under."""
+        keys = [key for key in self._path if key]
+        about = f"key '{keys[-1]}': " if keys else ""
+        return yaml.composer.ComposerError(None, None, f"{about}{problem}", event.start_mark)
 
     def flatten_mapping(self, node: yaml.MappingNode) -> None:
         """Check a mapping before '<<' is merged into it: an own key may well replace a merged one."""
@@ -35,9 +86,17 @@ class _StrictLoader(yaml.SafeLoader):
         seen: set[Any] = set()
         for key_node, _ in node.value:
             key = self.construct_object(key_node) if key_node.tag != "tag:yaml.org,2002:merge" else "<<"
-            if isinstance(key, Hashable) and key in seen:
+            if key in seen:
                 raise yaml.constructor.ConstructorError(None, None, f"key '{key}' is given twice", key_node.start_mark)
             seen.add(key)
+
+
+def _children(node: yaml.Node) -> Iterator[yaml.Node]:
+    if isinstance(node, yaml.MappingNode):
+        for pair in node.value:
+            yield from pair
+    elif isinstance(node, yaml.SequenceNode):
+        yield from node.value
 
 
 def load_yaml(path: Path) -> Any:
@@ -52,7 +111,7 @@ def load_yaml(path: Path) -> Any:
     except yaml.MarkedYAMLError as error:
         line = f"line {error.problem_mark.line + 1}: " if error.problem_mark else ""
         raise InputError(
-            f"{path}: {line}{error.problem}, expected valid YAML with each key once; correct it."
+            f"{path}: {line}{error.problem}, expected plain YAML with each key once; correct it."
         ) from error
     except yaml.YAMLError as error:
         raise InputError(f"{path}: {' '.join(str(error).split())}, expected valid YAML; correct it.") from error
@@ -60,6 +119,8 @@ def load_yaml(path: Path) -> Any:
 
 def section(document: Any, key: str, where: str) -> dict[str, Any]:
     """The one key that everything in a file is under."""
+    if document is None:
+        raise InputError(f"{where}: is empty, expected everything under the key '{key}'; fill it.")
     document = mapping(document, where)
     if key not in document:
         raise InputError(f"{where}: has no key '{key}' at the top, expected everything under it; add it.")
@@ -115,7 +176,7 @@ def name(value: Any, where: str) -> str:
         return value
     raise InputError(
         f"{where}: {format_value(value)} is not a name, "
-        "expected letters, digits and '.', '_', '+', '-' (quote numbers)."
+        "expected letters, digits and '.', '_', '+', '-' (quote numbers and dates)."
     )
 
 
@@ -133,6 +194,16 @@ def require_int(value: Any, limits: tuple[int, int], where: str) -> int:
     raise InputError(
         f"{where} is {format_value(value)}, expected a whole number from {limits[0]} to {limits[1]}; correct it."
     )
+
+
+def exact_fields(values: Any, kind: type, what: str) -> dict[str, Any]:
+    """The values, when they have a key for each field of a dataclass and no other."""
+    given = mapping(values, what)
+    if wrong := sorted({item.name for item in fields(kind)} ^ given.keys()):
+        raise InputError(
+            f"{what} has missing or unknown fields: {', '.join(wrong)}; was it written by another version?"
+        )
+    return given
 
 
 def require_bool(value: Any, where: str) -> bool:

@@ -17,6 +17,11 @@ VIRTUAL_LAB = ROOT / "inventory" / "virtual"
 ANSIBLE_CONFIG = ROOT / "ansible.cfg"
 
 
+def inventory_folder(path: Path) -> Path:
+    """The folder of an inventory, as Ansible's ``inventory_dir``: the path itself, or where the file is."""
+    return (path if path.is_dir() else path.parent).absolute()
+
+
 def matrix_path(name_or_path: str) -> Path:
     """``smoke`` is playbooks/vars/matrix_smoke.yml; what looks like a path is one, from the current folder."""
     if "/" in name_or_path or name_or_path.endswith((".yml", ".yaml")):

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 from rtvirt_runner.catalogue import checked_yaml
 from rtvirt_runner.catalogue.checked_yaml import InputError
-from rtvirt_runner.catalogue.cpus import Split, format_cpu_list
+from rtvirt_runner.catalogue.cpus import Split
+from rtvirt_runner.catalogue.kernels import ARCHITECTURES, Kernel
 from rtvirt_runner.catalogue.tunings import Tuning
 
 Gic = Literal["in_kernel", "user_space"]
@@ -17,8 +18,39 @@ Gic = Literal["in_kernel", "user_space"]
 FLAVOURS = ("minimal", "debian")
 GICS = ("in_kernel", "user_space")
 NO_GUEST = "none"
-_RUN_BY = {"arm64": ("arm64", "armhf")}  # architectures that a board's KVM runs beside or instead of its own
 _KEYS = ("title", "flavour", "memory_mib", "gic", "kernel", "housekeeping_vcpus", "scratch_mib")
+
+
+@dataclass(frozen=True)
+class GuestState:
+    """All that defines a running guest, for the role guest. Part of a cell, and so of its id: see Cell.id."""
+
+    name: str  # of its entry
+    flavour: str  # of FLAVOURS
+    kernel: str  # of the catalogue
+    vcpus: int
+    memory_mib: int
+    gic: str  # of GICS
+    scratch_mib: int
+    memory_lock: bool
+    huge_pages: bool
+    placement: Mapping[str, Any] = field(hash=False)  # of QEMU's threads (Tuning.placement)
+    kernel_params: tuple[str, ...]  # this and what follows: of a partitioned guest, otherwise empty
+    settings: tuple[str, ...]
+    host_cpus: str  # its vCPUs for housekeeping, and those for real-time work, as the kernel writes them
+    guest_cpus: str
+
+    def as_dict(self) -> dict[str, Any]:
+        """The state as plain values: what Ansible gets, and what cell.json holds."""
+        lists = {"kernel_params": list(self.kernel_params), "settings": list(self.settings)}
+        return {**asdict(self), **lists}
+
+    @classmethod
+    def from_dict(cls, values: Any) -> GuestState:
+        """Undo as_dict; raises InputError when a field is missing or unknown."""
+        given = checked_yaml.exact_fields(values, cls, "The guest_state of a cell")
+        lists = {name: tuple(given[name]) for name in ("kernel_params", "settings")}
+        return cls(**{**given, **lists})
 
 
 @dataclass(frozen=True)
@@ -34,8 +66,16 @@ class Guest:
     housekeeping_vcpus: int  # kept for the guest's own housekeeping when it is partitioned; 0: not partitioned
     scratch_mib: int  # of a disk for file I/O; 0: none
 
-    def state(self, tuning: Tuning, split: Split, board_kernel: str, board_gic: str, where: str) -> dict[str, Any]:
-        """All that defines the running guest, for the role guest: split and tuning decide vCPUs and placement.
+    def state(
+        self,
+        tuning: Tuning,
+        split: Split,
+        board_kernel: str,
+        board_gic: str,
+        kernels: Mapping[str, Kernel],
+        where: str,
+    ) -> GuestState:
+        """All that defines the running guest: split and tuning decide vCPUs and placement.
 
         Raises InputError when a partitioned guest would have no vCPU left to isolate.
         """
@@ -47,22 +87,24 @@ class Guest:
             )
         inner = Split(tuple(range(self.housekeeping_vcpus)), tuple(range(self.housekeeping_vcpus, vcpus)))
         partitioned = self.housekeeping_vcpus > 0
-        return {
-            "name": self.name,
-            "flavour": self.flavour,
-            "kernel": self.kernel or board_kernel,
-            "vcpus": vcpus,
-            "memory_mib": self.memory_mib,
-            "gic": self.gic or board_gic,
-            "scratch_mib": self.scratch_mib,
-            "memory_lock": "memory_lock" in tuning.settings,
-            "huge_pages": "huge_pages" in tuning.settings,
-            "placement": tuning.placement(split),
-            "kernel_params": list(tuning.inside().kernel_params(inner)) if partitioned else [],
-            "settings": list(tuning.inside().machine_settings()) if partitioned else [],
-            "host_cpus": format_cpu_list(inner.host_cpus),
-            "guest_cpus": format_cpu_list(inner.guest_cpus),
-        }
+        kernel = self.kernel or board_kernel
+        isolcpus_flags = kernels[kernel].isolcpus_flags if kernel in kernels else True
+        return GuestState(
+            name=self.name,
+            flavour=self.flavour,
+            kernel=kernel,
+            vcpus=vcpus,
+            memory_mib=self.memory_mib,
+            gic=self.gic or board_gic,
+            scratch_mib=self.scratch_mib,
+            memory_lock="memory_lock" in tuning.settings,
+            huge_pages="huge_pages" in tuning.settings,
+            placement=tuning.placement(split),
+            kernel_params=tuning.inside().kernel_params(inner, isolcpus_flags) if partitioned else (),
+            settings=tuning.inside().machine_settings() if partitioned else (),
+            host_cpus=inner.host_list,
+            guest_cpus=inner.guest_list,
+        )
 
     def check_architecture(self, own: str, board: str, where: str) -> None:
         """Whether the board can run it, by the architectures that the two kernels are for.
@@ -74,7 +116,7 @@ class Guest:
                 f"{where}: guest '{self.name}' is the board's own Debian (flavour debian), which is {board}, with a "
                 f"kernel for {own}, expected one for {board}; give it another kernel, or the flavour minimal."
             )
-        runs = _RUN_BY.get(board, (board,))
+        runs = ARCHITECTURES[board].kvm_guests
         if own not in runs:
             raise InputError(
                 f"{where}: guest '{self.name}' has a kernel for {own}, which no board of {board} runs, expected one "

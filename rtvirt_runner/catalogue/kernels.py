@@ -6,7 +6,6 @@ fetched. Nothing in this module fetches or builds.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -29,18 +28,35 @@ IMAGES = ("Image", "zImage", "bzImage")
 
 @dataclass(frozen=True)
 class Architecture:
-    """A Debian architecture as the kernel's Makefile and a cross compiler name it."""
+    """A Debian architecture as kernels, compilers and QEMU name it."""
 
     arch: str  # make ARCH=
     source: str  # folder below arch/
     prefix: str  # make CROSS_COMPILE=, unless the entry has a toolchain of its own
     image: str  # of IMAGES
+    machine: str  # uname -m
+    qemu: str  # qemu-system-...
+    qemu_package: str  # that brings it
+    guest_modules: tuple[str, ...]  # drivers of a guest's disk and network, in the order in which they are loaded
+    kvm_guests: tuple[str, ...]  # architectures of the guests that its KVM runs
 
 
 ARCHITECTURES: Mapping[str, Architecture] = {
-    "arm64": Architecture("arm64", "arm64", "aarch64-linux-gnu-", "Image"),
-    "armhf": Architecture("arm", "arm", "arm-linux-gnueabihf-", "zImage"),
-    "amd64": Architecture("x86_64", "x86", "x86_64-linux-gnu-", "bzImage"),
+    "arm64": Architecture(
+        *("arm64", "arm64", "aarch64-linux-gnu-", "Image", "aarch64", "aarch64", "qemu-system-arm"),
+        guest_modules=("virtio_mmio", "virtio_net", "virtio_blk"),
+        kvm_guests=("arm64", "armhf"),
+    ),
+    "armhf": Architecture(
+        *("arm", "arm", "arm-linux-gnueabihf-", "zImage", "armv7l", "arm", "qemu-system-arm"),
+        guest_modules=("virtio_mmio", "virtio_net", "virtio_blk"),
+        kvm_guests=("armhf",),
+    ),
+    "amd64": Architecture(
+        *("x86_64", "x86", "x86_64-linux-gnu-", "bzImage", "x86_64", "x86_64", "qemu-system-x86"),
+        guest_modules=("virtio_pci", "virtio_net", "virtio_blk"),
+        kvm_guests=("amd64",),
+    ),
 }
 
 _KEYS = (
@@ -124,12 +140,7 @@ def select_kernels(entries: Mapping[str, Any], names: Sequence[str], where: str)
     """The named entries of a catalogue, checked, each once; raises InputError, also for a name that is not in it."""
     for name in names:
         checked_yaml.known(name, list(entries), "kernel", where)
-    return [read_kernel(name, _plain(entries[name]), f"{where}: {name}") for name in dict.fromkeys(map(str, names))]
-
-
-def _plain(value: Any) -> Any:
-    """The same without the tags that Ansible gives its values."""
-    return json.loads(json.dumps(value))
+    return [read_kernel(name, entries[name], f"{where}: {name}") for name in dict.fromkeys(names)]
 
 
 def read_kernel(name: str, body: Any, where: str) -> Kernel:

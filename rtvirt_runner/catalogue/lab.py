@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any, Literal, cast
 
-from rtvirt_runner.catalogue import checked_yaml
+from rtvirt_runner.catalogue import board_profiles, checked_yaml, collection
 from rtvirt_runner.catalogue.checked_yaml import InputError
 from rtvirt_runner.catalogue.guests import GICS
 
@@ -33,6 +34,13 @@ class Board:
     boots: bool = True  # whether rtvirt may reboot it; otherwise cells measure on the kernel that runs
     guest_kernel: str = ""  # of guests that do not say; empty: the board's
     sealed: bool = False  # whether it is measured on sealed machines where that can be, rather than over SSH
+    architecture: str = ""  # of kernels.ARCHITECTURES; empty: the lab does not tell
+    guest_host: bool = False  # whether the inventory has its guest's host
+
+    @property
+    def guest_name(self) -> str:
+        """The inventory host by which its guest is reached."""
+        return f"{self.name}-guest"
 
 
 @dataclass(frozen=True)
@@ -44,17 +52,26 @@ class Lab:
     workloads: Mapping[str, Any] = field(default_factory=dict)  # of its own, as in a workloads file
 
     @classmethod
-    def from_inventory(cls, groups: Mapping[str, Sequence[str]], hostvars: Mapping[str, Mapping[str, Any]]) -> Lab:
-        """Take the boards out of Ansible's ``groups`` and ``hostvars``.
+    def from_inventory(
+        cls,
+        groups: Mapping[str, Sequence[str]],
+        hostvars: Mapping[str, Mapping[str, Any]],
+        folder: Path | None = None,
+    ) -> Lab:
+        """Take the boards out of Ansible's ``groups`` and ``hostvars``; ``folder`` is the inventory's, with profiles/.
 
-        Raises InputError when there is no board, or when one lacks or garbles its two variables.
+        Raises InputError when there is no board, or when a variable of one is missing or unusable.
         """
         names = list(groups.get("boards", []))
         if not names:
             raise InputError(
                 "The inventory has no host in group 'boards', expected one or more; add your boards to it."
             )
-        boards = {name: _board(str(name), hostvars.get(name, {})) for name in names}
+        profiles = [folder / "profiles"] if folder else []
+        hosts = {str(host) for members in groups.values() for host in members}
+        boards = {
+            name: _board(str(name), hostvars.get(name, {}), hosts, [*profiles, collection.PROFILES]) for name in names
+        }
         members = {
             str(group): [str(host) for host in hosts if host in boards]
             for group, hosts in groups.items()
@@ -76,7 +93,7 @@ def _lab_workloads(boards: Iterable[str], hostvars: Mapping[str, Mapping[str, An
     return found
 
 
-def _board(name: str, variables: Mapping[str, Any]) -> Board:
+def _board(name: str, variables: Mapping[str, Any], hosts: Collection[str], profiles: Sequence[Path]) -> Board:
     if not checked_yaml.NAME.fullmatch(name) or name in _TAKEN_FOLDERS:
         raise InputError(
             f"Inventory: board '{name}' cannot name its results folder, expected letters, digits and "
@@ -100,20 +117,31 @@ def _board(name: str, variables: Mapping[str, Any]) -> Board:
         )
     gic = variables.get("guest_gic", "in_kernel")
     checked_yaml.known(gic, GICS, "GIC", f"Inventory: guest_gic of board '{name}'")
-    boots = _yes_or_no(variables, "rtvirt_board_boots", True, name)
-    sealed = _yes_or_no(variables, "rtvirt_board_sealed", False, name)
+    boots = variables.get("rtvirt_board_boots", True)
+    checked_yaml.require_bool(boots, f"Inventory: rtvirt_board_boots of board '{name}'")
+    sealed = variables.get("rtvirt_board_sealed", False)
+    checked_yaml.require_bool(sealed, f"Inventory: rtvirt_board_sealed of board '{name}'")
     if sealed and clock != "virtual":
         raise InputError(
             f"Inventory: rtvirt_board_sealed of board '{name}' is true, expected false for a board whose "
             "rtvirt_board_clock is 'real': only an emulated board can be sealed; remove it."
         )
     guest_kernel = checked_yaml.text(variables.get("guest_kernel", ""), f"Inventory: guest_kernel of board '{name}'")
-    return Board(name, int(cast(int, cpus)), cast(Clock, str(clock)), str(gic), boots, str(guest_kernel), sealed)
+    board = Board(
+        name=name,
+        cpus=int(cast(int, cpus)),
+        clock=cast(Clock, str(clock)),
+        gic=str(gic),
+        boots=boots,
+        guest_kernel=str(guest_kernel),
+        sealed=sealed,
+        architecture=_architecture(name, variables, profiles),
+    )
+    return replace(board, guest_host=board.guest_name in hosts)
 
 
-def _yes_or_no(variables: Mapping[str, Any], key: str, default: bool, board: str) -> bool:
-    value = variables.get(key, default)
-    if not isinstance(value, bool):
-        shown = checked_yaml.format_value(value)
-        raise InputError(f"Inventory: {key} of board '{board}' is {shown}, expected true or false; correct it.")
-    return value
+def _architecture(board: str, variables: Mapping[str, Any], profiles: Sequence[Path]) -> str:
+    """That of the board's profile; empty for a board without one."""
+    where = f"Inventory: board_image_profile of board '{board}'"
+    profile = checked_yaml.text(variables.get("board_image_profile", ""), where)
+    return board_profiles.load_profile(str(profile), profiles, where).architecture if profile else ""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,30 @@ _DIGEST = re.compile(r"[0-9a-f]{8,64}")
 
 
 @dataclass(frozen=True)
+class Program:
+    """How a workload runs in a place, for the role measure. Part of a cell, and so of its id: see Cell.id."""
+
+    command: str
+    prepare: str
+    cleanup: str
+    cpus: str  # that it runs on, as the kernel writes them
+    repeat: bool
+    folder: str  # of FOLDERS
+    prints: str  # of PRINTS
+    pattern: str
+    digest: str
+
+    def as_dict(self) -> dict[str, Any]:
+        """The program as plain values: what cell.json holds."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Any) -> Program:
+        """Undo as_dict; raises InputError when a field is missing or unknown."""
+        return cls(**checked_yaml.exact_fields(values, cls, "The program of a cell"))
+
+
+@dataclass(frozen=True)
 class Workload:
     """One entry of the workloads file, or of a lab's own."""
 
@@ -42,29 +66,29 @@ class Workload:
     digest: str = ""  # of the right answer
     origin: Mapping[str, Any] = field(default_factory=dict, hash=False)  # sources, one other of ORIGINS, ``build``
 
-    def program(self, place: str, split: Split, scratch_mib: int, where: str) -> dict[str, Any]:
-        """All that decides how it runs in a place, for the role measure; empty when nothing runs.
+    def program(self, place: str, split: Split, scratch_mib: int, where: str) -> Program | None:
+        """How it runs in a place; None when nothing runs.
 
         Raises InputError when the place has no core or no disk for it.
         """
         if not self.command:
-            return {}
+            return None
         if self.folder == "disk" and place == "guest" and not scratch_mib:
             raise InputError(
                 f"{where}: workload '{self.name}' writes to a disk and the guest has none, expected a guest with "
                 "scratch_mib; use one such as 'minimal-scratch'."
             )
-        return {
-            "command": self.command,
-            "prepare": self.prepare,
-            "cleanup": self.cleanup,
-            "cpus": self._cpus(place, split, where),
-            "repeat": self.repeat,
-            "folder": self.folder,
-            "prints": self.prints,
-            "pattern": self.pattern,
-            "digest": self.digest,
-        }
+        return Program(
+            command=self.command,
+            prepare=self.prepare,
+            cleanup=self.cleanup,
+            cpus=self._cpus(place, split, where),
+            repeat=self.repeat,
+            folder=self.folder,
+            prints=self.prints,
+            pattern=self.pattern,
+            digest=self.digest,
+        )
 
     def _cpus(self, place: str, split: Split, where: str) -> str:
         inside = range(len(split.guest_cpus))
@@ -105,7 +129,7 @@ def origins(entries: Mapping[str, Any], folders: Sequence[Path]) -> Origins:
 
     Raises InputError when an entry is wrong, or a file is not there.
     """
-    workloads = [_workload(name, body, f"workloads.{name}") for name, body in entries.items()]
+    workloads = list(read_workloads(entries, "workloads").values())
     programs = {each.name: list(each.origin["sources"]) for each in workloads if "sources" in each.origin}
     files = [_found(file, folders, name) for name, those in programs.items() for file in those]
     built = [
@@ -135,10 +159,15 @@ def _package(value: Any) -> Package:
     return Package(value, value) if isinstance(value, str) else Package(value["name"], value["program"])
 
 
+def read_workloads(entries: Mapping[str, Any], where: str) -> dict[str, Workload]:
+    """Check the entries of a workloads file; raises InputError."""
+    return {name: _workload(name, body, f"{where}.{name}") for name, body in entries.items()}
+
+
 def load_workloads(path: Path, of_lab: Mapping[str, Any] | None = None) -> dict[str, Workload]:
     """Read a workloads file and the lab's own entries; raises InputError for anything that is wrong in them."""
     shipped = checked_yaml.section(checked_yaml.load_yaml(path), "workloads", str(path))
-    workloads = {name: _workload(name, body, f"{path}: workloads.{name}") for name, body in shipped.items()}
+    workloads = read_workloads(shipped, f"{path}: workloads")
     for name, body in (of_lab or {}).items():
         where = f"Inventory: rtvirt_lab_workloads.{name}"
         if name in workloads:

@@ -280,7 +280,7 @@ def _load(args: argparse.Namespace) -> Request:
             "a .yml file."
         )
     groups, hostvars = read_inventory(args.inventory)
-    lab = Lab.from_inventory(groups, hostvars)
+    lab = Lab.from_inventory(groups, hostvars, collection.inventory_folder(args.inventory))
     matrix = load_matrix(path, lab, Catalogue.load(collection.VARS, lab))
     return Request(matrix, args.inventory.absolute(), ResultsTree(args.results.absolute()))
 

@@ -18,6 +18,7 @@ from pathlib import Path
 from rtvirt_runner.catalogue import collection
 from rtvirt_runner.catalogue.settings import far_environment
 from rtvirt_runner.machine import cell_script, guest_script, script_reply
+from rtvirt_runner.machine.scripts import script_text
 from rtvirt_runner.machine.sh_text import stripped
 from rtvirt_runner.matrix.cell import Cell
 from rtvirt_runner.matrix.plan import BootGroup, GuestGroup
@@ -121,9 +122,9 @@ def _add_group(
     setup = [(queue.add_step(text), place) for text, place in _setup(queue, group, guests)]
     queue.plan += [f"setup {name} {place}" for name, place in setup]
     for cell in cells:
-        state = queue.add_step(_step(cell_script.board_script(), cell_script.board_environment(cell)))
+        state = queue.add_step(_step(script_text("board_state", "start_load"), cell_script.board_environment(cell)))
         measure = queue.add_step(_step(cell_script.script(cell), cell_script.environment(cell)))
-        end = queue.add_step(_step(cell_script.end_script(), {})) if cell.board_command else ""
+        end = queue.add_step(_step(script_text("end_load"), {})) if cell.board_command else ""
         queue.cells[cell.id] = CellSteps(tuple(name for name, _ in setup), state, measure, end)
         place = "guest" if cell.place == "guest" else "board"
         queue.plan.append(f"cell {phase_us(repetition)} {state} {measure} {place} {end or NONE}")
@@ -132,11 +133,11 @@ def _add_group(
 def _setup(queue: Queue, group: GuestGroup, guests: Mapping[tuple[str, str], GuestFiles]) -> Iterable[tuple[str, str]]:
     """Texts and places of the steps that playbooks/tasks/set_guest.yml takes over SSH."""
     board = far_environment(group.settings, group.host_cpus, group.guest_cpus, "settings")
-    yield _step(cell_script.apply_script(), board), "board"
+    yield _step(script_text("apply_settings"), board), "board"
     if not group.state:
-        yield _step(guest_script.absent_script(), guest_script.absent_environment(GUEST)), "board"
+        yield _step(script_text("stop_guest"), guest_script.absent_environment(GUEST)), "board"
         return
-    files = guests[str(group.state["kernel"]), str(group.state["flavour"])]
+    files = guests[group.state.kernel, group.state.flavour]
     environment = guest_script.environment(
         group.state,
         name=GUEST,
@@ -144,11 +145,11 @@ def _setup(queue: Queue, group: GuestGroup, guests: Mapping[tuple[str, str], Gue
         architecture=files.text("architecture"),
         brought=True,
     )
-    yield _uploads(queue, files.uploads) + _step(guest_script.start_script(), environment), "board"
-    if group.state["settings"]:
-        cores = str(group.state["host_cpus"]), str(group.state["guest_cpus"])
-        inside = far_environment(group.state["settings"], *cores, "guest_state")
-        yield _step(cell_script.apply_script(), inside), "guest"
+    yield _uploads(queue, files.uploads) + _step(script_text("start_guest"), environment), "board"
+    if group.state.settings:
+        cores = group.state.host_cpus, group.state.guest_cpus
+        inside = far_environment(group.state.settings, *cores, "guest_state")
+        yield _step(script_text("apply_settings"), inside), "guest"
 
 
 def _step(script: str, environment: Mapping[str, str]) -> str:

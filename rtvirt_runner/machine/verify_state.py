@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from rtvirt_runner.catalogue.cpus import parse_cpu_list
+from rtvirt_runner.catalogue.guests import GuestState
 from rtvirt_runner.machine.settings_readback import memory_rows, row_differences, setting_differences, thread_rows
 from rtvirt_runner.matrix.cell import Cell
 
@@ -44,9 +45,17 @@ def guest_differences(cell: Cell, expects: Mapping[str, Any], guest: Mapping[str
     if len(cpus) != cell.vcpus:
         differences.append(f"the guest has {len(cpus)} vCPUs, expected {cell.vcpus}")
     running = str(guest.get("cmdline", "")).split()
-    params = cell.guest_state["kernel_params"]
-    differences += [f"{param} is not on the guest's command line" for param in params if param not in running]
-    return [*differences, *setting_differences(cell.guest_state["settings"], guest)]
+    wanted = _wanted_guest(cell)
+    differences += [
+        f"{param} is not on the guest's command line" for param in wanted.kernel_params if param not in running
+    ]
+    return [*differences, *setting_differences(wanted.settings, guest)]
+
+
+def _wanted_guest(cell: Cell) -> GuestState:
+    if cell.guest_state is None:
+        raise ValueError(f"Cell {cell.id} is measured on the host and wants no guest.")
+    return cell.guest_state
 
 
 def _kernel(cell: Cell, expects: Mapping[str, Any], board: Mapping[str, Any]) -> list[str]:
@@ -84,5 +93,6 @@ def _guest(cell: Cell, board: Mapping[str, Any]) -> list[str]:
     if len(vcpus) != cell.vcpus:
         differences.append(f"QEMU has {len(vcpus)} vCPU threads, expected {cell.vcpus}")
     online = str(board.get("online_cpus", ""))
-    rows = thread_rows(cell.guest_state["placement"], vcpus, board.get("qemu_threads", []), online)
-    return [*differences, *row_differences([*rows, *memory_rows(cell.guest_state, board)])]
+    wanted = _wanted_guest(cell)
+    rows = thread_rows(wanted.placement, vcpus, board.get("qemu_threads", []), online)
+    return [*differences, *row_differences([*rows, *memory_rows(wanted.as_dict(), board)])]

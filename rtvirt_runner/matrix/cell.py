@@ -5,16 +5,15 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, fields
 from typing import Any
 
-from rtvirt_runner.catalogue.checked_yaml import InputError
+from rtvirt_runner.catalogue.checked_yaml import InputError, exact_fields
+from rtvirt_runner.catalogue.guests import GuestState
 from rtvirt_runner.catalogue.lab import Clock
+from rtvirt_runner.catalogue.workloads import Program
 
 _TUPLES = ("kernel_params", "settings")  # lists in JSON
-
-
-_MAPPINGS = ("guest_state", "program")
 # New name -> the one that ids were first computed with, and that older records hold: what is measured keeps its id.
 _FIRST_NAMES = {"kernel_params": "kernel_words"}
 
@@ -40,8 +39,8 @@ class Cell:
     measured_cpu: int  # as counted where cyclictest runs
     kernel_params: tuple[str, ...]  # what the tuning adds to the board's kernel command line
     settings: tuple[str, ...]  # of the tuning, those of the board itself
-    guest_state: Mapping[str, Any] = field(hash=False)  # all that defines the guest (Guest.state); empty on the host
-    program: Mapping[str, Any] = field(hash=False)  # how the workload runs (Workload.program); empty: nothing runs
+    guest_state: GuestState | None  # None when measured on the host
+    program: Program | None  # None when no workload runs
     board_command: str  # on the board meanwhile, on any of its cores
     loops: int
     interval_us: int
@@ -51,7 +50,7 @@ class Cell:
     @property
     def vcpus(self) -> int:
         """How many vCPUs the guest has; 0 when no guest runs."""
-        return int(self.guest_state.get("vcpus", 0))
+        return self.guest_state.vcpus if self.guest_state else 0
 
     @property
     def id(self) -> str:
@@ -72,12 +71,9 @@ class Cell:
         # through JSON: what Ansible hands over carries tags of its own
         given = json.loads(json.dumps({key: value for key, value in values.items() if key != "id"}))
         given = _renamed(given, {first: name for name, first in _FIRST_NAMES.items()})
-        names = {item.name for item in fields(cls)}
-        if wrong := sorted(names ^ given.keys()):
-            raise InputError(
-                f"A cell has missing or unknown fields: {', '.join(wrong)}; was it written by another version?"
-            )
-        given |= {name: tuple(given[name]) for name in _TUPLES}
+        given = exact_fields(given, cls, "A cell") | {name: tuple(given[name]) for name in _TUPLES}
+        given["guest_state"] = GuestState.from_dict(given["guest_state"]) if given["guest_state"] else None
+        given["program"] = Program.from_dict(given["program"]) if given["program"] else None
         cell = cls(**given)
         if values.get("id", cell.id) != cell.id:
             raise InputError(
@@ -86,9 +82,10 @@ class Cell:
         return cell
 
     def _values(self) -> dict[str, Any]:
-        values = asdict(self)
+        values = {item.name: getattr(self, item.name) for item in fields(self)}
         lists = {name: list(values[name]) for name in _TUPLES}
-        return values | lists | {name: dict(values[name]) for name in _MAPPINGS}
+        parts = {name: values[name].as_dict() if values[name] else {} for name in ("guest_state", "program")}
+        return values | lists | parts
 
 
 def _renamed(values: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:

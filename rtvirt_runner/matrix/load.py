@@ -30,6 +30,7 @@ HISTOGRAMS = "histograms"
 COMPARISONS = ("ablation", "gic", "load", "partitioning", "flavours", "slowdown", "ecu", "sysbench")
 VIEWS = (HISTOGRAMS, *COMPARISONS)  # how the page shows an experiment
 
+_STATE = "wanted"  # name of the split of a state
 _LIMITS = {"loops": (1, 10**9), "interval_us": (10, 10**6), "priority": (1, 99), "histogram_us": (10, 10**6)}
 
 
@@ -76,6 +77,7 @@ def read_matrix(document: Any, path: Path, lab: Lab, catalogue: Catalogue) -> Ma
         document, ("name", "title", "repetitions", "cyclictest", "splits", "experiments"), f"{where}: matrix"
     )
     name = checked_yaml.name(document.get("name"), f"{where}: name")
+    _check_lab(lab, catalogue)
     expansion = _Expansion(
         where=where,
         lab=lab,
@@ -87,6 +89,30 @@ def read_matrix(document: Any, path: Path, lab: Lab, catalogue: Catalogue) -> Ma
     bodies = checked_yaml.require_nonempty(document.get("experiments"), f"{where}: experiments")
     experiments = tuple(expansion.experiment(each, body) for each, body in bodies.items())
     return Matrix(name, checked_yaml.text(document.get("title", name), f"{where}: title"), path, experiments)
+
+
+def state_cell(state: Any, board: str, lab: Lab, catalogue: Catalogue) -> Cell:
+    """The cell that is measured on a board in a state, without a workload: for bringing a board into that state.
+
+    ``state`` has the keys kernel, tuning, host_cpus, guest_cpus and, for a guest, guest. Raises InputError.
+    """
+    where = "rtvirt_state"
+    state = checked_yaml.require_nonempty(state, where)
+    checked_yaml.known_keys(state, ("kernel", "tuning", "host_cpus", "guest_cpus", "guest"), where)
+    _check_lab(lab, catalogue)
+    split = _split({key: state.get(key) for key in ("host_cpus", "guest_cpus")}, where)
+    expansion = _Expansion(
+        where=where,
+        lab=lab,
+        catalogue=catalogue,
+        splits={_STATE: split},
+        cyclictest={"loops": 1000, "interval_us": 1000, "priority": 95, "histogram_us": 20000},
+        repetitions=1,
+    )
+    guest = state.get("guest", NO_GUEST)
+    point: dict[str, Any] = {"board": board, "kernel": state.get("kernel"), "tuning": state.get("tuning")}
+    point |= {"split": _STATE, "workload": "idle", "guest": guest, "place": "host" if guest == NO_GUEST else "guest"}
+    return expansion.cell(point, where)
 
 
 @dataclass(frozen=True)
@@ -127,6 +153,14 @@ class _Expansion:
             views=_views(body.get("views", [HISTOGRAMS]), f"{where}.views"),
             cells=tuple(dict.fromkeys(cells)),
         )
+
+    def cell(self, point: dict[str, Any], where: str) -> Cell:
+        """The cell of one point that nobody has checked yet."""
+        named = {axis: value for axis, value in point.items() if (axis, value) != ("guest", NO_GUEST)}
+        for axis, values in self._values(named, where).items():
+            if len(values) > 1 or isinstance(point[axis], list):
+                raise InputError(f"{where}.{axis} is {checked_yaml.format_value(point[axis])}, expected one {axis}.")
+        return self._cell(point, 1, where)
 
     def _axes(self, body: Any, where: str) -> dict[str, list[str]]:
         axes = self._values(checked_yaml.require_nonempty(body, where), where)
@@ -199,19 +233,24 @@ class _Expansion:
         split = self._split_of(point["split"], board, where)
         tuning = self.catalogue.tunings[point["tuning"]]
         self._check_kernel(point["kernel"], board, where)
+        if not on_host and not board.guest_host:
+            raise InputError(
+                f"{where} measures in a guest of board '{board.name}', but the inventory has no host "
+                f"'{board.guest_name}', expected one in group 'guests'; add it, or measure on the host alone."
+            )
         kernels = self.catalogue.kernels
         kernel_params = tuning.kernel_params(split, kernels[point["kernel"]].isolcpus_flags) if board.boots else ()
-        guest: dict[str, Any] = {}
+        guest = None
         if not on_host:
             entry = self.catalogue.guests[point["guest"]]
-            guest = entry.state(tuning, split, board.guest_kernel or point["kernel"], board.gic, where)
-            if guest["kernel"] == RUNNING:
+            guest = entry.state(tuning, split, board.guest_kernel or point["kernel"], board.gic, kernels, where)
+            if guest.kernel == RUNNING:
                 raise InputError(
                     f"{where}: guest '{entry.name}' on board '{board.name}' has no kernel of its own, expected one of "
                     "the catalogue, since the board's is not rtvirt's; set guest_kernel in the inventory."
                 )
             if point["kernel"] != RUNNING:  # of what runs nothing is known before the board is asked
-                theirs, ours = kernels[guest["kernel"]].architecture, kernels[point["kernel"]].architecture
+                theirs, ours = kernels[guest.kernel].architecture, kernels[point["kernel"]].architecture
                 entry.check_architecture(theirs, ours, where)
         workload = self.catalogue.workloads[point["workload"]]
         return Cell(
@@ -232,7 +271,7 @@ class _Expansion:
             kernel_params=kernel_params,
             settings=tuning.machine_settings(board.boots),
             guest_state=guest,
-            program=workload.program(point["place"], split, guest.get("scratch_mib", 0), where),
+            program=workload.program(point["place"], split, guest.scratch_mib if guest else 0, where),
             board_command=workload.board_command,
             **self.cyclictest,
         )
@@ -248,6 +287,14 @@ class _Expansion:
                 f"{where}: kernel '{kernel}' on board '{board.name}', expected 'running', since its "
                 "rtvirt_board_boots is false; use that kernel, or let the board be rebooted."
             )
+        if kernel != RUNNING and board.architecture:
+            architecture = self.catalogue.kernels[kernel].architecture
+            if architecture != board.architecture:
+                raise InputError(
+                    f"{where}: kernel '{kernel}' is for {architecture}, but board '{board.name}' is of "
+                    f"{board.architecture} (its board_image_profile), expected a kernel for that; use one, or exclude "
+                    "this board."
+                )
 
     def _split_of(self, name: str, board: Board, where: str) -> Split:
         split = self.splits[name]
@@ -258,6 +305,14 @@ class _Expansion:
                     f"cores {format_cpu_list(range(board.cpus))}; use another split or exclude this one in {where}."
                 )
         return split
+
+
+def _check_lab(lab: Lab, catalogue: Catalogue) -> None:
+    """Whether all that a lab names is in the catalogue."""
+    for board in lab.boards.values():
+        if board.guest_kernel:
+            where = f"Inventory: guest_kernel of board '{board.name}'"
+            checked_yaml.known(board.guest_kernel, list(catalogue.kernels), "kernel", where)
 
 
 def _views(value: Any, where: str) -> tuple[str, ...]:
@@ -276,20 +331,22 @@ def _matches(point: Point, pattern: dict[str, list[str]]) -> bool:
 def _splits(body: Any, where: str) -> dict[str, Split]:
     splits: dict[str, Split] = {}
     for name, entry in checked_yaml.require_nonempty(body, where).items():
-        at = f"{where}.{checked_yaml.name(name, where)}"
-        lists = checked_yaml.mapping(entry, at)
-        checked_yaml.known_keys(lists, ("host_cpus", "guest_cpus"), at)
-        split = Split(
-            _cpus(lists.get("host_cpus"), f"{at}.host_cpus"), _cpus(lists.get("guest_cpus"), f"{at}.guest_cpus")
-        )
-        if shared := set(split.host_cpus) & set(split.guest_cpus):
-            host, guest = format_cpu_list(split.host_cpus), format_cpu_list(split.guest_cpus)
-            raise InputError(
-                f"{at}: host_cpus '{host}' and guest_cpus '{guest}' overlap on core {format_cpu_list(shared)}, "
-                "expected each core in one of them; take it out of one."
-            )
-        splits[name] = split
+        splits[name] = _split(entry, f"{where}.{checked_yaml.name(name, where)}")
     return splits
+
+
+def _split(body: Any, where: str) -> Split:
+    lists = checked_yaml.mapping(body, where)
+    checked_yaml.known_keys(lists, ("host_cpus", "guest_cpus"), where)
+    split = Split(
+        _cpus(lists.get("host_cpus"), f"{where}.host_cpus"), _cpus(lists.get("guest_cpus"), f"{where}.guest_cpus")
+    )
+    if shared := set(split.host_cpus) & set(split.guest_cpus):
+        raise InputError(
+            f"{where}: host_cpus '{split.host_list}' and guest_cpus '{split.guest_list}' overlap on core "
+            f"{format_cpu_list(shared)}, expected each core in one of them; take it out of one."
+        )
+    return split
 
 
 def _cpus(value: Any, where: str) -> tuple[int, ...]:

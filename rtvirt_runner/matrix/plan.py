@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from rtvirt_runner.catalogue.guests import NO_GUEST
+from rtvirt_runner.catalogue.guests import NO_GUEST, GuestState
 from rtvirt_runner.matrix.cell import Cell
 
 
@@ -19,18 +19,18 @@ class GuestGroup:
     settings: tuple[str, ...]
     host_cpus: str
     guest_cpus: str
-    state: Mapping[str, Any]  # as Cell.guest_state
+    state: GuestState | None  # as Cell.guest_state
     cells: tuple[Cell, ...]
 
     @property
     def name(self) -> str:
         """The guest's name in the catalogue."""
-        return str(self.state.get("name", NO_GUEST))
+        return self.state.name if self.state else NO_GUEST
 
     @property
     def vcpus(self) -> int:
         """How many vCPUs the guest has."""
-        return int(self.state.get("vcpus", 0))
+        return self.state.vcpus if self.state else 0
 
     def as_dict(self) -> dict[str, Any]:
         """The group as plain values for Ansible."""
@@ -39,8 +39,8 @@ class GuestGroup:
             "settings": list(self.settings),
             "host_cpus": self.host_cpus,
             "guest_cpus": self.guest_cpus,
-            "state": dict(self.state),
-            "image": {key: self.state[key] for key in ("kernel", "flavour") if key in self.state},
+            "state": self.state.as_dict() if self.state else {},
+            "image": {"kernel": self.state.kernel, "flavour": self.state.flavour} if self.state else {},
             "cells": [cell.as_dict() for cell in self.cells],
         }
 
@@ -96,7 +96,7 @@ def _guest_groups(cells: Sequence[Cell]) -> tuple[GuestGroup, ...]:
     """A guest that only needs other settings on its board goes on running, so cells of one guest stand together."""
 
     def guest(cell: Cell) -> str:
-        return json.dumps(dict(cell.guest_state), sort_keys=True)
+        return json.dumps(cell.guest_state.as_dict() if cell.guest_state else {}, sort_keys=True)
 
     def board(cell: Cell) -> tuple[tuple[str, ...], str, str]:
         return cell.settings, cell.host_cpus, cell.guest_cpus

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from rtvirt_runner.catalogue.catalogue import Catalogue
-from rtvirt_runner.catalogue.guests import NO_GUEST
 from rtvirt_runner.catalogue.lab import RUNNING, Lab
 from rtvirt_runner.matrix.cell import Cell
 from rtvirt_runner.matrix.plan import BootGroup, plan
@@ -19,7 +18,7 @@ def why_over_ssh(cell: Cell, lab: Lab, catalogue: Catalogue) -> str:
         return "the board is not one that is measured sealed (rtvirt_board_sealed)"
     if cell.kernel == RUNNING or catalogue.kernels[cell.kernel].architecture != ARCHITECTURE:
         return f"its kernel is not of the catalogue for {ARCHITECTURE}"
-    if cell.guest != NO_GUEST and cell.guest_state["flavour"] != "minimal":
+    if cell.guest_state and cell.guest_state.flavour != "minimal":
         return "its guest starts from a partition of the board's card"
     workload = catalogue.workloads[cell.workload]
     if workload.command and not workload.origin:

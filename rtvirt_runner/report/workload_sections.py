@@ -154,7 +154,7 @@ _FILEIO_FIELDS = (  # Table IV
 
 def sysbench_blocks(measured: Sequence[MergedMeasurement], axes: Sequence[str]) -> list[Block]:
     """Tables III and IV of the paper from measured cells, one per guest."""
-    of_sysbench = [each for each in measured if each.cell.program.get("prints") == "sysbench"]
+    of_sysbench = [each for each in measured if each.cell.program and each.cell.program.prints == "sysbench"]
     return [_sysbench(each, axes) for each in foregrounds(of_sysbench)]
 
 

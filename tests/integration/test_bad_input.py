@@ -1,5 +1,7 @@
 """Bad input through the real command: exit 2, one sentence, at once, and nothing touched."""
 
+import os
+import shutil
 import subprocess
 import sys
 import time
@@ -15,6 +17,7 @@ boards:
   hosts:
     virtual-rpi2: {rtvirt_board_cpus: 4, rtvirt_board_clock: virtual}
     virtual-cb2: {rtvirt_board_cpus: 2, rtvirt_board_clock: virtual}
+guests: {hosts: {virtual-rpi2-guest: , virtual-cb2-guest: }}
 """
 SMOKE = (collection.VARS / "matrix_smoke.yml").read_text()
 
@@ -33,6 +36,43 @@ BAD_MATRICES = {
         ("raspberries", "virtual-cb2"),
     ),
     "not YAML": ("matrix: [", ("line 1",)),
+    "an empty file": ("", ("is empty", "key 'matrix'")),
+    "a date as a name": (replacing("name: smoke", "name: 2024-01-01"), ("name: 2024-01-01 is not a name", "quote")),
+    "a date that is none": (replacing("name: smoke", "name: 2024-13-45"), ("line ", "month must be in 1..12")),
+    "Jinja": (replacing("name: smoke", "name: smoke\n  repetitions: {{ n }}"), ("key 'repetitions'", "{{ }}")),
+    "3000 brackets": (f"matrix: {'[' * 3000}", ("key 'matrix'", "nested more than 50 levels")),
+    "a recursive alias": ("matrix: &a {name: *a}", ("key 'name'", "'*a'")),
+    "aliases of aliases": (
+        "a0: &a0 [1]\n" + "".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]\n" for n in range(1, 30)),
+        ("key 'a5'", "more than 50000 values"),
+    ),
+}
+BAD_LABS = {
+    "no such guest kernel": (
+        LAB.replace("rtvirt_board_cpus: 2", "rtvirt_board_cpus: 2, guest_kernel: linux-9"),
+        ("guest_kernel of board 'virtual-cb2'", "unknown kernel 'linux-9'", "linux-6.12"),
+    ),
+    "a board of another architecture": (
+        LAB.replace("rtvirt_board_cpus: 2", "rtvirt_board_cpus: 2, board_image_profile: cubieboard2"),
+        ("kernel 'linux-6.12-rt' is for arm64", "board 'virtual-cb2' is of armhf", "expected a kernel for that"),
+    ),
+    "no guest host": (
+        LAB.replace("virtual-cb2-guest", "virtual-cb1-guest"),
+        ("board 'virtual-cb2'", "no host 'virtual-cb2-guest'", "group 'guests'"),
+    ),
+}
+BAD_CATALOGUES = {
+    "a misspelt key of a kernel": ("kernels.yml", "patches: [{", "patchs: [{", ("patchs", "did you mean 'patches'?")),
+    "a misspelt key of a guest": ("guests.yml", "memory_mib:", "memory:", ("unknown key 'memory'", "memory_mib")),
+    "a misspelt key of a workload": ("workloads.yml", " command:", " comand:", ("comand", "did you mean 'command'?")),
+    "a flag that is none": (
+        "kernels.yml",
+        "    objects: 1500",
+        "    isolcpus_flags: 1",
+        ("isolcpus_flags is 1", "true"),
+    ),
+    "an empty file": ("kernels.yml", "", "", ("is empty", "key 'kernels'")),
+    "3000 brackets": ("tunings.yml", "tunings:", f"tunings: {'[' * 3000}", ("key 'tunings'", "nested more than 50")),
 }
 
 
@@ -62,12 +102,52 @@ def test_a_bad_matrix(
     began = time.monotonic()
     done = rtvirt(command, "--matrix", str(path))
     assert time.monotonic() - began < 5
-    assert (done.returncode, done.stdout) == (2, "")
+    refused(done, (str(path), *told))
+    assert not (tmp_path / "results").exists()
+
+
+@pytest.mark.parametrize("command", ["matrix", "plan"])
+@pytest.mark.parametrize(("text", "told"), BAD_LABS.values(), ids=BAD_LABS.keys())
+def test_a_lab_that_does_not_fit(
+    command: str,
+    text: str,
+    told: tuple[str, ...],
+    tmp_path: Path,
+    rtvirt: Callable[..., subprocess.CompletedProcess[str]],
+) -> None:
+    (tmp_path / "other.yml").write_text(text)
+    refused(rtvirt(command, "-i", str(tmp_path / "other.yml")), told)
+    assert not (tmp_path / "results").exists()
+
+
+@pytest.mark.parametrize(("name", "old", "new", "told"), BAD_CATALOGUES.values(), ids=BAD_CATALOGUES.keys())
+def test_a_bad_catalogue(name: str, old: str, new: str, told: tuple[str, ...], tmp_path: Path) -> None:
+    """In a copy of the checkout, since the catalogue is part of it."""
+    for folder in ("rtvirt_runner", "playbooks", "roles/board_image/profiles"):
+        shutil.copytree(collection.ROOT / folder, tmp_path / folder, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(collection.ANSIBLE_CONFIG, tmp_path)
+    (tmp_path / "lab.yml").write_text(LAB)
+    path = tmp_path / "playbooks" / "vars" / name
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new, 1) if old else "")
+    done = subprocess.run(
+        [Path(sys.executable).parent / "rtvirt", "plan", "-i", "lab.yml"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    refused(done, (str(path), *told))
+
+
+def refused(done: subprocess.CompletedProcess[str], told: tuple[str, ...]) -> None:
+    """Exit status 2, and one sentence that has all that is to be told."""
+    assert (done.returncode, done.stdout) == (2, ""), done.stderr
     assert done.stderr.startswith("rtvirt: ") and done.stderr.count("\n") == 1
-    assert str(path) in done.stderr
     for part in told:
         assert part in done.stderr
-    assert not (tmp_path / "results").exists()
 
 
 def test_a_lab_without_boards(tmp_path: Path, rtvirt: Callable[..., subprocess.CompletedProcess[str]]) -> None:

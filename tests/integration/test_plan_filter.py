@@ -7,9 +7,16 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from rtvirt_runner.catalogue import collection
+from rtvirt_runner.catalogue.catalogue import Catalogue
+from rtvirt_runner.catalogue.checked_yaml import InputError
+from rtvirt_runner.catalogue.lab import Lab
 from rtvirt_runner.matrix.cell import Cell
+from rtvirt_runner.matrix.load import state_cell
 from rtvirt_runner.matrix.results import ResultsTree, Status
+from rtvirt_runner.run.playbooks import read_inventory
 
 LAB = """\
 boards:
@@ -17,6 +24,7 @@ boards:
     virtual-rpi2: {rtvirt_board_cpus: 4}
     virtual-cb2: {rtvirt_board_cpus: 2}
   vars: {ansible_connection: local, rtvirt_board_clock: "{{ 'virtual' }}"}
+guests: {hosts: {virtual-rpi2-guest: , virtual-cb2-guest: }}
 """
 PLAYBOOK = """\
 - name: Ask
@@ -90,3 +98,52 @@ def test_a_bad_matrix_fails_with_its_sentence(tmp_path: Path) -> None:
     done = play(tmp_path, str(bad))
     assert done.returncode == 2
     assert "did you mean 'bitcount'?" in done.stdout + done.stderr
+
+
+def measure(folder: Path, matrix: str, *words: str) -> subprocess.CompletedProcess[str]:
+    """The real playbook in check mode: it plans, and measures nothing."""
+    (folder / "lab.yml").write_text(LAB)
+    given = {"rtvirt_matrix": matrix, "rtvirt_results_dir": str(folder)}
+    command = [Path(sys.executable).parent / "ansible-playbook", "-i", "lab.yml", "--check", "-e", json.dumps(given)]
+    env = {**os.environ, "ANSIBLE_CONFIG": str(collection.ANSIBLE_CONFIG), "ANSIBLE_NOCOLOR": "1"}
+    playbook = str(collection.PLAYBOOKS / "measure.yml")
+    return subprocess.run(
+        [*command, playbook, *words], cwd=folder, env=env, capture_output=True, text=True, check=False
+    )
+
+
+def test_a_playbook_plans_once_for_all_boards(tmp_path: Path) -> None:
+    for words in ([], ["-l", "virtual-cb2"]):
+        done = measure(tmp_path, "smoke", *words)
+        assert done.returncode == 0, done.stdout + done.stderr
+        planned = done.stdout.partition("TASK [Read the matrix and plan")[2].partition("PLAY")[0]
+        assert planned.count("ok: [") == 1
+
+
+def test_bad_input_ends_a_playbook_with_one_sentence_for_all_boards(tmp_path: Path) -> None:
+    (tmp_path / "bad.yml").write_text(f"matrix: {'[' * 3000}")
+    done = measure(tmp_path, str(tmp_path / "bad.yml"))
+    assert done.returncode == 2
+    assert (
+        f"{tmp_path}/bad.yml: line 1: key 'matrix': it is nested more than 50 levels deep" in done.stdout + done.stderr
+    )
+    assert done.stdout.count("fatal: [") == 1 and "PLAY [Measure]" not in done.stdout
+
+
+def test_a_state_is_checked_as_a_matrix_is(tmp_path: Path) -> None:
+    lab = Lab.from_inventory(*read_inventory(collection.VIRTUAL_LAB))
+    catalogue = Catalogue.load(collection.VARS, lab)
+    state = {"kernel": "debian-rt", "tuning": "full", "host_cpus": "0", "guest_cpus": 1, "guest": "minimal"}
+    cell = state_cell(state, "virtual-cb2", lab, catalogue)
+    assert (cell.place, cell.split, cell.guest_cpus, cell.workload) == ("guest", "wanted", "1", "idle")
+    for key, value, says in (
+        ("kernel", "debian-rf", r"rtvirt_state.kernel: unknown kernel 'debian-rf'.*did you mean 'debian-rt'"),
+        ("kernel", ["debian-rt"], r"rtvirt_state.kernel is \['debian-rt'\], expected one kernel"),
+        ("tuning", "full-minus-each", r"rtvirt_state.tuning is 'full-minus-each', expected one tuning"),
+        ("guest_cpus", "0-1", r"rtvirt_state: host_cpus '0' and guest_cpus '0-1' overlap on core 0"),
+        ("guest_cpus", "2", r"guest_cpus is '2' but board 'virtual-cb2' has only cores 0-1"),
+        ("guest", "minimum", r"rtvirt_state.guest: unknown guest 'minimum'.*did you mean 'minimal'"),
+        ("colour", "red", r"rtvirt_state: unknown key 'colour'"),
+    ):
+        with pytest.raises(InputError, match=says):
+            state_cell({**state, key: value}, "virtual-cb2", lab, catalogue)

@@ -47,7 +47,7 @@ SLOW = """\
 CALLER = """\
 import sys
 from pathlib import Path
-from rtvirt_runner.runner import run_playbook
+from rtvirt_runner.run.playbooks import run_playbook
 playbook, inventory, log_dir = map(Path, sys.argv[1:])
 sys.exit(130 if run_playbook(playbook, inventory, {}, log_dir=log_dir).interrupted else 0)
 """

@@ -94,7 +94,7 @@ def test_a_guest_has_as_many_bits_as_was_asked_for_and_is_preempt_rt(
     inside, shows = record.system["guest"], load_kernels(collection.VARS / "kernels.yml")
     assert record.system["board"]["machine"] == "aarch64"
     assert inside["machine"] == machine
-    assert re.search(shows[record.cell.guest_state["kernel"]].expects.release, inside["uname_r"])
+    assert re.search(shows[record.cell.guest_state.kernel].expects.release, inside["uname_r"])
     assert inside["realtime"] is ("PREEMPT_RT" in inside["uname_v"]) is True
 
 

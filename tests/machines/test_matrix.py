@@ -171,7 +171,7 @@ def test_a_guest_is_run_by_kvm(records: list[Record]) -> None:
 
 def test_threads_of_qemu_are_placed_as_the_tuning_says(records: list[Record]) -> None:
     for record in guest_records(records):
-        wanted, split = record.cell.guest_state["placement"], parse_cpu_list(record.cell.guest_cpus)
+        wanted, split = record.cell.guest_state.placement, parse_cpu_list(record.cell.guest_cpus)
         vcpus, others = vcpu_threads(record), record.system["board"]["qemu_threads"]
         if wanted["mode"] == "threads":
             assert [parse_cpu_list(thread["cpus"]) for thread in vcpus] == [(core,) for core in split]
@@ -188,7 +188,7 @@ def test_every_setting_of_every_cell_was_read_back(records: list[Record]) -> Non
     for record in records:
         board, inside = record.system["board"], record.system["guest"] or {}
         assert {row["setting"] for row in board.get("settings", [])} == set(record.cell.settings)
-        wanted = set(record.cell.guest_state.get("settings", []))
+        wanted = set(record.cell.guest_state.settings if record.cell.guest_state else ())
         assert {row["setting"] for row in inside.get("settings", [])} == wanted
         rows = [*board.get("settings", []), *inside.get("settings", [])]
         assert {row["state"] for row in rows} <= {"ok", "absent", "fixed"}

@@ -12,6 +12,7 @@ from typing import Any
 from rtvirt_runner.catalogue.catalogue import Catalogue
 from rtvirt_runner.catalogue.cpus import format_cpu_list, parse_cpu_list
 from rtvirt_runner.catalogue.lab import Lab
+from rtvirt_runner.catalogue.workloads import Program
 from rtvirt_runner.matrix.cell import Cell
 from rtvirt_runner.matrix.results import ResultsTree, Status
 
@@ -26,7 +27,8 @@ def virtual_lab(clock: str = "virtual") -> Lab:
         name: {"rtvirt_board_cpus": count, "rtvirt_board_clock": clock} for name, count in cpus.items()
     }
     hostvars["virtual-rpi2"]["guest_gic"] = "user_space"
-    return Lab.from_inventory({"all": [*cpus], "boards": [*cpus], "ungrouped": []}, hostvars)
+    guests = [f"{name}-guest" for name in cpus]
+    return Lab.from_inventory({"all": [*cpus, *guests], "boards": [*cpus], "guests": guests}, hostvars)
 
 
 def catalogue() -> Catalogue:
@@ -74,7 +76,7 @@ def latencies(cell: Cell, samples: int = 5000) -> dict[int, int]:
     """A histogram that looks like what such a cell measures: a narrow host, a wide guest with two humps and a tail."""
     chance = random.Random(cell.id)
     middle, width, tail = (56, 0.05, 140) if cell.place == "host" else (230, 0.16, 6000)
-    if cell.place == "guest" and cell.guest_state["gic"] == "in_kernel":
+    if cell.guest_state and cell.guest_state.gic == "in_kernel":
         middle, tail = 75, 900
     if cell.tuning == "none" and cell.place == "guest":
         middle, tail = middle * 1.15, 9000
@@ -124,9 +126,9 @@ def system(cell: Cell) -> dict[str, Any]:
         "settings": setting_items(cell.settings),
         "isolation_applied": " ".join(cell.settings),
     }
-    if cell.place == "host":
+    if cell.guest_state is None:
         return {"board": board, "guest": None}
-    placement = cell.guest_state["placement"]
+    placement = cell.guest_state.placement
     cores = parse_cpu_list(placement.get("cpus", "0-3"))
     priority = {"policy": placement.get("policy", "other"), "priority": placement.get("priority", 0)}
     alone = placement["mode"] == "threads"
@@ -144,26 +146,27 @@ def system(cell: Cell) -> dict[str, Any]:
     board |= {"qemu_version": "10.0.2", "qemu_argv": argv, "vcpu_threads": vcpus, "qemu_threads": [main]}
     board |= {"guest_accelerator": "kvm"}
     guest = {"uname_r": "6.12.90-arm64", "realtime": False, "cmdline": "console=ttyAMA0"}
-    return {"board": board, "guest": guest | {"settings": setting_items(cell.guest_state["settings"])}}
+    return {"board": board, "guest": guest | {"settings": setting_items(cell.guest_state.settings)}}
 
 
 def workload_output(cell: Cell, slowdown: float = 1.04) -> str:
     """What a cell's workload may print; in the guest it takes ``slowdown`` times as long."""
     slower = slowdown if cell.place == "guest" else 1.0
-    printed = {"json": _json_output, "sysbench": _sysbench_output}.get(cell.program.get("prints", ""))
-    return printed(cell, slower) if printed else ""
+    printed = {"json": _json_output, "sysbench": _sysbench_output}
+    program = cell.program
+    return printed[program.prints](cell, program, slower) if program and program.prints in printed else ""
 
 
-def _json_output(cell: Cell, slower: float) -> str:
+def _json_output(cell: Cell, program: Program, slower: float) -> str:
     seconds = round(random.Random(cell.workload).uniform(0.002, 0.4) * slower, 6)
     said = {"workload": cell.workload, "size": "small", "seed": 1, "iterations": 120, "seconds": 120 * seconds}
-    said |= {"seconds_per_iteration": seconds, "digest": cell.program["digest"] or "0123456789abcdef", "correct": True}
+    said |= {"seconds_per_iteration": seconds, "digest": program.digest or "0123456789abcdef", "correct": True}
     return json.dumps(said | (ecu_numbers(cell) if cell.workload == "ecu" else {})) + "\n"
 
 
-def _sysbench_output(cell: Cell, slower: float) -> str:
+def _sysbench_output(cell: Cell, program: Program, slower: float) -> str:
     """The captured output, as a slow chip would have printed it."""
-    test = "fileio" if "fileio" in cell.program["command"] else "cpu"
+    test = "fileio" if "fileio" in program.command else "cpu"
     text = (DATA / "sysbench" / f"{test}_1.0.txt").read_text(encoding="utf-8")
     if test == "fileio":
         values = {"total number of events": round(18230 / slower**4), "read, MiB/s": f"{34.17 / slower**4:.2f}"}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import datetime
 import json
 from pathlib import Path
 from typing import Any
@@ -14,9 +15,11 @@ from fakes import VARS, catalogue, virtual_lab
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rtvirt_runner.catalogue import collection
 from rtvirt_runner.catalogue.catalogue import Catalogue
 from rtvirt_runner.catalogue.checked_yaml import InputError
 from rtvirt_runner.catalogue.lab import Lab
+from rtvirt_runner.catalogue.workloads import Program
 from rtvirt_runner.matrix.cell import Cell
 from rtvirt_runner.matrix.load import Matrix, load_matrix
 from rtvirt_runner.matrix.plan import plan
@@ -41,6 +44,8 @@ SMALL: dict[str, Any] = {
         },
     }
 }
+
+ONE_BOARD = {"boards": ["virtual-rpi2"], "guests": ["virtual-rpi2-guest"]}
 
 FULL_PARAMS = (
     "isolcpus=managed_irq,domain,1",
@@ -111,11 +116,12 @@ def test_a_wrong_lab_is_refused(groups: dict[str, list[str]], variables: dict[st
 def test_a_labs_own_workloads_are_known_to_its_matrices(tmp_path: Path) -> None:
     own = {"mine": {"command": "mine --forever", "prints": "json"}}
     board: dict[str, Any] = {"rtvirt_board_cpus": 4, "rtvirt_board_clock": "real", "rtvirt_lab_workloads": own}
-    lab = Lab.from_inventory({"boards": ["virtual-rpi2", "pi"]}, {"virtual-rpi2": board, "pi": board})
+    groups = {"boards": ["virtual-rpi2", "pi"], "guests": ["virtual-rpi2-guest"]}
+    lab = Lab.from_inventory(groups, {"virtual-rpi2": board, "pi": board})
     path = tmp_path / "own.yml"
     path.write_text(yaml.safe_dump(axis("workload", ["mine"])))
     cells = load_matrix(path, lab, Catalogue.load(VARS, lab)).cells
-    assert {cell.program["command"] for cell in cells} == {"mine --forever"}
+    assert {cell.program.command for cell in cells if cell.program} == {"mine --forever"}
 
 
 def test_a_lab_has_one_set_of_workloads() -> None:
@@ -136,7 +142,7 @@ def test_the_collections_own_matrices_expand_over_the_virtual_lab() -> None:
         assert [experiment.name for experiment in matrix.experiments] == asked
         cells = {experiment.name: experiment.cells for experiment in matrix.experiments}
         assert len(cells["core_splits"]) == 16  # two tunings, host and guest, four points
-        assert {cell.guest_state["gic"] for cell in cells["gic"] if cell.vcpus} == {"in_kernel", "user_space"}
+        assert {cell.guest_state.gic for cell in cells["gic"] if cell.guest_state} == {"in_kernel", "user_space"}
         assert "full-minus-irqs" in {cell.tuning for cell in cells["ablation"]}
         assert len(cells["mibench"]) == 14  # seven programs, host and guest
         assert {cell.guest for cell in cells["sysbench_fileio"]} == {"none", "minimal-scratch"}
@@ -194,8 +200,13 @@ def test_host_and_guest_measure_the_same_physical_core(tmp_path: Path) -> None:
 def test_a_tuning_is_rendered_for_the_split(tmp_path: Path) -> None:
     cells = load(SMALL, tmp_path).experiments[0].cells
     assert cells[3].kernel_params == ("isolcpus=3",)
-    assert cells[3].guest_state["placement"] == {"mode": "process", "cpus": "3", "policy": "rr", "priority": 99}
-    assert cells[2].guest_state == {}  # no guest runs
+    assert cells[3].guest_state and cells[3].guest_state.placement == {
+        "mode": "process",
+        "cpus": "3",
+        "policy": "rr",
+        "priority": 99,
+    }
+    assert cells[2].guest_state is None  # no guest runs
 
 
 def test_an_experiment_shows_histograms_unless_it_says_otherwise(tmp_path: Path) -> None:
@@ -237,8 +248,10 @@ def test_a_cell_id_is_readable_stable_and_a_folder_name(tmp_path: Path) -> None:
 
 def test_everything_that_changes_what_is_measured_changes_the_id(tmp_path: Path) -> None:
     cell = load(SMALL, tmp_path).experiments[0].cells[1]
-    other = {"kernel_params": ("nohz_full=1",), "settings": ("irqs",), "guest_state": {"vcpus": 2}, "clock": "real"}
-    other |= {"program": {"command": "true"}}
+    other: dict[str, Any] = {"kernel_params": ("nohz_full=1",), "settings": ("irqs",), "clock": "real"}
+    assert cell.guest_state
+    other["guest_state"] = dataclasses.replace(cell.guest_state, vcpus=2)
+    other["program"] = Program("true", "", "", "0", False, "memory", "text", "", "")
     ids = {cell.id}
     for item in dataclasses.fields(cell):
         value = getattr(cell, item.name)
@@ -342,7 +355,7 @@ def test_repetitions_give_the_axis_repetition(tmp_path: Path) -> None:
 
 def test_a_board_of_64_bits_runs_guests_of_32(tmp_path: Path) -> None:
     matrix = load(axis("guest", ["minimal-armhf"]), tmp_path)
-    assert {cell.guest_state["kernel"] for cell in matrix.cells if cell.vcpus} == {"linux-6.1-rt-armhf"}
+    assert {cell.guest_state.kernel for cell in matrix.cells if cell.guest_state} == {"linux-6.1-rt-armhf"}
 
 
 # --------------------------------------------------------------------------------------------------------- refusals
@@ -412,10 +425,28 @@ REFUSED = {
     "no name": (changed("name", None), r"name: missing is not a name"),
     "title is no text": (changed("title", 3), r"title is 3, expected text"),
     "not a mapping": ("- 1\n", r"matrix.yml is \[1\], expected keys with values"),
-    "empty file": ("", r"matrix.yml is missing, expected keys"),
+    "empty file": ("", r"matrix.yml: is empty, expected everything under the key 'matrix'"),
     "no matrix": ("experiments: {}\n", r"has no key 'matrix' at the top"),
-    "bad YAML": ("matrix: {name: [}\n", r"matrix.yml: line 1: .*expected valid YAML"),
-    "control character": ("matrix: \x01\n", r"matrix.yml: .*expected valid YAML"),
+    "bad YAML": ("matrix: {name: [}\n", r"matrix.yml: line 1: .*expected plain YAML"),
+    "key that is no scalar": (
+        "matrix:\n  repetitions: {{ n }}\n",
+        r"line 2: key 'repetitions': braces, brackets or an alias stand where a key is expected",
+    ),
+    "3000 brackets": (f"matrix: {'[' * 3000}", r"line 1: key 'matrix': it is nested more than 50 levels deep"),
+    "recursive alias": ("matrix: &a\n  name: *a\n", r"key 'name': the alias '\*a' stands inside what it names"),
+    "recursive merge": ("matrix: &a\n  <<: *a\n", r"the alias '\*a' stands inside what it names"),
+    "chain of aliases": (
+        "a0: &a0 [1]\n" + "".join(f"a{n}: &a{n} [*a{n - 1}]\n" for n in range(1, 5000)),
+        r"its aliases nest more than 50 levels deep",
+    ),
+    "aliases of aliases": (
+        "a0: &a0 [1]\n" + "".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]\n" for n in range(1, 30)),
+        r"line 6: key 'a5': it comes to more than 50000 values, aliases followed",
+    ),
+    "date as a name": ("matrix:\n  name: 2024-01-01\n", r"name: 2024-01-01 is not a name.*quote numbers and dates"),
+    "date as an experiment": (changed("experiments", {datetime.date(2024, 1, 1): {}}), r"2024-01-01 is not a name"),
+    "date that is none": ("matrix:\n  name: 2024-13-45\n", r"line 2: month must be in 1..12, expected plain YAML"),
+    "control character": ("matrix: \x01\n", r"matrix.yml: .*expected (plain|valid) YAML"),
     "duplicate key": ("matrix:\n  name: a\n  name: b\n", r"line 3: key 'name' is given twice"),
     "duplicate experiment": (
         yaml.safe_dump(SMALL).replace("    idle:\n", "    idle: {}\n    idle:\n"),
@@ -454,11 +485,54 @@ def test_a_guest_that_the_board_cannot_run_is_refused(
     kernel: str, guest_kernel: str, guest: str, says: str, tmp_path: Path
 ) -> None:
     board = {"rtvirt_board_cpus": 4, "rtvirt_board_clock": "virtual", "guest_kernel": guest_kernel}
-    lab = Lab.from_inventory({"boards": ["virtual-rpi2"]}, {"virtual-rpi2": board})
+    lab = Lab.from_inventory(ONE_BOARD, {"virtual-rpi2": board})
     document = axis("guest", [guest])
     document["matrix"]["experiments"]["idle"]["axes"]["kernel"] = [kernel]
     with pytest.raises(InputError, match=f"experiments.idle: guest '{guest}' .*{says}"):
         load(document, tmp_path, lab)
+
+
+@pytest.mark.parametrize(
+    ("groups", "variables", "says"),
+    [
+        (
+            ONE_BOARD,
+            {"guest_kernel": "debian-rf"},
+            "Inventory: guest_kernel of board 'virtual-rpi2': unknown kernel 'debian-rf'.*did you mean 'debian-rt'",
+        ),
+        (
+            ONE_BOARD,
+            {"board_image_profile": "orangepi_pc"},
+            "experiments.idle: kernel 'debian-rt' is for arm64, but board 'virtual-rpi2' is of armhf",
+        ),
+        (
+            ONE_BOARD,
+            {"board_image_profile": "orangepipc"},
+            "Inventory: board_image_profile of board 'virtual-rpi2': unknown profile 'orangepipc'.*mean 'orangepi_pc'",
+        ),
+        (
+            {"boards": ["virtual-rpi2"]},
+            {},
+            "measures in a guest of board 'virtual-rpi2', but the inventory has no host 'virtual-rpi2-guest'",
+        ),
+    ],
+    ids=["no such guest kernel", "a kernel of another architecture", "no such profile", "no guest host"],
+)
+def test_a_lab_that_does_not_fit_its_matrix_is_refused(
+    groups: dict[str, list[str]], variables: dict[str, Any], says: str, tmp_path: Path
+) -> None:
+    board = {"rtvirt_board_cpus": 4, "rtvirt_board_clock": "virtual", **variables}
+    with pytest.raises(InputError, match=says):
+        load(SMALL, tmp_path, Lab.from_inventory(groups, {"virtual-rpi2": board}))
+
+
+def test_a_labs_own_profile_tells_its_boards_architecture(tmp_path: Path) -> None:
+    text = (collection.PROFILES / "orangepi_pc.yml").read_text()
+    (tmp_path / "profiles").mkdir()
+    (tmp_path / "profiles" / "mine.yml").write_text(text)
+    board = {"rtvirt_board_cpus": 4, "rtvirt_board_clock": "virtual", "board_image_profile": "mine"}
+    lab = Lab.from_inventory(ONE_BOARD, {"virtual-rpi2": board}, tmp_path)
+    assert lab.boards["virtual-rpi2"].architecture == "armhf"
 
 
 def test_an_included_guest_cell_needs_a_guest(tmp_path: Path) -> None:

@@ -102,7 +102,8 @@ def test_every_caption_and_answer_of_virtual_boards_says_virtual_time(smoke_page
 def test_boards_on_different_clocks_share_no_table_and_no_figure(tree: ResultsTree) -> None:
     clocks = {"virtual-rpi2": "virtual", "virtual-cb2": "real"}
     hostvars = {name: {"rtvirt_board_cpus": 4, "rtvirt_board_clock": clock} for name, clock in clocks.items()}
-    lab = Lab.from_inventory({"boards": [*clocks]}, hostvars)
+    guests = [f"{name}-guest" for name in clocks]
+    lab = Lab.from_inventory({"boards": [*clocks], "guests": guests}, hostvars)
     text = measured(tree, load_matrix(MATRIX, lab, catalogue())).read_text(encoding="utf-8")
     for table in re.findall(r"<table>.*?</table>", text, re.DOTALL):
         assert ("virtual-rpi2</th>" in table) + ("virtual-cb2</th>" in table) <= 1

@@ -10,13 +10,15 @@ import pytest
 
 from rtvirt_runner.analysis.parsers import ParseError, ecu
 from rtvirt_runner.analysis.parsers.workload import WorkloadRun, parse, seconds_per_iteration
+from rtvirt_runner.catalogue.workloads import Program
 
 SYSBENCH = Path(__file__).parents[1] / "data" / "sysbench"
 DIGEST = "0123456789abcdef"
 
 
-def program(prints: str = "json", **more: Any) -> dict[str, Any]:
-    return {"command": "x", "prints": prints, "pattern": "", "digest": "", "repeat": False, **more}
+def program(prints: str = "json", **more: Any) -> Program:
+    values = {"pattern": "", "digest": "", "repeat": False, **more}
+    return Program(command="x", prepare="", cleanup="", cpus="1", folder="memory", prints=prints, **values)
 
 
 def line(**changes: Any) -> str:

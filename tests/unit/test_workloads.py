@@ -9,7 +9,7 @@ import yaml
 from rtvirt_runner.catalogue import collection
 from rtvirt_runner.catalogue.checked_yaml import InputError
 from rtvirt_runner.catalogue.cpus import Split
-from rtvirt_runner.catalogue.workloads import Workload, load_workloads, origins
+from rtvirt_runner.catalogue.workloads import Program, Workload, load_workloads, origins
 
 SHIPPED = collection.VARS / "workloads.yml"
 ONE_TO_TWO = Split((0,), (1, 2))
@@ -27,21 +27,21 @@ def test_those_that_come_with_rtvirt_are_the_papers_and_more() -> None:
 
 def test_an_entry_becomes_what_a_cell_runs() -> None:
     workload = declared(prints="json", repeat=True, prepare="mine --prepare", digest="0123456789abcdef")
-    assert workload.program("host", ONE_TO_TWO, 0, "here") == {
-        "command": "mine --forever",
-        "prepare": "mine --prepare",
-        "cleanup": "",
-        "cpus": "2",
-        "repeat": True,
-        "folder": "memory",
-        "prints": "json",
-        "pattern": "",
-        "digest": "0123456789abcdef",
-    }
+    assert workload.program("host", ONE_TO_TWO, 0, "here") == Program(
+        command="mine --forever",
+        prepare="mine --prepare",
+        cleanup="",
+        cpus="2",
+        repeat=True,
+        folder="memory",
+        prints="json",
+        pattern="",
+        digest="0123456789abcdef",
+    )
 
 
 def test_idle_runs_nothing() -> None:
-    assert load_workloads(SHIPPED)["idle"].program("guest", ONE_TO_TWO, 0, "here") == {}
+    assert load_workloads(SHIPPED)["idle"].program("guest", ONE_TO_TWO, 0, "here") is None
 
 
 @pytest.mark.parametrize(
@@ -49,7 +49,8 @@ def test_idle_runs_nothing() -> None:
     [("measured", "host", "2"), ("measured", "guest", "1"), ("others", "host", "0"), ("others", "guest", "0")],
 )
 def test_it_runs_on_the_measured_core_or_on_all_others(core: str, place: str, cpus: str) -> None:
-    assert declared(core=core).program(place, ONE_TO_TWO, 0, "here")["cpus"] == cpus
+    program = declared(core=core).program(place, ONE_TO_TWO, 0, "here")
+    assert program and program.cpus == cpus
 
 
 def test_a_single_vcpu_has_no_others() -> None:
@@ -59,8 +60,9 @@ def test_a_single_vcpu_has_no_others() -> None:
 
 def test_one_that_writes_to_a_disk_needs_a_guest_that_has_one() -> None:
     workload = declared(folder="disk")
-    assert workload.program("host", ONE_TO_TWO, 0, "here")["folder"] == "disk"
-    assert workload.program("guest", ONE_TO_TWO, 32, "here")["folder"] == "disk"
+    for place, scratch_mib in (("host", 0), ("guest", 32)):
+        program = workload.program(place, ONE_TO_TWO, scratch_mib, "here")
+        assert program and program.folder == "disk"
     with pytest.raises(InputError, match=r"here: workload 'mine' writes to a disk and the guest has none"):
         workload.program("guest", ONE_TO_TWO, 0, "here")
 

@@ -1,4 +1,5 @@
 # shellcheck shell=sh
+# check mode: safe
 # Create the keys of a board in $FOLDER on the controller: its SSH host key, the client key, and a known_hosts file with the first. Created once
 # and kept, so that the board is known before its first boot; ROTATE=yes replaces them. NAME; AUTHORIZED_KEYS: more keys, one per line;
 # ADDRESS: of the board, for an ssh_config beside the keys, or empty.

@@ -1,4 +1,5 @@
 # shellcheck shell=sh
+# check mode: safe
 # Install the packages whose tools are missing. TOOLS: tool=package ...; INSTALL: yes or no.
 missing=
 for entry in $TOOLS; do

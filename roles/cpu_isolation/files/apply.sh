@@ -40,3 +40,4 @@ case $wanted_names in
   fact isolcpus_flags "$flags" ;;
 esac
 [ -z "$failures" ] || fail "The machine is not as wanted: $failures."
+# check mode: safe

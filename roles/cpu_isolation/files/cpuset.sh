@@ -183,3 +183,4 @@ cpuset_undo() {
   rm -f "$cpuset_before" "$cpuset_enter"
   [ ! -d "$guest_set" ] && [ ! -d "$host_set" ]
 }
+# check mode: safe

@@ -9,3 +9,4 @@ exec_on_guest_cpus() {
   [ -s "$cpuset_entry_script" ] || exec "$@"
   exec sh -c 'sh "$0" $$ $$ guest; exec "$@"' "$cpuset_entry_script" "$@"
 }
+# check mode: safe

@@ -269,3 +269,4 @@ $(sed '1!G;h;$!d' "$journal")
 JOURNAL
   [ "$RTVIRT_CHECK_MODE" = yes ] || printf '%s' "$kept" >"$journal"
 }
+# check mode: safe

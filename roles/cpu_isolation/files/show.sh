@@ -21,3 +21,4 @@ while IFS=$tab read -r setting _; do
   case " $applied " in *" $setting "*) ;; *) applied="$applied $setting" ;; esac
 done 2>/dev/null <"$journal"
 fact isolation_applied "${applied# }"
+# check mode: safe

@@ -1,4 +1,5 @@
 # shellcheck shell=sh disable=SC2034
+# check mode: safe
 # Name, CPU affinity, scheduling policy and priority of a thread, by shell builtins alone.
 
 # read_thread FOLDER (/proc/PID or /proc/PID/task/TID): sets name, flags, last_ran_on, priority and policy from its stat, fields 2, 9, 39, 40

@@ -1,3 +1,4 @@
 # shellcheck shell=sh
+# check mode: safe
 # Stop the guest. Needs: unit.sh, stop_guest.sh. NAME.
 stop_guest

@@ -1,4 +1,5 @@
 # shellcheck shell=sh disable=SC2154
+# check mode: safe
 # Wait for QEMU's vCPUs and write the number of each and of the thread that runs it to guest.vcpus. A thread says so by its name, "CPU 0/KVM"
 # (QEMU's -name debug-threads=on). Counted in looks rather than seconds, which race on an emulated board that waits for its disk.
 find_vcpus() {

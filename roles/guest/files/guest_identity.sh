@@ -1,6 +1,11 @@
 # shellcheck shell=sh
+# check mode: safe
 # Create the guest's SSH keys, known_hosts and ssh_config; runs on the controller.
 # NAME, BOARD (empty when it is the controller itself), FOLDER, PORT, BOARD_SSH_CONFIG.
+if [ "$RTVIRT_CHECK_MODE" = yes ]; then
+  [ -s "$FOLDER/identity.img" ] || changed "identity of $NAME"
+  exit 0
+fi
 umask 077
 mkdir -p "$FOLDER/tree/identity"
 cd "$FOLDER" || fail "The folder $FOLDER cannot be used."

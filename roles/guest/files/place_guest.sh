@@ -1,4 +1,5 @@
 # shellcheck shell=sh disable=SC2153,SC2154
+# check mode: safe
 # Set CPU affinity, policy and priority of each QEMU thread where they differ. Needs: unit.sh, and enter_cpuset.sh and thread.sh of
 # cpu_isolation.
 # MODE (none, process, threads), CPUS, OTHERS_CPUS, POLICY, PRIORITY.

@@ -1,4 +1,5 @@
 # shellcheck shell=sh disable=SC2153,SC2154
+# check mode: safe
 # Start the guest and wait until it is ready, unless it runs with the same definition; then place QEMU's threads.
 # Needs: unit.sh, stop_guest.sh, find_vcpus.sh, place_guest.sh. The role's tasks name the variables.
 lib=/var/lib/rtvirt

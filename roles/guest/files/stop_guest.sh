@@ -1,4 +1,5 @@
 # shellcheck shell=sh disable=SC2154
+# check mode: safe
 # Stop the guest's unit and release its resources. Needs: unit.sh.
 stop_guest() {
   give_back() {

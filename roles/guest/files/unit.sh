@@ -1,23 +1,7 @@
-# shellcheck shell=sh
+# shellcheck shell=sh disable=SC2154
+# check mode: safe
 # The guest as a unit: a transient systemd unit, or without systemd a process in a session of its own with a pid file. It outlives the
-# connection that started it, and stopping the unit ends it.
-run=/run/rtvirt
-unit_systemd() { [ -d /run/systemd/system ]; }
-unit_pid() {
-  if unit_systemd; then
-    # Retry on no answer at all: on an overloaded emulated board the clock races past systemd's own timeouts.
-    pid='' tries=0
-    while [ -z "$pid" ] && [ "$tries" -lt 20 ]; do
-      pid=$(systemctl show --property=MainPID --value rtvirt-guest 2>/dev/null)
-      tries=$((tries + 1))
-    done
-    [ "${pid:-0}" = 0 ] || echo "$pid"
-  elif [ -s "$run/guest.pid" ]; then
-    read -r pid <"$run/guest.pid"
-    # The pid may have been reused.
-    [ ! -r "/proc/$pid/cmdline" ] || case $(tr '\0' ' ' <"/proc/$pid/cmdline") in *"guest=$NAME,"*) echo "$pid" ;; esac
-  fi
-}
+# connection that started it, and stopping the unit ends it. Needs: unit_pid.sh.
 # unit_start CORES COMMAND...: QEMU's threads inherit the cores.
 unit_start() {
   cores=$1

@@ -1,4 +1,5 @@
 # shellcheck shell=sh disable=SC2034
+# check mode: safe
 # What the steps of kernel_boot share: command lines, boot entries, and which boot loader this board has.
 #
 # An entry is a text file in $boot/rtvirt, lines of name=value, that says what boots and how:

@@ -1,4 +1,5 @@
 # shellcheck shell=sh disable=SC2016,SC2034,SC2153,SC2154
+# check mode: safe
 # The boot loader GRUB of a PC or server that was installed from its distribution. Our entries are in grub/rtvirt.cfg, which one line
 # in the operator's custom.cfg reads; grub.cfg reads that, and whenever the distribution makes grub.cfg anew, that stays so.
 # A trial is GRUB's own one-shot entry: next_entry in grubenv, which grub.cfg takes away before it starts anything.

@@ -1,4 +1,5 @@
 # shellcheck shell=sh disable=SC2034,SC2154
+# check mode: safe
 # The firmware of a Raspberry Pi, which starts the kernel itself. config.txt ends with a block of ours that names the default entry;
 # without it the Pi starts what it started before. A trial is the firmware's one-shot `tryboot`: a flag, set through the mailbox and
 # gone before anything starts, lets it read tryboot.txt in the place of config.txt.

@@ -1,4 +1,5 @@
 # shellcheck shell=sh disable=SC2154
+# check mode: safe
 # The boot loader U-Boot, which runs our boot.scr (boot.cmd is its source) from a boot partition that it can write: FAT.
 # BOOT_SCR: boot.scr in base64; ARM_WATCHDOG: U-Boot's commands that start the hardware watchdog, or nothing.
 

@@ -1,4 +1,5 @@
 # shellcheck shell=sh disable=SC2154
+# check mode: safe
 # Remove kernels and boot entries of kernel_boot from a board that boots its original entry again. LOADERS and what these need.
 find_loader
 default=$state/default.env

@@ -1,4 +1,5 @@
 # shellcheck shell=sh disable=SC2154
+# check mode: safe
 # Make the next boot the wanted one. Reports a state: nothing to do, a trial set up, or the kernel must be installed first.
 # KERNEL, RELEASE, REALTIME (0 or 1), FOLDER, COMMAND, INITRD, FDT, KERNEL_PARAMS, ROOT (or nothing), PARAMETERS, TRIAL_PARAMS, TRIAL_TIMEOUT_S, BOOT_BYTES,
 # MODULES_BYTES, GUARD, GUARD_UNIT (texts), LOADERS and what these need.

@@ -1,4 +1,5 @@
 # shellcheck shell=sh disable=SC2154
+# check mode: safe
 # Verify that the wanted kernel runs as the board's default entry, with the wanted parameters. Changes nothing.
 # KERNEL, RELEASE, REALTIME, KERNEL_PARAMS, PARAMETERS, LOADERS and what these need.
 find_loader

@@ -1,4 +1,5 @@
 # shellcheck shell=sh
+# check mode: safe
 # Install QEMU, verify its version, and probe whether KVM can run a guest; if not, guests are emulated, if that is allowed.
 # PACKAGES: machine=package ...; MINIMUM: version; FALLBACK: fail or emulate; GIC: in_kernel or user_space; PROBE_RELEASE: of the kernel
 # to boot in a guest, or empty; TIMEOUT_S: limit for each probe.

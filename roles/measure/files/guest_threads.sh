@@ -1,19 +1,10 @@
 # shellcheck shell=sh disable=SC2154
+# check mode: safe
 # Read back the board's guest: QEMU's version, arguments and threads with CPU affinity, policy and priority, whether it runs under KVM or is
-# emulated (tcg), and KVM's count of exits. Needs: thread.sh of cpu_isolation.
+# emulated (tcg), and KVM's count of exits. Needs: unit_pid.sh of the role guest, thread.sh of cpu_isolation.
 guest_threads() {
-  if [ -d /run/systemd/system ]; then
-    pid='' tries=0
-    while [ -z "$pid" ] && [ "$tries" -lt 20 ]; do  # retry on no answer: see roles/guest/files/unit.sh
-      pid=$(systemctl show --property=MainPID --value rtvirt-guest 2>/dev/null)
-      tries=$((tries + 1))
-    done
-  else
-    pid=$(cat /run/rtvirt/guest.pid 2>/dev/null)
-    # The pid may have been reused.
-    [ -z "$pid" ] || case $(tr '\0' ' ' 2>/dev/null <"/proc/$pid/cmdline") in *qemu*' guest='*) ;; *) pid=0 ;; esac
-  fi
-  if [ "${pid:-0}" = 0 ] || [ ! -d "/proc/$pid" ]; then
+  pid=$(unit_pid)
+  if [ -z "$pid" ] || [ ! -d "/proc/$pid" ]; then
     fact guest_running no
     return 0
   fi

@@ -1,4 +1,5 @@
 # shellcheck shell=sh
+# check mode: safe
 # Read back the effective state of a machine, board or guest: the facts that decide a latency. With builtins where possible,
 # since each process costs an emulated board tens of milliseconds.
 read_fact() {

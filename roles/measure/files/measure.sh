@@ -1,4 +1,5 @@
 # shellcheck shell=sh
+# check mode: safe
 # Install cyclictest, and verify its version and that SCHED_FIFO is allowed. PACKAGE, MINIMUM.
 if ! command -v cyclictest >/dev/null; then
   changed "installed $PACKAGE"

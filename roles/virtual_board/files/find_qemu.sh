@@ -1,21 +1,23 @@
 # shellcheck shell=sh
+# check mode: safe
 # Find the QEMU to use: the unpacked one, or links to the system's in a folder of the same layout. UNPACKED (folder or empty), LINKS.
-folder=$UNPACKED
+folder=$UNPACKED qemu=$UNPACKED/bin/qemu-system-aarch64
+link() { [ "$RTVIRT_CHECK_MODE" = yes ] || ln -sfn "$1" "$LINKS/$2"; }
 if [ -z "$folder" ]; then
-  mkdir -p "$LINKS/bin" "$LINKS/u-boot"
+  [ "$RTVIRT_CHECK_MODE" = yes ] || mkdir -p "$LINKS/bin" "$LINKS/u-boot"
   for program in qemu-system-aarch64 qemu-img qemu-io; do
     found=$(command -v "$program") ||
       fail "There is no $program; run: sudo apt-get install --no-install-recommends qemu-system-arm qemu-utils u-boot-qemu"
-    ln -sfn "$found" "$LINKS/bin/$program"
+    link "$found" "bin/$program"
   done
-  ! found=$(command -v qemu-system-x86_64) || ln -sfn "$found" "$LINKS/bin/qemu-system-x86_64"  # only emulated PCs need it
+  ! found=$(command -v qemu-system-x86_64) || link "$found" bin/qemu-system-x86_64  # only emulated PCs need it
   firmware=/usr/lib/u-boot/qemu_arm64/u-boot.bin
   [ -e "$firmware" ] || fail "There is no $firmware; run: sudo apt-get install --no-install-recommends u-boot-qemu"
-  ln -sfn "$firmware" "$LINKS/u-boot/qemu_arm64.bin"
-  folder=$LINKS
+  link "$firmware" u-boot/qemu_arm64.bin
+  folder=$LINKS qemu=$(command -v qemu-system-aarch64)
 fi
-version=$("$folder/bin/qemu-system-aarch64" --version | sed -n 's/^QEMU emulator version \([0-9.]*\).*/\1/p')
-[ -n "$version" ] || fail "$folder/bin/qemu-system-aarch64 does not run."
+version=$("$qemu" --version | sed -n 's/^QEMU emulator version \([0-9.]*\).*/\1/p')
+[ -n "$version" ] || fail "$qemu does not run."
 fact folder "$folder"
 fact version "$version"
 if [ "${version%%.*}" -lt 10 ]; then

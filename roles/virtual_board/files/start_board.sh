@@ -1,4 +1,5 @@
 # shellcheck shell=sh
+# check mode: safe
 # Make the board's card and start QEMU, unless the board runs already with the same definition and owner.
 # A running board with another definition, or whose owner has ended, is stopped first. The role's variables name the environment.
 # SNAPSHOT: a folder of keep_snapshot.sh to restore the board and its card from. MAY_BE_RESTORED: whether a running board may be one that was restored.

@@ -1,4 +1,5 @@
 # shellcheck shell=sh
+# check mode: safe
 # Shut the board down, and end QEMU when it does not. NAME, FOLDER, KEPT (no: leave a kept board running), SHUT_DOWN (no: end QEMU at once).
 cd "$FOLDER" 2>/dev/null || exit 0
 running() { [ -s pid ] && kill -0 "$(cat pid)" 2>/dev/null && tr '\0' ' ' <"/proc/$(cat pid)/cmdline" | grep -q "guest=$NAME,"; }

@@ -1,4 +1,5 @@
 # shellcheck shell=sh
+# check mode: safe
 # Verify that the host that answers is the board that was started. CPUS, NAME.
 found=$(grep -c '^processor' /proc/cpuinfo)
 [ "$found" = "$CPUS" ] || fail "The board runs $found cores, expected $CPUS; is maxcpus on its command line right?"

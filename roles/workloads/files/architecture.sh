@@ -1,8 +1,9 @@
-# shellcheck shell=sh
-# Report the Debian name of this machine's architecture.
-case $(uname -m) in
-aarch64) fact architecture arm64 ;;
-armv7l) fact architecture armhf ;;
-x86_64) fact architecture amd64 ;;
-*) fail "No workload is compiled for $(uname -m), expected aarch64, armv7l or x86_64." ;;
-esac
+# shellcheck shell=sh disable=SC2154
+# check mode: safe
+# Report the Debian name of this machine's architecture. ARCHITECTURES (words such as aarch64=arm64).
+machine=$(uname -m) known=
+for each in $ARCHITECTURES; do
+  [ "${each%%=*}" != "$machine" ] || { fact architecture "${each#*=}"; exit 0; }
+  known="$known${known:+, }${each%%=*}"
+done
+fail "No workload is compiled for $machine, expected one of $known."

@@ -1,4 +1,5 @@
 # shellcheck shell=sh
+# check mode: safe
 # Install the packed programs below /usr/local, and remove those of an earlier set. ARCHIVE: the archive on this machine.
 cd /usr/local || exit 1
 sums=lib/rtvirt-workloads/sums

@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from rtvirt_runner.analysis.parsers import ParseError, ecu, sysbench
+from rtvirt_runner.catalogue.workloads import Program
 
 __all__ = ["ParseError", "WorkloadRun", "parse", "seconds_per_iteration"]
 
@@ -45,18 +46,18 @@ class _Run:
     numbers: Mapping[str, Any]
 
 
-def parse(text: str, program: Mapping[str, Any]) -> WorkloadRun:
+def parse(text: str, program: Program) -> WorkloadRun:
     """Parse a workload's standard output in the format that ``program`` (of a cell) names.
 
     Raises ParseError when there is no result, or one that is truncated, contradicts itself or has no iteration.
     """
     readers: Mapping[str, Callable[[], WorkloadRun]] = {
-        "json": lambda: _together(_json_runs(text, bool(program.get("repeat"))), program),
-        "pattern": lambda: _together(_pattern_runs(text, str(program["pattern"])), program),
-        "sysbench": lambda: _sysbench(text, bool(program.get("repeat"))),
+        "json": lambda: _together(_json_runs(text, program.repeat), program),
+        "pattern": lambda: _together(_pattern_runs(text, program.pattern), program),
+        "sysbench": lambda: _sysbench(text, program.repeat),
         "text": WorkloadRun,
     }
-    return readers[program["prints"]]()
+    return readers[program.prints]()
 
 
 def seconds_per_iteration(runs: Sequence[WorkloadRun]) -> float | None:
@@ -125,14 +126,14 @@ def _positive(value: Any) -> float:
     return number
 
 
-def _together(runs: Sequence[_Run], program: Mapping[str, Any]) -> WorkloadRun:
+def _together(runs: Sequence[_Run], program: Program) -> WorkloadRun:
     return WorkloadRun(
         runs=len(runs),
         iterations=sum(run.iterations for run in runs),
         seconds=math.fsum(run.seconds for run in runs),
         seconds_per_iteration=_mean([(run.seconds_per_iteration, run.iterations) for run in runs]),
         digest=runs[-1].digest,
-        wrong=_wrong(runs, str(program.get("digest", ""))),
+        wrong=_wrong(runs, program.digest),
         numbers=runs[-1].numbers,
     )
 

@@ -1,0 +1,40 @@
+"""Thin door to rtvirt_runner.build.artifacts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ansible.plugins.lookup import LookupBase
+
+from rtvirt_runner.build import artifacts
+
+DOCUMENTATION = r"""
+name: cache
+short_description: The folder of everything that is kept between runs
+version_added: 0.1.0
+author: rtvirt maintainers (@rtvirt)
+description:
+  - C(rtvirt) below E(XDG_CACHE_HOME), or below C(~/.cache); docs/cache.md says what is in it.
+  - Needs the Python package C(rtvirt-runner), which C(./rtvirt) installs into C(.venv).
+options: {}
+"""
+
+EXAMPLES = r"""
+- name: Show the folder of a board
+  ansible.builtin.debug:
+    msg: "{{ lookup('rtvirt.testbed.cache') }}/boards/{{ inventory_hostname }}"
+"""
+
+RETURN = r"""
+_raw:
+  description: The folder, on the controller.
+  type: path
+"""
+
+
+class LookupModule(LookupBase):
+    """What Ansible looks for in this file."""
+
+    def run(self, terms: list[str], variables: Any = None, **options: Any) -> list[str]:
+        """The folder; it need not be there."""
+        return [str(artifacts.cache_folder())]

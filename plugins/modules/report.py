@@ -1,0 +1,12 @@
+"""Documentation of the action plugin report, where ansible-doc finds it; nothing of it runs on a host."""
+
+DOCUMENTATION = r"""
+name: report
+short_description: write the page and the table of a matrix from its results
+version_added: 0.1.0
+author: rtvirt maintainers (@rtvirt)
+options:
+  matrix: {description: 'The matrix, a name or a path.', type: str, required: true}
+  results_dir: {description: The results folder., type: path, required: true}
+  vars_dir: {description: The folder of the catalogues., type: path, required: true}
+"""
