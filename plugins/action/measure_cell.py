@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -15,6 +16,9 @@ from ansible_collections.rtvirt.testbed.plugins.plugin_utils.options import argu
 
 from rtvirt_runner.analysis.parsers import ParseError, cyclictest, workload
 from rtvirt_runner.machine import cell_script, verify_state
+from rtvirt_runner.machine.script_reply import Reply
+from rtvirt_runner.machine.sealed_machine import Answers, SealedMachine
+from rtvirt_runner.machine.sealed_queue import CellSteps
 from rtvirt_runner.matrix.cell import Cell
 from rtvirt_runner.matrix.results import ResultsTree, Status
 
@@ -34,7 +38,8 @@ class ActionModule(ActionBase):
             return {"changed": False, "cell_id": cell.id, "status": "done", "reason": "", "seconds": 0.0}
         began, started_at = time.monotonic(), _now()
         outcome = Outcome(board=args["board"] or {}, emulator=_emulator(args["emulator_file"]))
-        outcome.reason = str(args["failure"] or "") or self._measure(cell, args, outcome)
+        measure = self._await if args["sealed_folder"] else self._measure
+        outcome.reason = str(args["failure"] or "") or measure(cell, args, outcome)
         before_s = float(outcome.board.get("seconds", 0.0))
         elapsed_s = time.monotonic() - began + before_s
         status = Status(
@@ -69,6 +74,26 @@ class ActionModule(ActionBase):
             return f"The guest is not in the state that the cell asks for: {'; '.join(differences)}."
         return _unusable(cell, outcome.files)
 
+    def _await(self, cell: Cell, args: Mapping[str, Any], outcome: Outcome) -> str:
+        """Take from a sealed machine what it says of the cell; returns why the cell failed, or nothing.
+
+        Where the machine has not survived the cell, one for the cells behind it is started.
+        """
+        machine = SealedMachine.load(Path(args["sealed_folder"]))
+        answers, reason = machine.wait(cell.id, args["sealed_limit_s"])
+        outcome.add_sealed(machine, cell, answers)
+        if reason:
+            machine.resume_after(cell.id, int(os.environ.get("RTVIRT_OWNER_PID") or os.getppid()))
+            return reason
+        if failure := _sealed_failure(machine.steps[cell.id], answers):
+            return failure
+        if differences := verify_state.board_differences(cell, args["kernel_expects"], outcome.facts):
+            return f"The board is not in the state that the cell asks for: {'; '.join(differences)}."
+        expects = args["guest_kernel_expects"] or {}
+        if cell.place == "guest" and (differences := verify_state.guest_differences(cell, expects, outcome.guest)):
+            return f"The guest is not in the state that the cell asks for: {'; '.join(differences)}."
+        return _unusable(cell, outcome.files)
+
     def _run_cell(self, cell: Cell) -> Answer:
         return run_script(self, cell_script.script(cell), cell_script.environment(cell))
 
@@ -86,13 +111,29 @@ class Outcome:
         self.reason = ""
         self.commands = 0
         self.measure_s = 0.0
+        self.sealed: dict[str, Any] | None = None
 
     def add(self, answer: Answer, in_guest: bool) -> None:
         """Take in the answer of the measuring command."""
         self.commands += 1
         self.measure_s = answer.seconds
-        self.files = {name: text for name, text in answer.reply.files.items() if text.strip()}
-        facts = answer.reply.as_dict()
+        self._take(answer.reply, in_guest)
+
+    def add_sealed(self, machine: SealedMachine, cell: Cell, answers: Answers) -> None:
+        """Take in what a sealed machine has said of a cell, and what made it say so."""
+        steps = machine.steps[cell.id]
+        if state := answers.reply(steps.state):
+            self.facts = verify_state.typed(state.as_dict())
+        if reply := answers.reply(steps.measure):
+            self._take(reply, in_guest=cell.place == "guest")
+        parts = machine.order.parts
+        arguments = " ".join([*parts.hardware.arguments(), "-append", parts.command_line])
+        self.emulator = {"version": parts.qemu_version, "argv": arguments, "warning": ""}
+        self.sealed = {**machine.identity, "step": steps.measure, "answer": answers.sum_of(steps.measure)}
+
+    def _take(self, reply: Reply, in_guest: bool) -> None:
+        self.files = {name: text for name, text in reply.files.items() if text.strip()}
+        facts = reply.as_dict()
         self.run = {name: facts.pop(name) for name in ("began_uptime_s", "ended_uptime_s") if name in facts}
         self.guest = verify_state.typed(facts) if in_guest else {}
 
@@ -103,6 +144,7 @@ class Outcome:
             "guest": self.guest or None,
             "emulator": self.emulator,
             "run": self.run,
+            "sealed": self.sealed,
         }
 
 
@@ -112,6 +154,21 @@ def _emulator(path: str | None) -> dict[str, str] | None:
         return None
     names = ("version", "argv", "warning")
     return dict(zip(names, Path(path).read_text().splitlines(), strict=False))
+
+
+def _sealed_failure(steps: CellSteps, answers: Answers) -> str:
+    """Why a cell that a sealed machine has ended with is no result, as far as the machine says it itself."""
+    if steps.measure in answers.skipped:
+        replies = (answers.reply(name) for name in steps.setup)
+        said = next((reply.failure for reply in replies if reply and reply.failure), "no reason given")
+        return f"Board and guest did not reach their state: {said}"
+    for name in (steps.state, steps.measure, *([steps.end] if steps.end else [])):
+        reply = answers.reply(name)
+        if reply is None or not reply.complete:
+            return f"The guest was gone in the middle of the cell: {reply.failure if reply else 'it said nothing'}."
+        if reply.failure:
+            return reply.failure
+    return ""
 
 
 def _cut_off(cell: Cell, failure: str) -> str:

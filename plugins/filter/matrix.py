@@ -12,7 +12,7 @@ try:
     from ansible_collections.rtvirt.testbed.plugins.plugin_utils.ansible_matrix import load_matrix, read_state
 
     from rtvirt_runner.catalogue import checked_yaml
-    from rtvirt_runner.matrix import load, results
+    from rtvirt_runner.matrix import plan, results, ways
 except ImportError as error:
     MISSING: ImportError | None = error
 else:
@@ -54,6 +54,10 @@ options:
   board:
     description: Only this board's part; without it, every board's.
     type: str
+  sealed:
+    description: Whether boards that their inventory says are measured sealed are, as far as that can be.
+    type: bool
+    default: false
 """
 
 EXAMPLES = r"""
@@ -68,8 +72,9 @@ RETURN = r"""
 _value:
   description:
     - Boot groups that have pending cells. Each has C(matrix), C(board), C(kernel), C(kernel_params) (added to the
-      kernel's command line), C(repetition) and C(guests); a guest group has C(name), C(settings), C(host_cpus),
-      C(guest_cpus), C(state), C(image) and C(cells).
+      kernel's command line), C(repetition), C(sealed) and C(guests); a guest group has C(name), C(settings),
+      C(host_cpus), C(guest_cpus), C(state), C(image) and C(cells). A sealed boot has C(cells) as well, up to the last
+      that is pending.
   type: list
   elements: dict
 """
@@ -82,17 +87,25 @@ def pending_plan(
     vars_dir: str,
     results_dir: str,
     board: str | None = None,
+    sealed: bool = False,
 ) -> list[dict[str, Any]]:
     """The pending boot groups of a matrix as plain values; raises AnsibleFilterError with the one sentence of it."""
     if MISSING is not None:
         raise AnsibleFilterError(f"The filter rtvirt.testbed.plan needs {NEEDED}") from MISSING
     try:
-        loaded = load_matrix(matrix_file, groups, hostvars, vars_dir)
+        loaded, lab, catalogue = load_matrix(matrix_file, groups, hostvars, vars_dir)
     except checked_yaml.InputError as error:
         raise AnsibleFilterError(str(error)) from error
     pending = results.ResultsTree(Path(str(results_dir))).pending(loaded.name, loaded.cells)
-    boots = load.plan(cell for cell in pending if board is None or cell.board == str(board))
-    return [{"matrix": loaded.name, **boot.as_dict()} for boot in boots]
+    pending = [cell for cell in pending if board is None or cell.board == str(board)]
+    boots: list[dict[str, Any]] = []
+    if sealed:
+        boots = [
+            {"matrix": loaded.name, **boot.as_dict(), "sealed": True, "cells": [cell.as_dict() for cell in cells]}
+            for boot, cells in ways.sealed_boots(loaded.cells, pending, lab, catalogue)
+        ]
+        pending = [cell for cell in pending if ways.why_over_ssh(cell, lab, catalogue)]
+    return boots + [{"matrix": loaded.name, **boot.as_dict(), "sealed": False} for boot in plan.plan(pending)]
 
 
 def boot_group(
@@ -109,7 +122,7 @@ def boot_group(
         cell = read_state(state, str(board), groups, hostvars, vars_dir)
     except checked_yaml.InputError as error:
         raise AnsibleFilterError(str(error)) from error
-    return load.plan([cell])[0].as_dict()
+    return plan.plan([cell])[0].as_dict()
 
 
 class FilterModule:

@@ -31,6 +31,13 @@ options:
   board:
     description: Facts read back from the board before the cell, with the seconds that took.
     type: dict
+  sealed_folder:
+    description: Folder of a machine of C(rtvirt.testbed.sealed_machine) that measures the cell; it is waited for.
+    type: path
+  sealed_limit_s:
+    description: Seconds without a word after which that machine is given up.
+    type: int
+    default: 600
   emulator_file:
     description: File on the controller with version, arguments and warning of the emulator.
     type: path

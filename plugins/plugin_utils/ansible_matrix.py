@@ -19,6 +19,7 @@ BOARD_VARIABLES = (
     "rtvirt_board_cpus",
     "rtvirt_board_clock",
     "rtvirt_board_boots",
+    "rtvirt_board_sealed",
     "guest_gic",
     "guest_kernel",
     "board_image_profile",
@@ -28,10 +29,11 @@ BOARD_VARIABLES = (
 
 def load_matrix(
     matrix: str, groups: Mapping[str, Sequence[str]], hostvars: Mapping[str, Mapping[str, Any]], vars_dir: str
-) -> Matrix:
+) -> tuple[Matrix, Lab, Catalogue]:
     """Read and validate; raises InputError."""
     lab = read_lab(groups, hostvars)
-    return load(collection.matrix_path(str(matrix)), lab, Catalogue.load(Path(str(vars_dir)), lab))
+    catalogue = Catalogue.load(Path(str(vars_dir)), lab)
+    return load(collection.matrix_path(str(matrix)), lab, catalogue), lab, catalogue
 
 
 def read_state(

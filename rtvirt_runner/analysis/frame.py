@@ -26,6 +26,8 @@ STATUS_COLUMNS = [
     "cell_id",
     "reason",
     "guest_is_emulated",
+    "way",
+    "sealed_key",
 ]
 COLUMNS = [*AXIS_COLUMNS, *NUMBER_COLUMNS, *STATUS_COLUMNS, *WORKLOAD_COLUMNS]
 
@@ -85,6 +87,8 @@ def _row(measurement: Measurement) -> dict[str, Any]:
         "cell_id": cell.id,
         "reason": measurement.reason,
         "guest_is_emulated": "yes" if measurement.guest_uses_tcg else "no",
+        "way": "sealed" if measurement.sealed else "ssh",
+        "sealed_key": (record.system.get("sealed") or {}).get("key", ""),
     }
     if measurement.histogram:
         summary = summarize(measurement.histogram)

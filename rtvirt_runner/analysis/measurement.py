@@ -27,6 +27,11 @@ class Measurement:
         return self.record.cell
 
     @property
+    def sealed(self) -> bool:
+        """Whether a sealed machine measured it, so that the same inputs give the same bins anywhere."""
+        return bool(self.record.system.get("sealed"))
+
+    @property
     def guest_uses_tcg(self) -> bool:
         """Whether the cell was measured in a guest that QEMU emulated (tcg), without KVM."""
         return self.cell.place == "guest" and self._board().get("guest_accelerator") == "tcg"

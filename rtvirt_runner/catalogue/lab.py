@@ -33,6 +33,7 @@ class Board:
     gic: str = "in_kernel"  # of guests that do not say
     boots: bool = True  # whether rtvirt may reboot it; otherwise cells measure on the kernel that runs
     guest_kernel: str = ""  # of guests that do not say; empty: the board's
+    sealed: bool = False  # whether it is measured on sealed machines where that can be, rather than over SSH
     architecture: str = ""  # of kernels.ARCHITECTURES; empty: the lab does not tell
     guest_host: bool = False  # whether the inventory has its guest's host
 
@@ -118,6 +119,13 @@ def _board(name: str, variables: Mapping[str, Any], hosts: Collection[str], prof
     checked_yaml.known(gic, GICS, "GIC", f"Inventory: guest_gic of board '{name}'")
     boots = variables.get("rtvirt_board_boots", True)
     checked_yaml.require_bool(boots, f"Inventory: rtvirt_board_boots of board '{name}'")
+    sealed = variables.get("rtvirt_board_sealed", False)
+    checked_yaml.require_bool(sealed, f"Inventory: rtvirt_board_sealed of board '{name}'")
+    if sealed and clock != "virtual":
+        raise InputError(
+            f"Inventory: rtvirt_board_sealed of board '{name}' is true, expected false for a board whose "
+            "rtvirt_board_clock is 'real': only an emulated board can be sealed; remove it."
+        )
     guest_kernel = checked_yaml.text(variables.get("guest_kernel", ""), f"Inventory: guest_kernel of board '{name}'")
     board = Board(
         name=name,
@@ -126,6 +134,7 @@ def _board(name: str, variables: Mapping[str, Any], hosts: Collection[str], prof
         gic=str(gic),
         boots=boots,
         guest_kernel=str(guest_kernel),
+        sealed=sealed,
         architecture=_architecture(name, variables, profiles),
     )
     return replace(board, guest_host=board.guest_name in hosts)

@@ -1,4 +1,4 @@
-"""The command line: ``rtvirt matrix``, ``plan``, ``status``, ``report``, ``inspect``, ``kernels``, ``cache``, ``test``.
+"""The command line: ``rtvirt COMMAND``; each command's options, and what it does.
 
 Results go to stdout, messages to stderr. Exit status: 0 success, 1 cells or checks failed, or a board or the cache's
 size is not as wanted, 2 bad input, 130 interrupted. The report (pandas, matplotlib: a second to import) is imported
@@ -36,6 +36,7 @@ from rtvirt_runner.matrix.results import Record, ResultsError, ResultsTree
 from rtvirt_runner.run.playbooks import InventoryError, Outcome, read_inventory, run_playbook
 from rtvirt_runner.run.progress import Stage, duration
 
+FIRST_MATRIX = "first"
 DONE, FAILED_CELLS, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
 MOST_TEST_WORKERS = 2  # each may have an emulated board, which keeps a core busy and needs memory
 
@@ -49,7 +50,8 @@ instructions, so figures compare settings with each other and are labelled "virt
 
 _EXAMPLES = """\
 examples:
-  rtvirt matrix                          the smoke matrix on the virtual lab
+  rtvirt matrix                          a first answer, in minutes, on the virtual lab
+  rtvirt matrix --matrix smoke           every kind of experiment
   rtvirt plan --matrix paper             what the paper's matrix would boot and measure, and what of it is done
   rtvirt matrix --matrix my.yml -i lab/  your matrix on your boards (docs/writing-a-matrix.md)
   rtvirt inspect virtual-cb2             what is wanted of a board and what it has, setting by setting
@@ -144,6 +146,11 @@ def _parser() -> argparse.ArgumentParser:
     common = _common_options()
     matrix = commands.add_parser("matrix", parents=[common], help="measure what is not done yet, then write the page")
     matrix.add_argument("--keep-boards", action="store_true", help="leave virtual boards running at the end")
+    matrix.add_argument(
+        "--over-ssh",
+        action="store_true",
+        help="measure on provisioned boards even what sealed machines could measure (docs/sealed-runs.md)",
+    )
     matrix.add_argument("-v", "--verbose", action="count", default=0, help="more from Ansible in the log; repeatable")
     matrix.set_defaults(run=_matrix)
     commands.add_parser(
@@ -155,6 +162,7 @@ def _parser() -> argparse.ArgumentParser:
     commands.add_parser("report", parents=[common], help="write the page again from the results").set_defaults(
         run=_report
     )
+    _add_compare(commands.add_parser("compare", help="compare two result sets of sealed machines, bin by bin"))
     _add_inspect(commands.add_parser("inspect", help="show what is wanted of a board and what it has, read from it"))
     _add_kernels(commands.add_parser("kernels", help="show the kernel catalogue, or build kernels of it"))
     _add_cache(commands.add_parser("cache", help="show what is kept between runs, or prune it"))
@@ -166,9 +174,9 @@ def _common_options() -> argparse.ArgumentParser:
     options = argparse.ArgumentParser(add_help=False)
     options.add_argument(
         "--matrix",
-        default="smoke",
+        default=FIRST_MATRIX,
         metavar="NAME|PATH",
-        help=f"which matrix: {', '.join(collection.matrix_names())}, or a file (default: smoke)",
+        help=f"which matrix: {', '.join(collection.matrix_names())}, or a file (default: {FIRST_MATRIX})",
     )
     options.add_argument(
         "-i",
@@ -182,6 +190,16 @@ def _common_options() -> argparse.ArgumentParser:
         "--results", type=Path, default=Path("results"), metavar="DIR", help="results folder (default: ./results)"
     )
     return options
+
+
+def _add_compare(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("before", type=Path, metavar="A", help="a results folder")
+    parser.add_argument("after", type=Path, metavar="B", help="another")
+    parser.add_argument(
+        "--exact", action="store_true", required=True, help="cell by cell and bin by bin, of sealed measurements"
+    )
+    parser.add_argument("--json", action="store_true", help="the rows as JSON")
+    parser.set_defaults(run=_compare)
 
 
 def _add_inspect(parser: argparse.ArgumentParser) -> None:
@@ -294,7 +312,9 @@ def _measure(request: Request, pending: Sequence[Cell], args: argparse.Namespace
     return run_playbook(
         collection.FULL_MATRIX,
         request.inventory,
-        extravars | ({"rtvirt_keep_boards": True} if args.keep_boards else {}),
+        extravars
+        | ({"rtvirt_keep_boards": True} if args.keep_boards else {})
+        | ({"rtvirt_sealed": False} if args.over_ssh else {}),
         log_dir=request.tree.root / request.matrix.name / "log",
         verbosity=args.verbose,
         to_do=Counter(cell.board for cell in pending),
@@ -379,6 +399,18 @@ def _report_writer() -> Callable[[Matrix, ResultsTree], Path]:
     with extra("report"):
         from rtvirt_runner.report.page import write_report
     return write_report
+
+
+def _compare(args: argparse.Namespace) -> int:
+    from rtvirt_runner.cli import compare  # pandas and what it brings
+
+    rows = compare.compare(args.before, args.after)
+    if args.json:
+        print(compare.as_json(rows))
+    else:
+        _stdout().print(compare.exact_table(rows))
+        print(compare.summary(rows), flush=True)
+    return DONE if compare.all_same(rows) else FAILED_CELLS
 
 
 def _inspect(args: argparse.Namespace) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from rtvirt_runner.catalogue.settings import far_environment
-from rtvirt_runner.machine.scripts import script_set
+from rtvirt_runner.machine.scripts import script_text
 from rtvirt_runner.matrix.cell import Cell
 
 END_LIMIT_S = 30  # for a workload to end when it is told to
@@ -11,10 +11,17 @@ SLACK_S = 120  # of the machine's clock, beyond the loops' own time
 RUN_LIMIT_S = 600  # the same, for one run of a program that ends by itself: on 32 bits sysbench takes minutes
 
 
+def board_environment(cell: Cell) -> dict[str, str]:
+    """The variables of the scripts ``board_state`` and ``start_load``, which run on the board before a cell."""
+    return {
+        **far_environment(cell.settings, cell.host_cpus, cell.guest_cpus, "settings"),
+        "LOAD": cell.board_command,
+    }
+
+
 def script(cell: Cell) -> str:
     """What runs where the cell is measured. A guest's own state is read on the way; a board's has been."""
-    sets = ("machine_state", "cell") if cell.place == "guest" else ("cell",)
-    return "\n".join(path.read_text() for name in sets for path in script_set(name))
+    return script_text(*(("machine_state", "cell") if cell.place == "guest" else ("cell",)))
 
 
 def environment(cell: Cell) -> dict[str, str]:

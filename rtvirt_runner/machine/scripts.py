@@ -19,6 +19,8 @@ SETS: Mapping[str, tuple[str, ...]] = {
     "machine_state": _MACHINE_STATE,
     # a board, and how it holds its guest
     "board_state": (*_MACHINE_STATE, "guest/unit_pid", "measure/guest_threads"),
+    # the settings of a tuning, on a board or in a guest
+    "apply_settings": tuple(f"cpu_isolation/{name}" for name in ("thread", "settings", "cpuset", "apply")),
     "start_load": ("measure/start_load",),
     "end_load": ("measure/end_load",),
     "cell": ("cpu_isolation/enter_cpuset", "measure/run_workload", "measure/measure_cell"),
@@ -34,6 +36,11 @@ def script_set(name: str) -> list[Path]:
     """The files of one of SETS; raises InputError when there is no such set."""
     checked_yaml.known(name, list(SETS), "set of scripts", "rtvirt.testbed.scripts")
     return [_path(each) for each in SETS[name]]
+
+
+def script_text(*names: str) -> str:
+    """Some of SETS, one after the other, as one script; raises InputError when there is no such set."""
+    return "\n".join(path.read_text() for name in names for path in script_set(name))
 
 
 def _path(name: str) -> Path:

@@ -145,6 +145,7 @@ def render(matrix: Matrix, records: Sequence[Record]) -> str:
         matrix=matrix,
         total=len(matrix.cells),
         measured=measured,
+        sealed=sum(each.sealed for each in measured),
         any_virtual=any(cell.clock == "virtual" for cell in matrix.cells),
         answers=_answers(pairs),
         pairs=_by_clock(pairs),

@@ -117,7 +117,9 @@ start_guest() {
   changed "started $NAME"
   [ "$RTVIRT_CHECK_MODE" = no ] || exit 0
   [ ! -e "$run/guest.console" ] || mv "$run/guest.console" "$run/guest.console.previous"
-  cat "$lib/guest.img" "$lib/guest-identity.img" >"$run/guest.initrd" || give_up "There is no room for the guest's initramfs in $run."
+  set -- "$lib/guest.img"
+  [ -z "$PORT" ] || set -- "$@" "$lib/guest-identity.img"
+  cat "$@" >"$run/guest.initrd" || give_up "There is no room for the guest's initramfs in $run."
   huge_pages=
   set_huge_pages_aside
   scratch=
@@ -127,13 +129,21 @@ start_guest() {
       give_up "There is no room for the guest's scratch disk of $SCRATCH_MIB MiB in $lib; make room on the board, or give the guest a smaller one."
     scratch="-drive if=none,id=scratch,file=$lib/guest.scratch,format=raw,cache=none,werror=report -device $disk,drive=scratch,serial=scratch"
   fi
+  if [ -n "$PORT" ]; then
+    reached="-netdev user,id=net,restrict=on,hostfwd=tcp:127.0.0.1:$PORT-:22 -device $net,netdev=net"
+  else  # by its mailbox, where the board has no network either
+    rm -f "$run/guest.mailbox"
+    truncate -s 8M "$run/guest.mailbox"
+    for block in 0 8192; do echo '0 0' | dd of="$run/guest.mailbox" bs=512 seek="$block" conv=notrunc 2>/dev/null; done
+    reached="-drive if=none,id=mailbox,file=$run/guest.mailbox,format=raw -device $disk,drive=mailbox,serial=mailbox"
+  fi
   # Threads inherit their creator's CPU affinity: QEMU's own, and those it starts later, are on the right cores from the beginning.
   # panic=-1 and -no-reboot: a kernel panic ends QEMU at once. TERM: systemd queries the capabilities of any other terminal.
   # shellcheck disable=SC2086  # words
   unit_start "$OTHERS_CPUS" env "TMPDIR=$lib" $machine -name "guest=$NAME,debug-threads=on" -nodefaults -display none -no-reboot \
     -smp "$VCPUS" -m "$MEMORY_MIB" $huge_pages -overcommit "mem-lock=$([ "$MEMORY_LOCK" = yes ] && echo on || echo off)" \
     -kernel "$vmlinuz" -initrd "$run/guest.initrd" -append "console=$serial quiet panic=-1 TERM=dumb rtvirt.hostname=$NAME${KERNEL_PARAMS:+ $KERNEL_PARAMS}" \
-    -netdev "user,id=net,restrict=on,hostfwd=tcp:127.0.0.1:$PORT-:22" -device "$net,netdev=net" $root_disk $scratch \
+    $reached $root_disk $scratch \
     -chardev "file,id=console,path=$run/guest.console" -serial chardev:console || fail "QEMU could not be started: $(unit_said)"
   find_vcpus
 }

@@ -1,0 +1,45 @@
+"""Start a sealed machine that measures the cells of one boot: the door to rtvirt_runner.machine.sealed_machine."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from ansible.plugins.action import ActionBase
+from ansible_collections.rtvirt.testbed.plugins.modules.sealed_machine import DOCUMENTATION
+from ansible_collections.rtvirt.testbed.plugins.plugin_utils.options import argument_spec
+from ansible_collections.rtvirt.testbed.plugins.plugin_utils.plain import plain
+
+from rtvirt_runner.machine.sealed_machine import Hardware, Order, Parts, SealedError, SealedMachine
+from rtvirt_runner.matrix.cell import Cell
+
+
+class ActionModule(ActionBase):
+    """Returns folder and key, which is over all that goes into the machine; changed."""
+
+    TRANSFERS_FILES = False
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Put it together and switch it on."""
+        super().run(tmp, task_vars)
+        _, args = self.validate_argument_spec(argument_spec=argument_spec(DOCUMENTATION))
+        cells = tuple(Cell.from_dict(cell) for cell in args["cells"])
+        order = Order(
+            Parts(
+                qemu=Path(args["qemu"]),
+                qemu_version=str(args["qemu_version"]),
+                kernel=Path(args["kernel"]),
+                base=Path(args["base"]),
+                kernel_params=tuple(plain(args["kernel_params"])),
+                hardware=Hardware(args["cpus"], args["spare_vcpus_to"], args["memory_mib"], cells[0].repetition),
+            ),
+            cells,
+            {(str(each["kernel"]), str(each["flavour"])): Path(each["folder"]) for each in args["guests"]},
+        )
+        owner = int(os.environ.get("RTVIRT_OWNER_PID") or os.getppid())
+        try:
+            machine = SealedMachine.start(Path(args["folder"]), order, owner)
+        except SealedError as error:
+            return {"failed": True, "msg": str(error)}
+        return {"changed": True, "key": machine.identity["key"], "folder": str(machine.folder)}

@@ -1,0 +1,74 @@
+#!/bin/sh
+# Work through /queue/plan, and say on the console what each step answers. A line of the plan is one of
+#   group                                    what follows shares a state of board and guest
+#   setup STEP PLACE                         brings the machine there; if it fails, the cells of the group are left out
+#   cell PHASE_US STATE STEP PLACE END       after PHASE_US: read the board's state, measure, and end the load (or -)
+# A step is the file of that name beside the plan: the text that goes to a shell of the place, board or guest, on standard input.
+# An answer is packed, since a serial line is slow, and carries its sum, since the kernel may write between its lines.
+queue=/queue mailbox=/run/rtvirt/guest.mailbox
+answer_at=8192  # the block of the mailbox in which the guest's answer begins
+
+answer() {  # NAME
+  printf '\n@answer %s\n' "$1"
+  gzip -c </run/answer | base64
+  printf '@end %s %s\n' "$1" "$(sha256sum </run/answer | cut -c 1-64)"
+}
+
+block() { dd if="$mailbox" bs=512 skip="$1" count=1 2>/dev/null | head -n 1; }
+
+# Ask the guest by its mailbox (guest_init.sh): a number and a length in the first block, the text from the second one on.
+ask_guest() {  # STEP
+  : >/run/answer
+  pid=$(cat /run/rtvirt/guest.pid 2>/dev/null)
+  [ -s "$mailbox" ] && [ -d "/proc/${pid:-none}" ] || return 1
+  number=$(block "$answer_at")
+  number=$((${number%% *} + 1))
+  dd if="$queue/$1" of="$mailbox" bs=512 seek=1 conv=notrunc 2>/dev/null
+  printf '%s %s\n' "$number" "$(wc -c <"$queue/$1")" | dd of="$mailbox" bs=512 conv=notrunc,sync 2>/dev/null
+  while :; do
+    read -r said bytes <<HEADER
+$(block "$answer_at")
+HEADER
+    [ "$said" != "$number" ] || break
+    [ -d "/proc/$pid" ] || return 1
+    sleep 0.2
+  done
+  dd if="$mailbox" bs=512 skip=$((answer_at + 1)) count=$(((bytes + 511) / 512)) 2>/dev/null | head -c "$bytes" >/run/answer
+}
+
+step() {  # NAME PLACE: whether it did its work
+  rm -f /run/answer
+  case $2 in
+  board) sh <"$queue/$1" >/run/answer 2>/run/answer.err ;;
+  guest) ask_guest "$1" ;;
+  *) printf '@fail The plan has step %s at the place %s.\n' "$1" "$2" >/run/answer ;;
+  esac
+  answer "$1"
+  grep -q '^@whole 0$' /run/answer
+}
+
+set_up() {
+  ready=yes
+  for each in $setups; do
+    step "${each%:*}" "${each#*:}" || { ready=no; return; }
+  done
+}
+
+setups='' ready=new
+while read -r what first second third fourth fifth; do
+  case $what in
+  group) setups='' ready=new ;;
+  setup) setups="$setups $first:$second" ;;
+  cell)
+    [ "$ready" != new ] || set_up
+    if [ "$ready" = no ]; then echo "@skipped $third"; continue; fi
+    usleep "$first"
+    done=yes
+    if step "$second" board; then step "$third" "$fourth" || done=no; else done=no; fi
+    [ "$fifth" = - ] || step "$fifth" board || done=no
+    # What a failed cell leaves behind would spoil the next.
+    [ "$done" = yes ] || ready=new
+    ;;
+  esac
+done <"$queue/plan"
+echo "@over"

@@ -1,0 +1,8 @@
+# shellcheck shell=sh
+# End a sealed machine that still runs. FOLDER: its folder.
+pid=$(cat "$FOLDER/pid" 2>/dev/null)
+if [ -n "$pid" ] && tr '\0' ' ' 2>/dev/null <"/proc/$pid/cmdline" | grep -q -- '-sealed,debug-threads=on'; then
+  changed "ended the sealed machine"
+  [ "$RTVIRT_CHECK_MODE" = yes ] || kill -TERM "$pid"
+fi
+[ "$RTVIRT_CHECK_MODE" = yes ] || rm -f "$FOLDER/initramfs" "$FOLDER/queue.cpio"

@@ -1,0 +1,325 @@
+"""A sealed machine: an emulated board with no disk and no network that works through a queue and switches itself off.
+
+Everything that goes in is known, so what comes out is the same on every machine that runs it. ``identity`` names all of
+it by content. The machine's folder holds ``initramfs``, ``console.log``, ``machine.json`` and, while it runs, ``pid``.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import gzip
+import hashlib
+import json
+import os
+import re
+import signal
+import subprocess
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from rtvirt_runner.catalogue import collection
+from rtvirt_runner.machine import console_log, script_reply
+from rtvirt_runner.machine.script_reply import Reply
+from rtvirt_runner.machine.sealed_queue import CellSteps, GuestFiles, Queue, make_queue
+from rtvirt_runner.matrix.cell import Cell
+from rtvirt_runner.matrix.plan import plan
+
+KEEPER = collection.ROOT / "roles" / "virtual_board" / "files" / "keep_board.sh"
+MACHINE = "virt,virtualization=on,gic-version=3"
+DATE = "2026-01-01"
+LOOK_S = 0.2
+STARTS_WITHIN_S = 20.0
+
+_ANSWER = re.compile(r"^@answer (\S+)\n(.*?)^@end \1 ([0-9a-f]{64})$", re.MULTILINE | re.DOTALL)
+
+
+class SealedError(RuntimeError):
+    """A machine cannot be started; the message is one sentence."""
+
+
+@dataclass(frozen=True)
+class Hardware:
+    """What QEMU emulates. ``spare_vcpus_to``: vCPUs that Linux never starts make the turns of busy ones short."""
+
+    cpus: int
+    spare_vcpus_to: int
+    memory_mib: int
+    seed: int  # of QEMU's random numbers
+
+    def arguments(self) -> list[str]:
+        """QEMU's, without paths."""
+        vcpus = max(self.spare_vcpus_to, self.cpus)
+        return [
+            *("-nodefaults", "-display", "none", "-nic", "none", "-no-reboot"),
+            *("-machine", MACHINE, "-cpu", "cortex-a57", "-smp", str(vcpus), "-m", str(self.memory_mib)),
+            *("-icount", "shift=2,sleep=off", "-rtc", f"base={DATE},clock=vm", "-seed", str(self.seed)),
+        ]
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What a machine is made of, beside its queue."""
+
+    qemu: Path  # folder of the role virtual_board, with bin/qemu-system-aarch64
+    qemu_version: str
+    kernel: Path  # vmlinuz
+    base: Path  # initramfs that every machine has
+    kernel_params: tuple[str, ...]
+    hardware: Hardware
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Parts:
+        """Undo ``asdict`` and JSON."""
+        return cls(
+            qemu=Path(values["qemu"]),
+            qemu_version=str(values["qemu_version"]),
+            kernel=Path(values["kernel"]),
+            base=Path(values["base"]),
+            kernel_params=tuple(values["kernel_params"]),
+            hardware=Hardware(**{name: int(value) for name, value in values["hardware"].items()}),
+        )
+
+    @property
+    def command_line(self) -> str:
+        """Of the machine's kernel."""
+        fixed = ("console=ttyAMA0", "quiet", "loglevel=1", "nokaslr", "panic=-1", f"maxcpus={self.hardware.cpus}")
+        return " ".join((*fixed, *self.kernel_params))
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What a console has said so far. Steps by name; the newest where one was taken again."""
+
+    texts: Mapping[str, str]
+    skipped: frozenset[str]  # measuring steps of cells whose group did not reach its state
+    over: bool
+
+    @classmethod
+    def read(cls, console: str) -> Answers:
+        """Take the whole answers out of a console; one that is damaged or not complete is none."""
+        text = console.replace("\r", "")
+        texts = {}
+        for name, packed, wanted in _ANSWER.findall(text):
+            try:
+                answer = gzip.decompress(base64.b64decode(packed))
+            except (OSError, EOFError, binascii.Error):
+                continue
+            if hashlib.sha256(answer).hexdigest() == wanted:
+                texts[name] = answer.decode(errors="replace")
+        skipped = re.findall(r"^@skipped (\S+)$", text, re.MULTILINE)
+        return cls(texts, frozenset(skipped), re.search(r"^@over$", text, re.MULTILINE) is not None)
+
+    def reply(self, step: str) -> Reply | None:
+        """What a step answered; None while it has not."""
+        return script_reply.parse(self.texts[step]) if step in self.texts else None
+
+    def sum_of(self, step: str) -> str:
+        """SHA-256 of what a step answered; '' while it has not."""
+        return hashlib.sha256(self.texts[step].encode()).hexdigest() if step in self.texts else ""
+
+    def has_ended(self, steps: CellSteps) -> bool:
+        """Whether nothing more is to be expected of a cell."""
+        if steps.measure in self.skipped or any(
+            (reply := self.reply(name)) is not None and reply.failure for name in (steps.state,)
+        ):
+            return True
+        return steps.measure in self.texts and (not steps.end or steps.end in self.texts)
+
+
+@dataclass(frozen=True)
+class Order:
+    """What a machine is to do: the cells of one boot, in the order of the plan, and what they need."""
+
+    parts: Parts
+    cells: tuple[Cell, ...]
+    guests: Mapping[tuple[str, str], Path]  # kernel and flavour -> folder of the image
+
+    def queue(self) -> Queue:
+        """The steps that do it."""
+        (boot,) = plan(self.cells)
+        images = {key: GuestFiles(folder) for key, folder in self.guests.items()}
+        return make_queue(boot, [cell.id for cell in self.cells], images)
+
+    def after(self, cell_id: str) -> Order:
+        """The same from behind a cell on."""
+        ids = [cell.id for cell in self.cells]
+        return replace(self, cells=self.cells[ids.index(cell_id) + 1 :])
+
+    def as_dict(self) -> dict[str, Any]:
+        """The order as plain values, for JSON."""
+        return {
+            "parts": json.loads(json.dumps(asdict(self.parts), default=str)),
+            "cells": [cell.as_dict() for cell in self.cells],
+            "guests": [
+                {"kernel": kernel, "flavour": flavour, "folder": str(folder)}
+                for (kernel, flavour), folder in self.guests.items()
+            ],
+        }
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Order:
+        """Undo ``as_dict``."""
+        guests = {(each["kernel"], each["flavour"]): Path(each["folder"]) for each in values["guests"]}
+        cells = tuple(Cell.from_dict(cell) for cell in values["cells"])
+        return cls(Parts.from_dict(values["parts"]), cells, guests)
+
+
+@dataclass(frozen=True)
+class SealedMachine:
+    """A machine in its folder, which any process may look at; one at a time may start it."""
+
+    folder: Path
+    order: Order
+    steps: Mapping[str, CellSteps]  # by cell
+    identity: Mapping[str, Any]
+
+    @classmethod
+    def load(cls, folder: Path) -> SealedMachine:
+        """The machine that was started there last."""
+        known = json.loads((folder / "machine.json").read_text())
+        steps = {
+            cell: CellSteps(tuple(each["setup"]), each["state"], each["measure"], each["end"])
+            for cell, each in known["steps"].items()
+        }
+        return cls(folder, Order.from_dict(known["order"]), steps, known["identity"])
+
+    @classmethod
+    def start(cls, folder: Path, order: Order, owner_pid: int) -> SealedMachine:
+        """Put a machine together and switch it on; it ends with the process ``owner_pid``.
+
+        Raises SealedError when QEMU does not start.
+        """
+        folder.mkdir(parents=True, exist_ok=True)
+        _stop(folder)
+        (folder / "console.log").unlink(missing_ok=True)
+        queue, packed = order.queue(), folder / "queue.cpio"
+        queue.write(packed)
+        with (folder / "initramfs").open("wb") as stream:
+            for part in (order.parts.base, packed):
+                stream.write(part.read_bytes())
+        machine = cls(folder, order, queue.cells, identity(order.parts, queue, packed))
+        steps = {cell: asdict(each) for cell, each in queue.cells.items()}
+        known = {"order": order.as_dict(), "steps": steps, "identity": machine.identity}
+        (folder / "machine.json").write_text(json.dumps(known, indent=1))
+        parts = order.parts
+        command = [
+            str(parts.qemu / "bin" / "qemu-system-aarch64"),
+            *("-name", _name(folder)),
+            *parts.hardware.arguments(),
+            *("-kernel", str(parts.kernel), "-initrd", "initramfs", "-append", parts.command_line),
+            *("-chardev", "file,id=console,path=console.log", "-serial", "chardev:console"),
+        ]
+        subprocess.Popen(
+            ["sh", str(KEEPER), str(owner_pid), str(folder), *command],
+            env={**os.environ, "RESETS": "qemu", "FIRMWARE": ""},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        began = time.monotonic()
+        while not (folder / "console.log").exists():
+            if time.monotonic() - began > STARTS_WITHIN_S:
+                raise SealedError(f"QEMU did not start: {machine._said('qemu.log')}.")
+            time.sleep(0.05)
+        return machine
+
+    def resume_after(self, cell_id: str, owner_pid: int) -> SealedMachine | None:
+        """Start anew with the cells behind one that this machine did not survive; None where there are none."""
+        order = self.order.after(cell_id)
+        return SealedMachine.start(self.folder, order, owner_pid) if order.cells else None
+
+    def answers(self) -> Answers:
+        """What it has said so far."""
+        path = self.folder / "console.log"
+        return Answers.read(path.read_text(errors="replace") if path.exists() else "")
+
+    def wait(self, cell: str, limit_s: float) -> tuple[Answers, str]:
+        """Wait until a cell has ended; returns the answers, and why the cell has none ('' if it has).
+
+        A machine that is still at it after ``limit_s`` seconds without a word is ended.
+        """
+        steps = self.steps[cell]
+        began, size = time.monotonic(), -1
+        while True:
+            runs = self.runs()  # first: what it said last is then there
+            answers = self.answers()
+            if answers.has_ended(steps):
+                return answers, ""
+            if not runs:
+                return answers, f"The machine ended in the middle of the cell: {self._last_words()}."
+            now = (self.folder / "console.log").stat().st_size
+            if now != size:
+                began, size = time.monotonic(), now
+            if time.monotonic() - began > limit_s:
+                self.stop()
+                return answers, f"The machine said nothing for {limit_s:.0f} s of the clock here, and was ended."
+            time.sleep(LOOK_S)
+
+    def runs(self) -> bool:
+        """Whether QEMU is there."""
+        return _pid(self.folder) is not None
+
+    def stop(self) -> None:
+        """End it, if it runs."""
+        _stop(self.folder)
+
+    def _last_words(self) -> str:
+        said = (self.folder / "console.log").read_text(errors="replace")
+        plain = [
+            line for line in console_log.last_lines(_ANSWER.sub("", said.replace("\r", ""))) if not line.startswith("@")
+        ]
+        return " / ".join(plain[-3:]) or self._said("qemu.log") or "it said nothing"
+
+    def _said(self, name: str) -> str:
+        path = self.folder / name
+        return " ".join(path.read_text(errors="replace").split()[-40:]) if path.exists() else ""
+
+
+def _name(folder: Path) -> str:
+    return f"guest={folder.parent.name}-sealed,debug-threads=on"
+
+
+def _pid(folder: Path) -> int | None:
+    try:
+        pid = int((folder / "pid").read_text())
+        command = Path(f"/proc/{pid}/cmdline").read_bytes()
+    except (OSError, ValueError):
+        return None
+    return pid if _name(folder).encode() in command else None
+
+
+def _stop(folder: Path) -> None:
+    pid = _pid(folder)
+    if pid is None:
+        return
+    os.kill(pid, signal.SIGTERM)
+    for _ in range(100):
+        if _pid(folder) is None:
+            return
+        time.sleep(0.1)
+
+
+def identity(parts: Parts, queue: Queue, packed: Path) -> dict[str, Any]:
+    """All that goes into a machine, by content, and the ``key`` over that."""
+    inputs = {
+        "qemu": parts.qemu_version,
+        "qemu_arguments": " ".join(parts.hardware.arguments()),
+        "kernel": _sum(parts.kernel),
+        "command_line": parts.command_line,
+        "base": _sum(parts.base),
+        "queue": _sum(packed),
+        "steps": {name: hashlib.sha256(text.encode()).hexdigest()[:16] for name, text in queue.steps.items()},
+        "files": {name: _sum(path)[:16] for name, path in queue.files.items()},
+    }
+    key = hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()
+    return {"key": key, **inputs}
+
+
+def _sum(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -1,0 +1,166 @@
+"""The queue of a sealed machine: the steps that bring board and guest into their states, and the cells measured there.
+
+The scripts are those that go over SSH to a board, with the same environment; here each becomes a file of an initramfs,
+and ``roles/sealed_board/files/run_queue.sh`` works through them. What they are put into has no comments and no
+indentation, so that only what runs decides what the machine does.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import subprocess
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from rtvirt_runner.catalogue import collection
+from rtvirt_runner.catalogue.settings import far_environment
+from rtvirt_runner.machine import cell_script, guest_script, script_reply
+from rtvirt_runner.machine.scripts import script_text
+from rtvirt_runner.machine.sh_text import stripped
+from rtvirt_runner.matrix.cell import Cell
+from rtvirt_runner.matrix.plan import BootGroup, GuestGroup
+
+RUNNER = collection.ROOT / "roles" / "sealed_board" / "files" / "run_queue.sh"
+GUEST = "sealed-guest"
+NONE = "-"  # in the plan: no such step
+_PHASES_US = 10_000  # a period of the slowest tick, 100 Hz
+_GOLDEN = 0.6180339887498949  # its multiples, modulo 1, lie as evenly as can be however many there are
+
+
+@dataclass(frozen=True)
+class GuestFiles:
+    """What a guest starts from: an artifact of the role guest_image."""
+
+    folder: Path
+
+    @property
+    def uploads(self) -> dict[str, Path]:
+        """Path on the board -> file here."""
+        return {
+            "/var/lib/rtvirt/guest.img": self.folder / "initrd.img",
+            "/var/lib/rtvirt/guest.vmlinuz": self.folder / "vmlinuz",
+        }
+
+    def text(self, name: str) -> str:
+        """One of its one-line files: ``release`` or ``architecture``."""
+        return (self.folder / name).read_text().strip()
+
+
+@dataclass(frozen=True)
+class CellSteps:
+    """The steps of a cell by name; ``setup`` brings its group into its state."""
+
+    setup: tuple[str, ...]
+    state: str
+    measure: str
+    end: str  # '' where no load has to be ended
+
+
+@dataclass
+class Queue:
+    """What a machine works through."""
+
+    plan: list[str] = field(default_factory=list)
+    steps: dict[str, str] = field(default_factory=dict)  # name -> text for a shell
+    files: dict[str, Path] = field(default_factory=dict)  # name -> file here that steps use
+    cells: dict[str, CellSteps] = field(default_factory=dict)  # id -> steps, in order
+
+    def add_step(self, text: str) -> str:
+        """Number a step; returns its name."""
+        name = f"{len(self.steps) + 1:03d}"
+        self.steps[name] = text
+        return name
+
+    def write(self, archive: Path) -> None:
+        """Make a cpio archive of it, the same bytes every time, to follow the base's in an initramfs."""
+        folder = archive.with_suffix(".tree")
+        shutil.rmtree(folder, ignore_errors=True)
+        (folder / "queue" / "files").mkdir(parents=True)
+        (folder / "queue" / "plan").write_text("\n".join(self.plan) + "\n")
+        (folder / "queue" / "run_queue").write_text(stripped(RUNNER.read_text()))
+        for name, text in self.steps.items():
+            (folder / "queue" / name).write_text(text)
+        for name, source in self.files.items():
+            shutil.copyfile(source, folder / "queue" / "files" / name)
+        paths = sorted(str(path.relative_to(folder)) for path in folder.rglob("*"))
+        for path in paths:
+            (folder / path).chmod(0o755)
+            os.utime(folder / path, (0, 0))
+        pack = ["cpio", "--quiet", "--create", "--format=newc", "--owner=0:0", "--reproducible"]
+        with archive.open("wb") as stream:
+            subprocess.run(pack, cwd=folder, input="\n".join(paths).encode(), stdout=stream, check=True)
+        shutil.rmtree(folder)
+
+
+def phase_us(repetition: int) -> int:
+    """How long a repetition waits before each cell, so that timers meet it at another phase; 0 for the first."""
+    return int((repetition - 1) * _GOLDEN % 1 * _PHASES_US)
+
+
+def make_queue(boot: BootGroup, cells: Iterable[str], guests: Mapping[tuple[str, str], GuestFiles]) -> Queue:
+    """The queue of one boot, of the cells with these ids; ``guests`` holds the images by kernel and flavour."""
+    wanted = set(cells)
+    queue = Queue()
+    for group in boot.guests:
+        those = [cell for cell in group.cells if cell.id in wanted]
+        if those:
+            _add_group(queue, group, those, boot.repetition, guests)
+    return queue
+
+
+def _add_group(
+    queue: Queue,
+    group: GuestGroup,
+    cells: Sequence[Cell],
+    repetition: int,
+    guests: Mapping[tuple[str, str], GuestFiles],
+) -> None:
+    queue.plan.append("group")
+    setup = [(queue.add_step(text), place) for text, place in _setup(queue, group, guests)]
+    queue.plan += [f"setup {name} {place}" for name, place in setup]
+    for cell in cells:
+        state = queue.add_step(_step(script_text("board_state", "start_load"), cell_script.board_environment(cell)))
+        measure = queue.add_step(_step(cell_script.script(cell), cell_script.environment(cell)))
+        end = queue.add_step(_step(script_text("end_load"), {})) if cell.board_command else ""
+        queue.cells[cell.id] = CellSteps(tuple(name for name, _ in setup), state, measure, end)
+        place = "guest" if cell.place == "guest" else "board"
+        queue.plan.append(f"cell {phase_us(repetition)} {state} {measure} {place} {end or NONE}")
+
+
+def _setup(queue: Queue, group: GuestGroup, guests: Mapping[tuple[str, str], GuestFiles]) -> Iterable[tuple[str, str]]:
+    """Texts and places of the steps that playbooks/tasks/set_guest.yml takes over SSH."""
+    board = far_environment(group.settings, group.host_cpus, group.guest_cpus, "settings")
+    yield _step(script_text("apply_settings"), board), "board"
+    if not group.state:
+        yield _step(script_text("stop_guest"), guest_script.absent_environment(GUEST)), "board"
+        return
+    files = guests[group.state.kernel, group.state.flavour]
+    environment = guest_script.environment(
+        group.state,
+        name=GUEST,
+        release=files.text("release"),
+        architecture=files.text("architecture"),
+        brought=True,
+    )
+    yield _uploads(queue, files.uploads) + _step(script_text("start_guest"), environment), "board"
+    if group.state.settings:
+        cores = group.state.host_cpus, group.state.guest_cpus
+        inside = far_environment(group.state.settings, *cores, "guest_state")
+        yield _step(script_text("apply_settings"), inside), "guest"
+
+
+def _step(script: str, environment: Mapping[str, str]) -> str:
+    return script_reply.compose(stripped(script), {"RTVIRT_CHECK_MODE": "no", "RTVIRT_OWNER_PID": "0", **environment})
+
+
+def _uploads(queue: Queue, uploads: Mapping[str, Path]) -> str:
+    """Lines that put files where the script that follows looks for them; each file is in the queue once."""
+    lines = []
+    for there, here in uploads.items():
+        name = next((name for name, source in queue.files.items() if source == here), f"{len(queue.files) + 1}")
+        queue.files[name] = here
+        lines.append(f"ln -sfn /queue/files/{name} {shlex.quote(there)}\n")
+    return "".join(lines)

@@ -1,0 +1,43 @@
+"""How a cell is measured: on a sealed machine, or over SSH on a provisioned board."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from rtvirt_runner.catalogue.catalogue import Catalogue
+from rtvirt_runner.catalogue.lab import RUNNING, Lab
+from rtvirt_runner.matrix.cell import Cell
+from rtvirt_runner.matrix.plan import BootGroup, plan
+
+ARCHITECTURE = "arm64"  # of sealed machines
+
+
+def why_over_ssh(cell: Cell, lab: Lab, catalogue: Catalogue) -> str:
+    """Why a cell cannot be measured on a sealed machine, a clause; '' if it can."""
+    if not lab.boards[cell.board].sealed:
+        return "the board is not one that is measured sealed (rtvirt_board_sealed)"
+    if cell.kernel == RUNNING or catalogue.kernels[cell.kernel].architecture != ARCHITECTURE:
+        return f"its kernel is not of the catalogue for {ARCHITECTURE}"
+    if cell.guest_state and cell.guest_state.flavour != "minimal":
+        return "its guest starts from a partition of the board's card"
+    workload = catalogue.workloads[cell.workload]
+    if workload.command and not workload.origin:
+        return "its workload is a program of the board's own Debian"
+    return ""
+
+
+def sealed_boots(
+    cells: Iterable[Cell], pending: Iterable[Cell], lab: Lab, catalogue: Catalogue
+) -> list[tuple[BootGroup, tuple[Cell, ...]]]:
+    """Boots that sealed machines measure, and of each the cells up to the last that is still to be measured.
+
+    Cells that are done stand among them: what a cell finds depends on all that its machine has done since power-on.
+    """
+    wanted = {cell.id for cell in pending}
+    boots = plan(cell for cell in cells if not why_over_ssh(cell, lab, catalogue))
+    found = []
+    for boot in boots:
+        last = max((number for number, cell in enumerate(boot.cells) if cell.id in wanted), default=-1)
+        if last >= 0:
+            found.append((boot, boot.cells[: last + 1]))
+    return found
