@@ -21,6 +21,7 @@ chmod 755 "$root/init"
 programs='dash cyclictest chrt taskset setsid env timeout qemu-system-aarch64'
 for program in $programs; do cp "$tree/usr/bin/$program" "$root/usr/bin/"; done
 cp -a "$WORKLOADS/tree" "$root/usr/local"
+# shellcheck disable=SC2086  # a list of words
 (cd "$root/usr/bin" && copy_libraries "$tree" "$root/usr/lib" $programs)
 loader=$(readelf --program-headers "$root/usr/bin/chrt" | sed -n 's/.*interpreter: \(.*\)\]/\1/p')
 [ -e "$root/usr/lib/${loader##*/}" ] || cp -L "$(find "$tree/usr/lib" -name "${loader##*/}" | head -n 1)" "$root/usr/lib/"
