@@ -35,7 +35,7 @@ def store(tree: ResultsTree, cell: Cell, reason: str = "") -> None:
 
 
 def run(command: str, tree: ResultsTree, *options: str) -> int:
-    return cli.main([command, "--results", str(tree.root), *options])
+    return cli.main([command, "--matrix", "smoke", "--results", str(tree.root), *options])
 
 
 def stub_run(monkeypatch: pytest.MonkeyPatch, tree: ResultsTree, outcome: Outcome, cells: tuple[Cell, ...]) -> None:
@@ -136,7 +136,7 @@ def test_an_unknown_matrix_is_answered_with_the_known_ones(
 ) -> None:
     assert run("plan", results, "--matrix", "smokee") == 2
     assert capsys.readouterr().err == (
-        "rtvirt: there is no matrix 'smokee', expected one of paper, smoke, smoke_armhf, this_machine or the path of a "
+        "rtvirt: there is no matrix 'smokee', expected one of first, paper, smoke, smoke_armhf, this_machine or the path of a "
         ".yml file.\n"
     )
 
