@@ -41,11 +41,11 @@ NUMBERS = ["samples", "min_us", "avg_us", "max_us", "p50_us", "p99_us", "p999_us
 
 @pytest.fixture(scope="module", params=BOTH)
 def matrix_results(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The results folder of a matrix (the parameter: its name or path), measured on the virtual lab as a user would."""
+    """The results folder of a matrix (the parameter: its name or path), measured over SSH on the virtual lab."""
     folder = tmp_path_factory.mktemp("measured") / "results"
     # Without RTVIRT_OWNER_PID: it ends its boards itself.
     environment = {name: value for name, value in owned().items() if name != "RTVIRT_OWNER_PID"}
-    command = [SCRIPTS / "rtvirt", "matrix", "--matrix", str(request.param), "--results", folder]
+    command = [SCRIPTS / "rtvirt", "matrix", "--over-ssh", "--matrix", str(request.param), "--results", folder]
     said = run(command, environment, MATRIX_LIMIT_S)
     assert "status 0" in said, said
     return folder

@@ -14,6 +14,8 @@ from rtvirt_runner.catalogue import collection
 SLOW = {
     # A Debian takes minutes to boot in an emulated guest; what else the role guest does is seen with a minimal one.
     "guest_debian": pytest.mark.slow(exercises=["roles/guest", "roles/guest_image", "molecule/guest_debian"]),
+    # test_sealed.py plays the same through the playbooks.
+    "sealed_board": pytest.mark.slow(exercises=["roles/sealed_board", "molecule/sealed_board"]),
     # Five boots; test_bad_kernels.py plays a kernel that panics, one that is not what it should be, and others.
     "kernel_boot": pytest.mark.slow(exercises=["roles/kernel_boot", "molecule/kernel_boot"]),
 }

@@ -1,0 +1,103 @@
+"""Sealed machines: the same inputs give the same bins, whatever else the computer does, and a step that fails costs its cell."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from playing import SCRIPTS, count_boot, owned, run
+
+from rtvirt_runner.catalogue import collection
+from rtvirt_runner.matrix.results import Record, ResultsTree
+
+pytestmark = [
+    pytest.mark.asserts_on("booting", "answers"),
+    pytest.mark.xdist_group("virtual lab"),  # its boards' folders
+]
+MATRIX = Path(__file__).parent / "sealed.yml"
+FIRST_SLOW = pytest.mark.slow(
+    exercises=["roles/sealed_board", "roles/measure", "roles/guest", "rtvirt_runner/machine", "playbooks/vars"]
+)
+
+
+def measure(matrix: str | Path, folder: Path) -> str:
+    """Measure a matrix on sealed machines as a user would."""
+    environment = {name: value for name, value in owned().items() if name != "RTVIRT_OWNER_PID"}
+    command = [SCRIPTS / "rtvirt", "matrix", "--matrix", str(matrix), "--results", folder]
+    count_boot("sealed")
+    return run(command, environment, 1800)
+
+
+@contextmanager
+def beside_load() -> Iterator[None]:
+    """Two busy loops, as many as there are cores here."""
+    loops = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(os.cpu_count() or 1)]
+    try:
+        yield
+    finally:
+        for loop in loops:
+            loop.kill()
+            loop.wait()
+
+
+def verdicts(before: Path, after: Path) -> set[str]:
+    """What ``rtvirt compare --exact`` says of the cells of two results folders."""
+    said = run([SCRIPTS / "rtvirt", "compare", "--exact", "--json", str(before), str(after)])
+    return {row["verdict"] for row in json.loads(said.rpartition("status")[0])}
+
+
+def twice(matrix: str | Path, folder: Path) -> tuple[Path, Path]:
+    """Two results folders of a matrix, the second measured beside a load."""
+    said = measure(matrix, folder / "quiet")
+    assert "status 0" in said, said
+    with beside_load():
+        said = measure(matrix, folder / "loaded")
+    assert "status 0" in said, said
+    return folder / "quiet", folder / "loaded"
+
+
+@pytest.fixture(scope="module")
+def measured(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    return twice(MATRIX, tmp_path_factory.mktemp("sealed"))
+
+
+@pytest.fixture(scope="module")
+def records(measured: tuple[Path, Path]) -> list[Record]:
+    return ResultsTree(measured[0]).load_records("sealed")
+
+
+def test_host_and_guest_are_measured_bin_for_bin_the_same_beside_a_load(measured: tuple[Path, Path]) -> None:
+    assert verdicts(*measured) == {"same"}
+
+
+def test_every_cell_was_measured_sealed_in_the_state_that_it_asks_for(records: list[Record]) -> None:
+    assert len(records) == 4
+    for record in records:
+        assert record.status.status == "done", record.status.reason
+        assert record.system["sealed"]["answer"]
+        assert record.system["board"]["isolated_cpus"] == "1"
+        assert record.system["board"]["guest_running"] == ("yes" if record.cell.place == "guest" else "no")
+        if record.cell.place == "guest":
+            assert record.system["board"]["kvm_held_by_qemu"] == "yes"
+
+
+def test_the_page_says_which_way_each_number_came(measured: tuple[Path, Path]) -> None:
+    page = (measured[0] / "sealed" / "report" / "index.html").read_text()
+    assert "measured on sealed machines" in page
+    assert "<td>sealed</td>" in page
+
+
+def test_no_machine_is_left(measured: tuple[Path, Path]) -> None:
+    running = [path.read_bytes() for path in Path("/proc").glob("[0-9]*/cmdline") if path.exists()]
+    assert not [each for each in running if b"guest=virtual-cb2-sealed" in each]
+
+
+@FIRST_SLOW
+def test_the_first_matrix_is_the_same_beside_a_load(tmp_path: Path) -> None:
+    assert verdicts(*twice(collection.matrix_path("first"), tmp_path)) == {"same"}
