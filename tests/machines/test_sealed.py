@@ -1,4 +1,4 @@
-"""Sealed machines: the same inputs give the same bins, whatever else the computer does, and a step that fails costs its cell."""
+"""Sealed machines: the same inputs give the same bins, whatever else the computer does."""
 
 from __future__ import annotations
 

@@ -136,7 +136,8 @@ def test_an_unknown_matrix_is_answered_with_the_known_ones(
 ) -> None:
     assert run("plan", results, "--matrix", "smokee") == 2
     assert capsys.readouterr().err == (
-        "rtvirt: there is no matrix 'smokee', expected one of first, paper, smoke, smoke_armhf, this_machine or the path of a "
+        "rtvirt: there is no matrix 'smokee', expected one of first, paper, smoke, smoke_armhf, "
+        "this_machine or the path of a "
         ".yml file.\n"
     )
 
