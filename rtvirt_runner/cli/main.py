@@ -37,6 +37,7 @@ from rtvirt_runner.run.playbooks import InventoryError, Outcome, read_inventory,
 from rtvirt_runner.run.progress import Stage, duration
 
 FIRST_MATRIX = "first"
+NEXT = {"first": "'rtvirt matrix --matrix smoke', every kind of experiment, about half an hour on two cores"}
 DONE, FAILED_CELLS, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
 MOST_TEST_WORKERS = 2  # each may have an emulated board, which keeps a core busy and needs memory
 
@@ -325,6 +326,12 @@ def _finish(request: Request) -> int:
     """Name what is still not done, write the page, and print its path as the last thing on stdout."""
     left = _name_what_is_left(request)
     if request.records():
+        with extra("report"):
+            from rtvirt_runner.report.page import best_answers
+        for answer in best_answers(request.matrix, request.tree):
+            print(answer, flush=True)
+        if not left and request.matrix.name in NEXT:
+            say(f"next: {NEXT[request.matrix.name]}")
         _report_page(request)
     return FAILED_CELLS if left else DONE
 
