@@ -163,7 +163,7 @@ def render(matrix: Matrix, records: Sequence[Record]) -> str:
 
 
 def best_answers(matrix: Matrix, tree: ResultsTree) -> list[str]:
-    """One sentence per board: its guest against its host, with the tuning whose latest wake-up in the guest is earliest.
+    """One sentence per board: guest against host, with the tuning whose maximum in the guest is lowest.
 
     Empty for boards of which no cell was measured both on the host and in the guest.
     """
