@@ -33,6 +33,7 @@ from rtvirt_runner.matrix.cell import Cell
 from rtvirt_runner.matrix.load import Matrix, load_matrix
 from rtvirt_runner.matrix.plan import plan
 from rtvirt_runner.matrix.results import Record, ResultsError, ResultsTree
+from rtvirt_runner.matrix.ways import why_over_ssh
 from rtvirt_runner.run.playbooks import InventoryError, Outcome, read_inventory, run_playbook
 from rtvirt_runner.run.progress import Stage, duration
 
@@ -101,6 +102,8 @@ class Request:
     matrix: Matrix
     inventory: Path
     tree: ResultsTree
+    lab: Lab
+    catalogue: Catalogue
 
     def pending(self) -> list[Cell]:
         return self.tree.pending(self.matrix.name, self.matrix.cells)
@@ -282,8 +285,9 @@ def _load(args: argparse.Namespace) -> Request:
         )
     groups, hostvars = read_inventory(args.inventory)
     lab = Lab.from_inventory(groups, hostvars, collection.inventory_folder(args.inventory))
-    matrix = load_matrix(path, lab, Catalogue.load(collection.VARS, lab))
-    return Request(matrix, args.inventory.absolute(), ResultsTree(args.results.absolute()))
+    catalogue = Catalogue.load(collection.VARS, lab)
+    matrix = load_matrix(path, lab, catalogue)
+    return Request(matrix, args.inventory.absolute(), ResultsTree(args.results.absolute()), lab, catalogue)
 
 
 # -------------------------------------------------------------------------------------------------------- commands
@@ -358,9 +362,21 @@ def _plan(args: argparse.Namespace) -> int:
             settings = f", {len(guest.settings)} settings for cores {guest.guest_cpus}" if guest.settings else ""
             branch = boots.add(f"{name}{settings}")
             for cell in guest.cells:
-                branch.add(f"{'pending' if cell.id in pending else 'done   '}  {cell.id}")
+                way = why_over_ssh(cell, request.lab, request.catalogue)
+                way = (
+                    "sealed" if not way else f"over SSH: {way}" if request.lab.boards[cell.board].sealed else "over SSH"
+                )
+                branch.add(f"{'pending' if cell.id in pending else 'done   '}  {cell.id}  ({way})")
     _stdout().print(tree, markup=False)
     return DONE
+
+
+def _way(request: Request, cell: Cell) -> str:
+    """How a cell is measured, and of a board that is measured sealed why one is not."""
+    reason = why_over_ssh(cell, request.lab, request.catalogue)
+    if not reason:
+        return "sealed"
+    return f"over SSH: {reason}" if request.lab.boards[cell.board].sealed else "over SSH"
 
 
 def _status(args: argparse.Namespace) -> int:

@@ -1,0 +1,156 @@
+"""The queue of a sealed machine, and what is taken out of its console."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import hashlib
+import os
+from pathlib import Path
+
+import pytest
+from fakes import catalogue
+
+from rtvirt_runner.catalogue import collection
+from rtvirt_runner.catalogue.lab import Lab
+from rtvirt_runner.machine.sealed_machine import Answers, Hardware, Order, Parts
+from rtvirt_runner.machine.sealed_queue import GuestFiles, make_queue, phase_us
+from rtvirt_runner.matrix.load import Matrix, load_matrix
+from rtvirt_runner.matrix.plan import plan
+from rtvirt_runner.matrix.ways import sealed_boots, why_over_ssh
+
+BOARDS = {
+    name: {"rtvirt_board_cpus": cpus, "rtvirt_board_clock": "virtual", "rtvirt_board_sealed": True}
+    for name, cpus in (("virtual-rpi2", 4), ("virtual-cb2", 2))
+}
+GROUPS = {"boards": [*BOARDS], "virtual_boards_arm64": [*BOARDS], "guests": [f"{name}-guest" for name in BOARDS]}
+
+
+def lab(sealed: bool = True) -> Lab:
+    boards = {name: variables | {"rtvirt_board_sealed": sealed} for name, variables in BOARDS.items()}
+    return Lab.from_inventory(GROUPS, {**boards, **{name: {} for name in GROUPS["guests"]}})
+
+
+def smoke() -> Matrix:
+    return load_matrix(collection.matrix_path("smoke"), lab(), catalogue())
+
+
+@pytest.fixture
+def images(tmp_path: Path) -> dict[tuple[str, str], GuestFiles]:
+    """Files in the places of a guest's; what is in them does not matter to a queue."""
+    folder = tmp_path / "image"
+    folder.mkdir()
+    for name in ("initrd.img", "vmlinuz", "release", "architecture"):
+        (folder / name).write_text(f"{name}\n")
+    keys = {
+        (cell.guest_state.kernel, cell.guest_state.flavour) for cell in smoke().cells if cell.guest_state is not None
+    }
+    return {key: GuestFiles(folder) for key in keys}
+
+
+def packed(name: str, answer: str, sum_of: str | None = None) -> str:
+    """An answer as run_queue.sh prints it, on a serial console."""
+    text = base64.encodebytes(gzip.compress(answer.encode())).decode()
+    sha256 = hashlib.sha256((answer if sum_of is None else sum_of).encode()).hexdigest()
+    return f"\n@answer {name}\n{text}@end {name} {sha256}\n".replace("\n", "\r\n")
+
+
+def test_a_queue_has_the_steps_of_each_cell_in_the_order_of_the_plan(
+    images: dict[tuple[str, str], GuestFiles],
+) -> None:
+    for boot in plan(smoke().cells):
+        queue = make_queue(boot, [cell.id for cell in boot.cells], images)
+        assert list(queue.cells) == [cell.id for cell in boot.cells]
+        assert sum(line.startswith("cell ") for line in queue.plan) == len(boot.cells)
+        assert sum(line == "group" for line in queue.plan) == len(boot.guests)
+        named = {word for line in queue.plan for word in line.split() if word.isdigit() and len(word) == 3}
+        assert named == set(queue.steps)
+        loads = {cell.id: bool(cell.board_command) for cell in boot.cells}
+        assert {cell: bool(steps.end) for cell, steps in queue.cells.items()} == loads
+
+
+def test_steps_are_the_scripts_of_the_roles_without_comments(images: dict[tuple[str, str], GuestFiles]) -> None:
+    (boot, *_) = plan(smoke().cells)
+    queue = make_queue(boot, [cell.id for cell in boot.cells], images)
+    text = queue.steps[queue.cells[boot.cells[0].id].measure]
+    assert "cyclictest --quiet --mlockall" in text
+    assert f"LOOPS={boot.cells[0].loops}" in text
+    assert not [line for step in queue.steps.values() for line in step.splitlines() if line.startswith("# ")]
+
+
+def test_the_same_queue_is_the_same_bytes(images: dict[tuple[str, str], GuestFiles], tmp_path: Path) -> None:
+    (boot, *_) = plan(smoke().cells)
+    archives = [tmp_path / "one" / "queue.cpio", tmp_path / "another folder" / "queue.cpio"]
+    before = os.umask(0o022)
+    for archive, mask in zip(archives, (0o022, 0o077), strict=True):
+        archive.parent.mkdir()
+        os.umask(mask)
+        make_queue(boot, [cell.id for cell in boot.cells], images).write(archive)
+    os.umask(before)
+    assert archives[0].read_bytes() == archives[1].read_bytes()
+
+
+def test_phases_of_repetitions_differ_and_lie_within_a_tick() -> None:
+    phases = [phase_us(repetition) for repetition in range(1, 30)]
+    assert phases[0] == 0
+    assert len(set(phases)) == len(phases)
+    assert all(0 <= phase < 10_000 for phase in phases)
+    assert phase_us(3) == phases[2]
+
+
+def test_whole_answers_are_taken_out_of_a_console_whatever_the_kernel_writes_between() -> None:
+    one, two = packed("001", "@fact a 1\n@whole 0\n"), packed("002", "@whole 1\n")
+    console = f"[    1.0] hello{one}[    2.0] more{two}"
+    answers = Answers.read(console)
+    assert set(answers.texts) == {"001", "002"}
+    first = answers.reply("001")
+    assert first is not None and first.facts == {"a": "1"} and first.complete
+    second = answers.reply("002")
+    assert second is not None and second.failure == "the script ended with status 1"
+    assert not answers.over
+    assert Answers.read(f"{console}\n@over\r\n").over
+
+
+@pytest.mark.parametrize(
+    "console",
+    [
+        packed("001", "@whole 0\n", sum_of="another"),
+        packed("001", "@whole 0\n").replace("@end", "@emd"),
+        packed("001", "@whole 0\n")[:40],
+        packed("001", "@whole 0\n").replace("H4sI", "[ 1.0] H4sI"),
+    ],
+)
+def test_a_damaged_answer_is_none(console: str) -> None:
+    assert Answers.read(console).texts == {}
+
+
+def test_of_a_step_that_was_taken_again_the_newest_answer_counts() -> None:
+    answers = Answers.read(packed("001", "@fail first\n") + packed("001", "@whole 0\n"))
+    reply = answers.reply("001")
+    assert reply is not None and reply.failure is None
+
+
+def test_an_order_survives_json(tmp_path: Path) -> None:
+    (boot, *_) = plan(smoke().cells)
+    parts = Parts(
+        tmp_path, "10.0", tmp_path / "vmlinuz", tmp_path / "base.img", ("isolcpus=1",), Hardware(2, 16, 512, 1)
+    )
+    order = Order(parts, boot.cells, {("linux-6.12-rt", "minimal"): tmp_path})
+    assert Order.from_dict(order.as_dict()) == order
+    assert order.after(boot.cells[0].id).cells == boot.cells[1:]
+
+
+def test_all_of_smoke_but_the_debian_guest_can_be_sealed() -> None:
+    reasons = [reason for cell in smoke().cells if (reason := why_over_ssh(cell, lab(), catalogue()))]
+    assert reasons == ["its guest starts from a partition of the board's card"]
+
+
+def test_nothing_is_sealed_on_a_board_whose_inventory_does_not_say_so() -> None:
+    assert all(why_over_ssh(cell, lab(sealed=False), catalogue()) for cell in smoke().cells)
+
+
+def test_a_boot_with_one_pending_cell_is_measured_from_power_on_up_to_that() -> None:
+    (boot, *_) = plan(smoke().cells)
+    ((found, cells),) = sealed_boots(smoke().cells, [boot.cells[1]], lab(), catalogue())
+    assert (found.kernel, found.kernel_params) == (boot.kernel, boot.kernel_params)
+    assert cells == boot.cells[:2]
