@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import yaml
-from playing import PLAYBOOKS, play
+from playing import MAKING_LIMIT_S, PLAYBOOKS, play
 
 from rtvirt_runner.analysis.measurement import read_measurement
 from rtvirt_runner.catalogue import collection
@@ -64,7 +64,8 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "lab" / "group_vars").symlink_to(collection.VIRTUAL_LAB / "group_vars")
     (folder / "armhf.yml").write_text(yaml.safe_dump({"matrix": MATRIX}))
     given = {"rtvirt_matrix": str(folder / "armhf.yml"), "rtvirt_results_dir": str(folder / "results")}
-    said = play(PLAYBOOKS / "full_matrix.yml", "-i", str(folder / "lab"), "-e", json.dumps(given))
+    options = ("-i", str(folder / "lab"), "-e", json.dumps(given))
+    said = play(PLAYBOOKS / "full_matrix.yml", *options, limit_s=MAKING_LIMIT_S)
     assert "status 0" in said, said
     return folder / "results"
 

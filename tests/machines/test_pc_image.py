@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from playing import count_boot, on_board, play, ssh
+from playing import MAKING_LIMIT_S, count_boot, on_board, play, ssh
 
 from rtvirt_runner.build import artifacts
 from rtvirt_runner.build.artifacts import Recipe
@@ -60,7 +60,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 def apply(lab: Path, playbook: Path, **given: object) -> str:
     """Run a playbook for the PC, which goes well; returns what Ansible said."""
-    said = play(playbook, "-i", str(lab), "-e", json.dumps(given))
+    said = play(playbook, "-i", str(lab), "-e", json.dumps(given), limit_s=MAKING_LIMIT_S)
     assert "status 0" in said, said
     return said
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import yaml
-from playing import PLAYBOOKS, on_board, play
+from playing import MAKING_LIMIT_S, PLAYBOOKS, on_board, play
 
 from rtvirt_runner.analysis.measurement import read_measurement
 from rtvirt_runner.build import artifacts
@@ -55,7 +55,7 @@ def matrix(board: str) -> dict[str, Any]:
 
 def reprovision(board: str) -> None:
     """The playbook, as a user would call it."""
-    said = play(PLAYBOOKS / "reprovision.yml", "-l", board)
+    said = play(PLAYBOOKS / "reprovision.yml", "-l", board, limit_s=MAKING_LIMIT_S)
     assert "status 0" in said, said
 
 
