@@ -68,6 +68,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addini("silence_s", "seconds without a line after which the running tests are told", default="30")
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads its options
 def pytest_configure(config: pytest.Config) -> None:
     for marker in MARKERS:
         config.addinivalue_line("markers", marker)
@@ -79,6 +80,8 @@ def pytest_configure(config: pytest.Config) -> None:
     if given or not config.getoption("numprocesses", None):
         config.pluginmanager.register(Running(run, given["workerid"] if given else "here"), "suite-running")
     if not given:
+        # A worker that was interrupted is not replaced: its tests end there, and so does the run once all have.
+        config.option.maxworkerrestart = config.option.maxworkerrestart or "0"
         signal.signal(signal.SIGTERM, lambda *_: _interrupt_tests(run.folder))
         config.pluginmanager.register(Telling(run, config), "suite-telling")
 
@@ -98,9 +101,12 @@ def _new_run(config: pytest.Config) -> Run:
 
 def _interrupt_tests(folder: Path) -> None:
     """Do what Ctrl-C on a terminal does to whoever runs tests: their fixtures have boards to stop."""
-    for path in folder.glob("*.pid"):
+    workers = [int(path.read_text()) for path in folder.glob("*.pid")]
+    for worker in workers:
         with contextlib.suppress(ProcessLookupError):
-            os.kill(int(path.read_text()), signal.SIGINT)
+            os.kill(worker, signal.SIGINT)
+    if not workers:  # no test has begun
+        raise KeyboardInterrupt
 
 
 class Collecting:
