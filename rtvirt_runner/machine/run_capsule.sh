@@ -40,8 +40,7 @@ piece() {
 
 # In the folder of a machine: its parts, and in $arguments, $limit_s, $about_s the rest of what its file says.
 assemble() {  # NAME
-  : >"$work/initramfs"
-  : >"$work/arguments"
+  for path in initramfs arguments console.log; do : >"$work/$path"; done
   while read -r what value; do
     case $what in
     runs_on) [ "$(uname -m)" = "$value" ] || refuse "this computer is $(uname -m), expected $value: QEMU was made for that." ;;
@@ -67,7 +66,7 @@ switch_on() {
 
 # Judge the cells whose answers have come since the last time; $waiting: how many are still to come.
 judge() {
-  tr -d '\r' <"$work/console.log" >"$work/console" 2>/dev/null || : >"$work/console"
+  tr -d '\r' <"$work/console.log" >"$work/console"
   waiting=0
   while read -r _ cell step expected; do
     case $judged in *" $step "*) continue ;; esac
