@@ -92,7 +92,7 @@ class Parts:
     def qemu_arguments(self, kernel: str) -> list[str]:
         """QEMU's, of a machine whose initramfs and console log are in the current folder."""
         return [
-            *self.hardware.arguments(),
+            *("-no-user-config", *self.hardware.arguments()),  # nothing of this computer's /etc/qemu
             *("-kernel", kernel, "-initrd", "initramfs", "-append", self.command_line),
             *("-chardev", "file,id=console,path=console.log", "-serial", "chardev:console"),
         ]
