@@ -52,7 +52,8 @@ machines/NN says what a machine is made of, pieces has that by SHA-256 (an initr
 other), sums has machine, cell, step and the SHA-256 that the machine prints on its console: "@end STEP SHA256". To try
 another kernel, put it among the pieces under its SHA-256 and name it in the line "kernel" of machines/NN.
 
-QEMU, its libraries and the programs of the machines are Debian's; their sources and licences are in Debian's archive.
+QEMU, its libraries, busybox and cyclictest are Debian's; their sources and licences are in Debian's archive. Kernels
+and workloads come from where rtvirt's catalogues say.
 """
 
 
