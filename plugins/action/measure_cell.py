@@ -80,6 +80,8 @@ class ActionModule(ActionBase):
         Where the machine has not survived the cell, one for the cells behind it is started.
         """
         machine = SealedMachine.load(Path(args["sealed_folder"]))
+        tree = ResultsTree(Path(str(args["results_dir"])))
+        tree.keep_order(str(args["matrix_name"]), machine.identity["key"], machine.order.as_dict())
         answers, reason = machine.wait(cell.id, args["sealed_limit_s"])
         outcome.add_sealed(machine, cell, answers)
         if reason:

@@ -20,7 +20,7 @@ LAB_WORKLOADS = "rtvirt_lab_workloads"
 RUNNING = "running"  # kernel of a board that is not to be rebooted: whatever runs there
 
 
-_TAKEN_FOLDERS = ("log", "report")  # beside the boards' folders in the results tree
+_TAKEN_FOLDERS = ("log", "report", "sealed")  # beside the boards' folders in the results tree
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,7 @@ def _board(name: str, variables: Mapping[str, Any], hosts: Collection[str], prof
     if not checked_yaml.NAME.fullmatch(name) or name in _TAKEN_FOLDERS:
         raise InputError(
             f"Inventory: board '{name}' cannot name its results folder, expected letters, digits and "
-            "'.', '_', '+', '-', and neither 'log' nor 'report'; rename it."
+            "'.', '_', '+', '-', and none of 'log', 'report' and 'sealed'; rename it."
         )
     cpus = variables.get("rtvirt_board_cpus")
     if isinstance(cpus, str) and cpus.isdecimal():  # an INI inventory knows only text

@@ -11,8 +11,7 @@ from rich.table import Table
 
 from rtvirt_runner.analysis.exact import ExactRow, compare_exactly
 from rtvirt_runner.analysis.measurement import Measurement, read_measurement
-from rtvirt_runner.catalogue.checked_yaml import InputError
-from rtvirt_runner.matrix.results import ResultsTree
+from rtvirt_runner.matrix.results import find_matrices
 
 MOST_BINS = 8  # that a row of the table names
 
@@ -22,14 +21,7 @@ def read_results(folder: Path) -> list[Measurement]:
 
     Raises InputError when there are none.
     """
-    if not folder.is_dir():
-        raise InputError(f"{folder}: there is no such folder, expected a results folder; check the path.")
-    matrices = sorted(each.name for each in folder.iterdir() if each.is_dir() and not each.name.startswith("."))
-    records = [record for name in matrices for record in ResultsTree(folder).load_records(name)]
-    records = records or ResultsTree(folder.absolute().parent).load_records(folder.absolute().name)
-    if not records:
-        raise InputError(f"{folder} holds no measured cell, expected a results folder of rtvirt; check the path.")
-    return [read_measurement(record) for record in records]
+    return [read_measurement(record) for tree, name in find_matrices(folder) for record in tree.load_records(name)]
 
 
 def compare(before: Path, after: Path) -> list[ExactRow]:

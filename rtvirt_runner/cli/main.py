@@ -61,6 +61,7 @@ examples:
   rtvirt kernels build linux-6.12-rt     make a kernel of it (docs/kernels.md)
   rtvirt cache                           what is kept between runs, what it takes, what of it is in use
   rtvirt cache prune --to 5GB            make room: what was used least recently goes first (docs/cache.md)
+  rtvirt capsule results/first           an archive from which anybody runs its sealed cells again (docs/sealed-runs.md)
   rtvirt status                          how far a run is; ask from another terminal
   rtvirt test tests/lint tests/unit      some of the checks; rtvirt test --help says more
 
@@ -167,6 +168,7 @@ def _parser() -> argparse.ArgumentParser:
         run=_report
     )
     _add_compare(commands.add_parser("compare", help="compare two result sets of sealed machines, bin by bin"))
+    _add_capsule(commands.add_parser("capsule", help="write an archive from which anybody runs sealed cells again"))
     _add_inspect(commands.add_parser("inspect", help="show what is wanted of a board and what it has, read from it"))
     _add_kernels(commands.add_parser("kernels", help="show the kernel catalogue, or build kernels of it"))
     _add_cache(commands.add_parser("cache", help="show what is kept between runs, or prune it"))
@@ -204,6 +206,21 @@ def _add_compare(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--json", action="store_true", help="the rows as JSON")
     parser.set_defaults(run=_compare)
+
+
+def _add_capsule(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "results", type=Path, metavar="RESULTS", help="the folder of a matrix, or a results folder that holds one"
+    )
+    parser.add_argument(
+        "--cell",
+        action="append",
+        default=[],
+        metavar="ID",
+        help="only this cell; repeatable (default: all that were measured sealed)",
+    )
+    parser.add_argument("--output", type=Path, metavar="FILE", help="the archive (default: ./<matrix>-capsule.tar.gz)")
+    parser.set_defaults(run=_capsule)
 
 
 def _add_inspect(parser: argparse.ArgumentParser) -> None:
@@ -434,6 +451,17 @@ def _compare(args: argparse.Namespace) -> int:
         _stdout().print(compare.exact_table(rows))
         print(compare.summary(rows), flush=True)
     return DONE if compare.all_same(rows) else FAILED_CELLS
+
+
+def _capsule(args: argparse.Namespace) -> int:
+    from rtvirt_runner.cli import capsule
+
+    written = capsule.write_capsule(args.results, args.cell, args.output)
+    for reason in written.left_out:
+        say(f"left out: {reason}")
+    say(written.summary)
+    print(written.archive, flush=True)
+    return DONE
 
 
 def _inspect(args: argparse.Namespace) -> int:

@@ -89,12 +89,21 @@ class Parts:
         fixed = ("console=ttyAMA0", "quiet", "loglevel=1", "nokaslr", "panic=-1", f"maxcpus={self.hardware.cpus}")
         return " ".join((*fixed, *self.kernel_params))
 
+    def qemu_arguments(self, kernel: str) -> list[str]:
+        """QEMU's, of a machine whose initramfs and console log are in the current folder."""
+        return [
+            *("-no-user-config", *self.hardware.arguments()),  # nothing of this computer's /etc/qemu
+            *("-kernel", kernel, "-initrd", "initramfs", "-append", self.command_line),
+            *("-chardev", "file,id=console,path=console.log", "-serial", "chardev:console"),
+        ]
+
 
 @dataclass(frozen=True)
 class Answers:
     """What a console has said so far. Steps by name; the newest where one was taken again."""
 
     texts: Mapping[str, str]
+    sums: Mapping[str, str]  # SHA-256 of each, as the machine said it
     skipped: frozenset[str]  # measuring steps of cells whose group did not reach its state
     over: bool
 
@@ -102,16 +111,16 @@ class Answers:
     def read(cls, console: str) -> Answers:
         """Take the whole answers out of a console; one that is damaged or not complete is none."""
         text = console.replace("\r", "")
-        texts = {}
+        texts, sums = {}, {}
         for name, packed, wanted in _ANSWER.findall(text):
             try:
                 answer = gzip.decompress(base64.b64decode(packed))
             except (OSError, EOFError, binascii.Error):
                 continue
             if hashlib.sha256(answer).hexdigest() == wanted:
-                texts[name] = answer.decode(errors="replace")
+                texts[name], sums[name] = answer.decode(errors="replace"), wanted
         skipped = re.findall(r"^@skipped (\S+)$", text, re.MULTILINE)
-        return cls(texts, frozenset(skipped), re.search(r"^@over$", text, re.MULTILINE) is not None)
+        return cls(texts, sums, frozenset(skipped), re.search(r"^@over$", text, re.MULTILINE) is not None)
 
     def reply(self, step: str) -> Reply | None:
         """What a step answered; None while it has not."""
@@ -119,7 +128,7 @@ class Answers:
 
     def sum_of(self, step: str) -> str:
         """SHA-256 of what a step answered; '' while it has not."""
-        return hashlib.sha256(self.texts[step].encode()).hexdigest() if step in self.texts else ""
+        return self.sums.get(step, "")
 
     def has_ended(self, steps: CellSteps) -> bool:
         """Whether nothing more is to be expected of a cell."""
@@ -209,9 +218,7 @@ class SealedMachine:
         command = [
             str(parts.qemu / "bin" / "qemu-system-aarch64"),
             *("-name", _name(folder)),
-            *parts.hardware.arguments(),
-            *("-kernel", str(parts.kernel), "-initrd", "initramfs", "-append", parts.command_line),
-            *("-chardev", "file,id=console,path=console.log", "-serial", "chardev:console"),
+            *parts.qemu_arguments(str(parts.kernel)),
         ]
         subprocess.Popen(
             ["sh", str(KEEPER), str(owner_pid), str(folder), *command],

@@ -5,6 +5,7 @@
         system.json    the effective state of board and guest, read back from them
         status.json    done or failed, when, and what it cost
         <raw files>    what the tools printed, unparsed, so that old results can be read again years later
+    results/<matrix>/sealed/<key>.json    what a sealed machine was made of and told to do
 
 State lives in this tree only. A record is visible under its name when it is whole, or not at all.
 """
@@ -25,8 +26,9 @@ from rtvirt_runner.matrix.cell import Cell
 
 SCHEMA_VERSION = 1
 
+_ORDERS = "sealed"  # the folder of orders, beside those of boards
 _OWN_FILES = ("cell.json", "system.json", "status.json")
-_PASSING = re.compile(r"\.(?:partial|replaced)-.+-(?P<pid>\d+)")  # folders of a writer that is at work, or died
+_PASSING = re.compile(r"\.(?:partial|replaced)-.+-(?P<pid>\d+)")  # of a writer that is at work, or died
 
 
 class ResultsError(ValueError):
@@ -93,6 +95,24 @@ class ResultsTree:
         folders = sorted(path for path in (self.root / matrix_name).glob("*/*") if not path.name.startswith("."))
         return [record for folder in folders if (record := _load_record(folder)) is not None]
 
+    def load_order(self, matrix_name: str, key: str) -> dict[str, Any]:
+        """What the sealed machine with this key was made of and told to do; empty where that was not kept."""
+        return _read_json(self._order_path(matrix_name, key))
+
+    def keep_order(self, matrix_name: str, key: str, order: Mapping[str, Any]) -> None:
+        """Store the order of a sealed machine under its key, whole or not at all; one that is there is kept."""
+        final = self._order_path(matrix_name, key)
+        if final.exists():
+            return
+        final.parent.mkdir(parents=True, exist_ok=True)
+        partial = final.with_name(f".partial-{key}-{os.getpid()}")
+        _write_file(partial, _json(order))
+        partial.rename(final)
+        _sync_folder(final.parent)
+
+    def _order_path(self, matrix_name: str, key: str) -> Path:
+        return self.root / matrix_name / _ORDERS / f"{key}.json"
+
     def write_record(
         self,
         matrix_name: str,
@@ -124,6 +144,22 @@ class ResultsTree:
         return final
 
 
+def find_matrices(folder: Path) -> list[tuple[ResultsTree, str]]:
+    """The matrices with records in a results folder, by name, or the one matrix whose folder it is.
+
+    Raises InputError when there are none.
+    """
+    if not folder.is_dir():
+        raise InputError(f"{folder}: there is no such folder, expected a results folder; check the path.")
+    folder = folder.absolute()
+    names = sorted(each.name for each in folder.iterdir() if each.is_dir() and not each.name.startswith("."))
+    found = [(ResultsTree(folder), name) for name in names] + [(ResultsTree(folder.parent), folder.name)]
+    matrices = [(tree, name) for tree, name in found if tree.load_records(name)]
+    if not matrices:
+        raise InputError(f"{folder} holds no measured cell, expected a results folder of rtvirt; check the path.")
+    return matrices
+
+
 def _contents(
     cell: Cell, status: Status, system: Mapping[str, Any], raw: Mapping[str, str | bytes]
 ) -> dict[str, bytes]:
@@ -148,11 +184,15 @@ def _write_folder(folder: Path, files: Mapping[str, bytes]) -> None:
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
     for name, content in files.items():
-        with (folder / name).open("wb") as stream:
-            stream.write(content)
-            stream.flush()
-            os.fsync(stream.fileno())
+        _write_file(folder / name, content)
     _sync_folder(folder)
+
+
+def _write_file(path: Path, content: bytes) -> None:
+    with path.open("wb") as stream:
+        stream.write(content)
+        stream.flush()
+        os.fsync(stream.fileno())
 
 
 def _move_in(partial: Path, final: Path) -> None:
@@ -175,10 +215,13 @@ def _sync_folder(folder: Path) -> None:
 
 
 def _clear_leftovers(matrix_folder: Path) -> None:
-    for folder in matrix_folder.glob("*/.*"):
-        match = _PASSING.fullmatch(folder.name)
+    for path in matrix_folder.glob("*/.*"):
+        match = _PASSING.fullmatch(path.name)
         if match and not _alive(int(match["pid"])):
-            shutil.rmtree(folder, ignore_errors=True)
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            else:  # of an order
+                path.unlink(missing_ok=True)
 
 
 def _alive(pid: int) -> bool:

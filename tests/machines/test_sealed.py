@@ -9,9 +9,10 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
-from playing import SCRIPTS, count_boot, owned, run
+from playing import LIMIT_S, SCRIPTS, count_boot, owned, run
 
 from rtvirt_runner.catalogue import collection
 from rtvirt_runner.matrix.results import Record, ResultsTree
@@ -96,6 +97,28 @@ def test_the_page_says_which_way_each_number_came(measured: tuple[Path, Path]) -
 def test_no_machine_is_left(measured: tuple[Path, Path]) -> None:
     running = [path.read_bytes() for path in Path("/proc").glob("[0-9]*/cmdline") if path.exists()]
     assert not [each for each in running if b"guest=virtual-cb2-sealed" in each]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="becoming another user takes root")
+def test_a_capsule_gives_the_same_sums_to_another_user_in_an_empty_folder(measured: tuple[Path, Path]) -> None:
+    with TemporaryDirectory() as place:  # pytest's own folders are for one user
+        archive = Path(place) / "capsule.tar.gz"
+        said = run([SCRIPTS / "rtvirt", "capsule", str(measured[0]), "--output", str(archive)])
+        assert "status 0" in said, said
+        there = Path(place) / "there"
+        there.mkdir()
+        for path in (Path(place), there):
+            path.chmod(0o777)
+        anybody = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--no-new-privs"]
+        given = {"PATH": os.defpath, "TMPDIR": str(there)}
+        subprocess.run([*anybody, "tar", "-xzf", archive, "-C", there], env=given, check=True)
+        count_boot("sealed")
+        command = [*anybody, there / "sealed-capsule" / "run", "--keep", there / "kept"]
+        ended = subprocess.run(command, cwd=there, env=given, capture_output=True, text=True, timeout=LIMIT_S)
+        assert ended.returncode == 0, ended.stdout + ended.stderr
+        assert "4 cells: 4 same, 0 DIFFERENT" in ended.stdout
+        assert len(list(there.glob("kept/*/cyclictest.json"))) == 4
+        assert sorted(path.name for path in there.iterdir()) == ["kept", "sealed-capsule"]
 
 
 @FIRST_SLOW

@@ -106,6 +106,7 @@ def test_a_lab_keeps_boards_and_the_groups_that_hold_them() -> None:
         ({"boards": ["pi"]}, {"rtvirt_board_cpus": 4, "rtvirt_board_clock": "fast"}, "is 'fast', expected 'real'"),
         ({"boards": ["a/b"]}, {}, "board 'a/b' cannot name its results folder"),
         ({"boards": ["report"]}, {}, "board 'report' cannot name its results folder"),
+        ({"boards": ["sealed"]}, {}, "board 'sealed' cannot name its results folder"),
     ],
 )
 def test_a_wrong_lab_is_refused(groups: dict[str, list[str]], variables: dict[str, Any], says: str) -> None:

@@ -169,3 +169,22 @@ def test_the_folder_of_a_writer_that_lives_is_left_alone(tree: ResultsTree) -> N
     at_work.mkdir(parents=True)
     measure(tree, "smoke", GUEST_CELL)
     assert at_work.is_dir()
+
+
+def test_the_order_of_a_sealed_machine_is_kept_once_and_is_no_record(tree: ResultsTree) -> None:
+    measure(tree, "smoke", CELL)
+    tree.keep_order("smoke", "0a1b", {"cells": [1]})
+    tree.keep_order("smoke", "0a1b", {"cells": [2]})
+    assert tree.load_order("smoke", "0a1b") == {"cells": [1]}
+    assert tree.load_order("smoke", "2c3d") == {}
+    assert [path.name for path in (tree.root / "smoke" / "sealed").iterdir()] == ["0a1b.json"]
+    assert [record.cell for record in tree.load_records("smoke")] == [CELL]
+
+
+def test_what_a_killed_writer_left_of_an_order_is_cleared(tree: ResultsTree) -> None:
+    tree.keep_order("smoke", "0a1b", {})
+    left = [tree.root / "smoke" / "sealed" / f".partial-2c3d-{pid}" for pid in (2**22 + 1, os.getpid())]
+    for path in left:
+        path.write_text("{")
+    measure(tree, "smoke", CELL)
+    assert [path.exists() for path in left] == [False, True]
