@@ -18,12 +18,12 @@ def test_a_set_is_one_sound_script(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", SETS)
-def test_what_a_script_reads_stands_before_it(name: str) -> None:
+def test_what_a_script_needs_stands_before_it(name: str) -> None:
     """``Needs: unit.sh, place_guest.sh`` in a script's head names the scripts whose functions it calls."""
     paths = script_set(name)
     for number, path in enumerate(paths):
         head = re.match(r"(?:#.*\n)*", path.read_text())
-        named = re.search(r"(?:Needs|Reads):((?:[^.]|\.sh)*)", head[0].replace("\n# ", " ")) if head else None
+        named = re.search(r"Needs:((?:[^.]|\.sh)*)", head[0].replace("\n# ", " ")) if head else None
         for other in re.findall(r"[\w]+\.sh", named[1]) if named else []:
             assert other in [each.name for each in paths[:number]], f"{path.name} in {name}"
 
