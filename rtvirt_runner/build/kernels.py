@@ -1,4 +1,4 @@
-"""Make a kernel of the catalogue: fetch and verify its sources, build it, keep it by the content of what went in."""
+"""Build a kernel of the catalogue: fetch and verify its sources, build it, and keep it in the cache."""
 
 from __future__ import annotations
 
@@ -16,41 +16,41 @@ from rtvirt_runner.build.downloads import Store
 from rtvirt_runner.build.transfer import DownloadError
 from rtvirt_runner.catalogue.kernels import ARCHITECTURES, Kernel
 
-BUILD_TIMEOUT_S = 6 * 3600.0  # a whole distribution's configuration on a small machine
+BUILD_TIMEOUT_S = 6 * 3600.0  # enough for a distribution's configuration on a small machine
 
 Say = Callable[[str], None]
-# Ask for an artifact, or for a download of the catalogue's form: made, or only looked up (None when it is not there).
+# Get an artifact or a download of a catalogue entry: made if missing, or only looked up (None if missing).
 _Get = Callable[[Recipe], Artifact | None]
 _Fetch = Callable[[Mapping[str, Any]], Path | None]
 
 
 @dataclass(frozen=True)
 class BuildContext:
-    """Where kernels are made: the role's scripts and configuration fragments, the store of downloads, the cache."""
+    """What building a kernel uses: the role's scripts and configuration fragments, the downloads, the cache."""
 
     files: Path  # files/ of the role kernel_build
     store: Store
     cache: Path
-    jobs: int = 0  # 0: as many as there are cores
+    jobs: int = 0  # parallel make jobs; 0: one per core
 
 
 @dataclass(frozen=True)
 class BuiltKernel:
-    """A kernel in the cache; ``release`` is what ``uname -r`` says of it."""
+    """A kernel in the cache; ``release`` is its ``uname -r``."""
 
     artifact: Artifact
     release: str
 
     @property
     def archive(self) -> Path:
-        """The one file that holds all of it."""
+        """The archive of the whole kernel."""
         return self.artifact.path / "kernel.tar.gz"
 
 
 def make_kernel(kernel: Kernel, context: BuildContext, say: Say) -> BuiltKernel:
-    """Find the kernel in the cache, or fetch what it needs and make it.
+    """Find the kernel in the cache, or fetch its sources and build it.
 
-    Raises BuildError or DownloadError, each with one sentence of what is wrong and what to do.
+    Raises BuildError or DownloadError with one sentence: what is wrong, and what to do.
     """
 
     def get(recipe: Recipe) -> Artifact:
@@ -60,12 +60,12 @@ def make_kernel(kernel: Kernel, context: BuildContext, say: Say) -> BuiltKernel:
         return downloads.fetch(downloads.parse(entry), context.store, say)
 
     made = _follow(kernel, context, get, fetch)
-    assert made is not None  # neither of the two above gives nothing
+    assert made is not None  # both functions above return a value or raise
     return _read(made)
 
 
 def find_kernel(kernel: Kernel, context: BuildContext) -> BuiltKernel | None:
-    """The kernel when the cache holds it, made from just what the catalogue says now; fetches and builds nothing."""
+    """The kernel if the cache has it in the catalogue's present form, else None; fetches and builds nothing."""
 
     def get(recipe: Recipe) -> Artifact | None:
         return artifacts.find(recipe, context.cache)
@@ -75,13 +75,13 @@ def find_kernel(kernel: Kernel, context: BuildContext) -> BuiltKernel | None:
 
     try:
         found = _follow(kernel, context, get, fetch)
-    except (BuildError, DownloadError):  # what cannot be made now, or not be believed, is not what is there
+    except (BuildError, DownloadError):  # a kernel that cannot be built or verified now is not in the cache
         return None
     return _read(found) if found else None
 
 
 def _follow(kernel: Kernel, context: BuildContext, get: _Get, fetch: _Fetch) -> Artifact | None:
-    """The way from a catalogue entry to its kernel, for making it and for looking; None where a step has nothing."""
+    """The steps from a catalogue entry to its kernel, to build it or to look it up; None if a step has no result."""
     if not kernel.built:
         return get(_unpacked(kernel, context))
     compiler = _compiler(kernel) if "url" not in kernel.toolchain else ""
@@ -113,7 +113,7 @@ def _unpacked(kernel: Kernel, context: BuildContext) -> Recipe:
 
 
 def _source(kernel: Kernel, context: BuildContext, get: _Get, fetch: _Fetch) -> tuple[Path | None, list[Path | None]]:
-    """The archive of the source tree, and the patches that come with it."""
+    """The archive of the source tree, and the patches from its source package; None for missing files."""
     if kernel.source_type != "debian_source":
         return fetch({key: value for key, value in kernel.source.items() if key != "type"}), []
     series = kernel.source.get("series", {})
@@ -137,7 +137,7 @@ def _source(kernel: Kernel, context: BuildContext, get: _Get, fetch: _Fetch) -> 
 
 
 def _toolchain(kernel: Kernel, context: BuildContext, get: _Get, fetch: _Fetch) -> Path | None:
-    """The folder of a toolchain that is not installed; an empty path for one that is."""
+    """The folder of a downloaded toolchain, an empty path for an installed one; None if it is missing."""
     if "url" not in kernel.toolchain:
         return Path()
     archive = fetch({key: value for key, value in kernel.toolchain.items() if key != "prefix"})
@@ -172,7 +172,7 @@ def _built(
             "IMAGE": kernel.image,
             "DEVICE_TREES": " ".join(kernel.device_trees),
             "MAKE_WORDS": " ".join(kernel.make),
-            # Downloads and artifacts are in folders that are named by their content.
+            # Folders of downloads and artifacts are named after their content.
             "CONTENT": " ".join([source.parent.name, toolchain.name, *map(_digest, patches)]),
         },
         sources=[*fragments, Path(kconfig.__file__)],
@@ -195,7 +195,7 @@ def _digest(path: Path) -> str:
 
 
 def _compiler(kernel: Kernel) -> str:
-    """The version of the installed compiler, which decides the bytes of the result. Raises BuildError."""
+    """The version of the installed compiler, which affects the result. Raises BuildError if it is missing."""
     program = f"{kernel.prefix}gcc"
     try:
         told = subprocess.run([program, "--version"], capture_output=True, text=True, check=True)

@@ -103,10 +103,10 @@ class ResultsTree:
     ) -> Path:
         """Store a record and return its folder.
 
-        An existing failed record is replaced; an existing one that is done is kept and the new one dropped, since another
-        run was faster. If the process is killed, the old record, the new one or none is left, never a partial one; the
-        hidden folders of killed writers are removed by the next writer. Raises ResultsError for an invalid name of a raw
-        file, and if the existing record was written by a newer version of rtvirt.
+        An existing failed record is replaced; one that is done is kept and the new one dropped, since another run was
+        faster. If the process is killed, the old record, the new one or none is left, never a partial one; the next
+        writer removes the hidden folders of killed ones. Raises ResultsError for an invalid name of a raw file, and if
+        the existing record was written by a newer version of rtvirt.
         """
         final = self.record_path(matrix_name, cell)
         files = _contents(cell, status, system, raw)
@@ -156,7 +156,7 @@ def _write_folder(folder: Path, files: Mapping[str, bytes]) -> None:
 
 
 def _move_in(partial: Path, final: Path) -> None:
-    """Rename a complete folder to its final name; an existing folder is moved away first, as rename cannot replace it."""
+    """Rename a complete folder to its final name; an existing folder is moved away first: rename cannot replace it."""
     replaced = final.with_name(f".replaced-{final.name}-{os.getpid()}")
     if final.exists():
         shutil.rmtree(replaced, ignore_errors=True)
