@@ -262,7 +262,7 @@ class _Progress:
             self._first_error.append(text)
 
     def complaint(self, status: int, log: Path) -> str:
-        """Why the build failed: the script's own sentence, its first error, or (without a known error) its last lines."""
+        """Why the build failed: the script's own sentence, its first error, or, without one, its last lines."""
         if self._failure:
             return f"{self._failure} The whole log is {log}."
         what, lines = ("first error is", self._first_error) if self._first_error else ("last lines are", self.tail)

@@ -43,7 +43,7 @@ _CURL_TRANSIENT = {
     55,
     56,
     92,
-}  # exit codes: name not resolved, no answer, connection lost or stalled
+}  # name not resolved, no answer, connection lost
 _HTTP_TRANSIENT = {408, 429, 500, 502, 503, 504}
 
 
@@ -167,7 +167,7 @@ def _attempt(url: str, folder: Path, tag: str | None, say: Say) -> tuple[int, An
         resume += [
             "--header",
             f"If-Range: {tag}",
-        ]  # for another version the server sends the whole file, which curl refuses to append
+        ]  # another version comes whole, which curl does not append
     command = [
         *("curl", "--silent", "--show-error", "--fail", "--location", "--globoff"),
         *("--proto", f"={','.join(FILE_SCHEMES)}", "--proto-redir", "=https,http"),
