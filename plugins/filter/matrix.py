@@ -18,7 +18,7 @@ except ImportError as error:
 else:
     MISSING = None
 
-NEEDED = "the Python package rtvirt-runner beside Ansible; run ./rtvirt once and use .venv/bin/ansible-playbook."
+NEEDED = "the Python package rtvirt-runner next to Ansible; run ./rtvirt once and use .venv/bin/ansible-playbook."
 
 DOCUMENTATION = r"""
 name: plan

@@ -42,9 +42,9 @@ EXAMPLES = r"""
 RETURN = r"""
 _value:
   description:
-    - C(programs) (name=file,file of each workload that is C files) and C(files) (their paths, and those of the headers
-      beside them),
-      C(built) (C(name), C(build), C(debian_source), C(download) of each that is built from others' source),
+    - C(programs) (name=file,file of each workload with C files) and C(files) (their paths, and those of the headers
+      in their folders),
+      C(built) (C(name), C(build), C(debian_source), C(download) of each that is built from third-party source),
       and C(packages) (C(name), C(program)).
   type: dict
 """
