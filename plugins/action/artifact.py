@@ -1,4 +1,4 @@
-"""Build something on the controller once, cached by what goes in: the door to rtvirt_runner.artifacts."""
+"""Build an artifact on the controller once, cached by its inputs; wraps rtvirt_runner.build.artifacts."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from rtvirt_runner.build import artifacts
 
 
 class ActionModule(ActionBase):
-    """Returns path, key, seconds; changed when it was built now."""
+    """Returns path, key and seconds; changed when it was built by this task."""
 
     TRANSFERS_FILES = False
     _supports_check_mode = True

@@ -1,4 +1,4 @@
-"""Fetch files and trees of commits on the controller, every byte verified: the door to rtvirt_runner.downloads."""
+"""Fetch and verify files and trees of commits on the controller; wraps rtvirt_runner.build.downloads."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from rtvirt_runner.build import artifacts, downloads
 
 
 class ActionModule(ActionBase):
-    """Returns paths and sums (SHA-256 or commit), in order of the downloads; changed when something was fetched now."""
+    """Returns paths and sums (SHA-256 or commit), in order of the downloads; changed when this task fetched one."""
 
     TRANSFERS_FILES = False
     _supports_check_mode = True
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
-        """Fetch what is not there yet."""
+        """Fetch the downloads that are not in the cache."""
         super().run(tmp, task_vars)
         _, args = self.validate_argument_spec(argument_spec=argument_spec(DOCUMENTATION))
         store = downloads.Store(
@@ -46,12 +46,12 @@ class ActionModule(ActionBase):
 
 
 def _path(option: str | None) -> Path | None:
-    """An option that is empty is not given: a role's default cannot be left out."""
+    """The path, or None for an empty option, by which a role's default stands for none."""
     return Path(option) if option else None
 
 
 def _result(paths: list[Path | None] | list[Path]) -> dict[str, Any]:
-    """The folder of something verified is named by its checksum."""
+    """Paths and checksums; the folder of a verified download is named after its checksum."""
     return {
         "paths": [str(path) if path else "" for path in paths],
         "sums": [path.parent.name if path else "" for path in paths],

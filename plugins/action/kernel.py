@@ -1,4 +1,4 @@
-"""Make kernels of the catalogue on the controller: the door to rtvirt_runner.kernel_build."""
+"""Build kernels of the catalogue on the controller; wraps rtvirt_runner.build.kernels."""
 
 from __future__ import annotations
 
@@ -20,31 +20,31 @@ from rtvirt_runner.catalogue.checked_yaml import InputError
 
 
 class ActionModule(ActionBase):
-    """Returns results, one per name in that order: name, architecture, path, key, release, seconds, changed."""
+    """Returns results, one per name in order: name, architecture, path, key, release, seconds, bytes, changed."""
 
     TRANSFERS_FILES = False
     _supports_check_mode = True
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
-        """Find or make each kernel."""
+        """Find or build each kernel."""
         super().run(tmp, task_vars)
         _, args = self.validate_argument_spec(argument_spec=argument_spec(DOCUMENTATION))
         cache = artifacts.cache_folder()
         store = Store(cache, _path(args["mirror"]), _path(args["keyring"]), _path(args["sums_file"]), args["record"])
-        workshop = kernel_build.BuildContext(Path(args["files"]), store, cache, args["jobs"])
+        context = kernel_build.BuildContext(Path(args["files"]), store, cache, args["jobs"])
         try:
             wanted = kernels.select_kernels(plain(args["catalogue"]), plain(args["names"]), "the kernel catalogue")
-            results = [self._make(kernel, workshop) for kernel in wanted]
+            results = [self._make(kernel, context) for kernel in wanted]
         except (InputError, DownloadError, artifacts.BuildError, FileNotFoundError) as error:
             return {"failed": True, "msg": str(error)}
         return {"changed": any(result["changed"] for result in results), "results": results}
 
-    def _make(self, kernel: kernels.Kernel, workshop: kernel_build.BuildContext) -> dict[str, Any]:
+    def _make(self, kernel: kernels.Kernel, context: kernel_build.BuildContext) -> dict[str, Any]:
         if self._task.check_mode:
-            found = kernel_build.find_kernel(kernel, workshop)
+            found = kernel_build.find_kernel(kernel, context)
             missing = {"name": kernel.name, "architecture": kernel.architecture, "path": "", "changed": True}
             return _result(kernel, found) if found else missing
-        return _result(kernel, kernel_build.make_kernel(kernel, workshop, Display().display))
+        return _result(kernel, kernel_build.make_kernel(kernel, context, Display().display))
 
 
 def _result(kernel: kernels.Kernel, made: kernel_build.BuiltKernel) -> dict[str, Any]:

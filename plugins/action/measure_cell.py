@@ -1,4 +1,4 @@
-"""Run one cell on any host that has a shell, and store its record: the contract between playbooks and numbers."""
+"""Measure one cell on any host that has a shell, and store its record in the results folder."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ from rtvirt_runner.matrix.results import ResultsTree, Status
 
 
 class ActionModule(ActionBase):
-    """Returns cell_id, status, reason, seconds and the record's path; changed when something was measured."""
+    """Returns cell_id, status, reason, seconds and the record's path; changed unless the cell was done already."""
 
     TRANSFERS_FILES = False
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
-        """Measure, judge, store."""
+        """Measure the cell, verify the states read back, and store the record."""
         super().run(tmp, task_vars)
         _, args = self.validate_argument_spec(argument_spec=argument_spec(DOCUMENTATION))
         cell = Cell.from_dict(args["cell"])
@@ -62,7 +62,7 @@ class ActionModule(ActionBase):
         }
 
     def _measure(self, cell: Cell, args: Mapping[str, Any], outcome: Outcome) -> str:
-        """Fill the outcome; returns why the cell failed, or nothing."""
+        """Measure over the connection and fill the outcome; returns why the cell failed, or ''."""
         if differences := verify_state.board_differences(cell, args["kernel_expects"], outcome.facts):
             return f"The board is not in the state that the cell asks for: {'; '.join(differences)}."
         answer = self._run_cell(cell)
@@ -75,9 +75,9 @@ class ActionModule(ActionBase):
         return _unusable(cell, outcome.files)
 
     def _await(self, cell: Cell, args: Mapping[str, Any], outcome: Outcome) -> str:
-        """Take from a sealed machine what it says of the cell; returns why the cell failed, or nothing.
+        """Wait for a sealed machine's answers for the cell; returns why the cell failed, or ''.
 
-        Where the machine has not survived the cell, one for the cells behind it is started.
+        If the machine ended during the cell, another one is started for the remaining cells.
         """
         machine = SealedMachine.load(Path(args["sealed_folder"]))
         tree = ResultsTree(Path(str(args["results_dir"])))
@@ -101,7 +101,7 @@ class ActionModule(ActionBase):
 
 
 class Outcome:
-    """What one cell brought home."""
+    """What one cell answered: facts of board and guest, raw files, and what measuring took."""
 
     def __init__(self, board: Mapping[str, Any], emulator: Mapping[str, str] | None) -> None:
         self.board = dict(board)
@@ -116,13 +116,13 @@ class Outcome:
         self.sealed: dict[str, Any] | None = None
 
     def add(self, answer: Answer, in_guest: bool) -> None:
-        """Take in the answer of the measuring command."""
+        """Store the answer of the measuring command."""
         self.commands += 1
         self.measure_s = answer.seconds
         self._take(answer.reply, in_guest)
 
     def add_sealed(self, machine: SealedMachine, cell: Cell, answers: Answers) -> None:
-        """Take in what a sealed machine has said of a cell, and what made it say so."""
+        """Store a sealed machine's answers for a cell, and the machine's identity."""
         steps = machine.steps[cell.id]
         if state := answers.reply(steps.state):
             self.facts = verify_state.typed(state.as_dict())
@@ -151,7 +151,7 @@ class Outcome:
 
 
 def _emulator(path: str | None) -> dict[str, str] | None:
-    """What emulates the board, of three lines: version, arguments, warning."""
+    """The board's emulator, from a file of three lines: version, arguments, warning; None without a file."""
     if not path or not Path(path).exists():
         return None
     names = ("version", "argv", "warning")
@@ -159,7 +159,7 @@ def _emulator(path: str | None) -> dict[str, str] | None:
 
 
 def _sealed_failure(steps: CellSteps, answers: Answers) -> str:
-    """Why a cell that a sealed machine has ended with is no result, as far as the machine says it itself."""
+    """Why a cell failed on a sealed machine, by the machine's own answers; '' if they report no failure."""
     if steps.measure in answers.skipped:
         replies = (answers.reply(name) for name in steps.setup)
         said = next((reply.failure for reply in replies if reply and reply.failure), "no reason given")
@@ -174,12 +174,12 @@ def _sealed_failure(steps: CellSteps, answers: Answers) -> str:
 
 
 def _cut_off(cell: Cell, failure: str) -> str:
-    """The reply was not whole. Where the guest was measured, the guest is what is most likely to have gone."""
+    """The reason for an incomplete reply; when the guest was measured, it is the guest that most likely ended."""
     return f"The {cell.place} was gone in the middle of the cell: {failure}."
 
 
 def _unusable(cell: Cell, files: Mapping[str, str]) -> str:
-    """Why a record would be none: it cannot be read again, or its workload's answer is wrong."""
+    """Why a record is unusable: its files cannot be parsed, or its workload's result is wrong; '' if it is usable."""
     try:
         if "cyclictest.json" in files:
             cyclictest.parse_json(files["cyclictest.json"])

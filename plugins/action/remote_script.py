@@ -17,17 +17,17 @@ from ansible_collections.rtvirt.testbed.plugins.plugin_utils.options import argu
 
 from rtvirt_runner.machine import script_reply
 
-SAFE = re.compile(r"^# check mode: safe$", re.MULTILINE)  # by which a script says that it obeys RTVIRT_CHECK_MODE
+SAFE = re.compile(r"^# check mode: safe$", re.MULTILINE)  # declares that a script obeys RTVIRT_CHECK_MODE
 
 
 class ActionModule(ActionBase):
-    """Returns facts (with tables among them), files, changes and seconds."""
+    """Returns facts (tables included), files, changes and seconds."""
 
     TRANSFERS_FILES = False
     _supports_check_mode = True
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
-        """Run it once; the script decides what changed."""
+        """Run the scripts once; they report what changed."""
         super().run(tmp, task_vars)
         _, args = self.validate_argument_spec(argument_spec=argument_spec(DOCUMENTATION))
         if self._task.check_mode and (reason := _unsafe(args)):
@@ -55,7 +55,7 @@ class ActionModule(ActionBase):
         return result
 
     def _upload(self, uploads: Mapping[str, str]) -> list[str]:
-        """Bring the files that differ, beside their places; returns the lines of script that put them there."""
+        """Copy the files that differ to temporary names; returns the lines of script that install them."""
         if not uploads:
             return []
         found = run_script(
@@ -78,7 +78,9 @@ class ActionModule(ActionBase):
                 lines.append(f"changed would bring {quoted}")
                 continue
             self._low_level_execute_command(f"mkdir -p {shlex.quote(str(Path(path).parent))}")
-            if self._connection.become:  # files come as the user that connects, and only the script may write there
+            if (
+                self._connection.become
+            ):  # put_file writes as the connection's user; only the script has the rights of become
                 brought = f"{self._connection._shell.tmpdir or self._make_tmp_path()}/{Path(path).name}"
                 self._connection.put_file(str(source), brought)
                 lines.append(f"cp {shlex.quote(brought)} {quoted}.partial")
@@ -88,13 +90,13 @@ class ActionModule(ActionBase):
         return lines
 
     def _is_made(self, source: str | Path) -> bool:
-        """Whether a file to bring is there: in check mode what would make it may not have run."""
+        """Whether a file to upload exists: in check mode the task that builds it may not have run."""
         return not self._task.check_mode or Path(source).exists()
 
 
 def _unsafe(args: Mapping[str, Any]) -> str:
-    """Why the scripts may not run in check mode, or nothing."""
+    """Why the scripts may not run in check mode, or ''."""
     if args["input"]:
-        return ""  # they do not
+        return ""  # nothing is sent then
     unsafe = [Path(path).name for path in args["script"] if not SAFE.search(Path(path).read_text())]
     return f"Not run in check mode, since it does not say that it is safe: {', '.join(unsafe)}." if unsafe else ""

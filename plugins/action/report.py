@@ -1,4 +1,4 @@
-"""Write the page and the table of a matrix: the door to rtvirt_runner.report."""
+"""Write the page and the table of a matrix; wraps rtvirt_runner.report."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from rtvirt_runner.matrix.results import ResultsTree
 
 
 class ActionModule(ActionBase):
-    """Returns the page's path and the cells that are not done; changed when a file has other content now."""
+    """Returns page (its path) and missing (cells that are not done); changed when the content of a file changed."""
 
     TRANSFERS_FILES = False
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
-        """Write both files unless they would be the same."""
+        """Write the report."""
         super().run(tmp, task_vars)
         _, args = self.validate_argument_spec(argument_spec=argument_spec(DOCUMENTATION))
         known = task_vars or {}

@@ -1,4 +1,4 @@
-"""Start a sealed machine that measures the cells of one boot: the door to rtvirt_runner.machine.sealed_machine."""
+"""Start a sealed machine that measures the cells of one boot; wraps rtvirt_runner.machine.sealed_machine."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from rtvirt_runner.matrix.cell import Cell
 
 
 class ActionModule(ActionBase):
-    """Returns folder and key, which is over all that goes into the machine; changed."""
+    """Returns folder and key (a digest of all inputs of the machine); always changed."""
 
     TRANSFERS_FILES = False
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
-        """Put it together and switch it on."""
+        """Write the machine's files and start QEMU."""
         super().run(tmp, task_vars)
         _, args = self.validate_argument_spec(argument_spec=argument_spec(DOCUMENTATION))
         cells = tuple(Cell.from_dict(cell) for cell in args["cells"])

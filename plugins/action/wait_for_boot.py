@@ -1,4 +1,4 @@
-"""Wait until a board answers, after a reboot if asked; on failure show what its console said last."""
+"""Wait until a board answers, after a reboot if requested; on failure show the last lines of its console."""
 
 from __future__ import annotations
 
@@ -20,52 +20,52 @@ from rtvirt_runner.machine import console_log
 BOOT_ID = "cat /proc/sys/kernel/random/boot_id"
 HEARTBEAT_S = 30.0
 POWER_LIMIT_S = 120.0
-# How ssh says that the machine that answers is not the one that is known.
+# Messages of ssh for a host key that differs from the known one.
 OTHER_KEY = ("Host key verification failed", "REMOTE HOST IDENTIFICATION HAS CHANGED")
-# QEMU's user network takes a connection long before a board answers it: without these a panic that the console shows at
-# once would be noticed after three attempts of a minute each.
+# QEMU's user network accepts a connection long before the board answers: with the defaults, a panic on the console
+# would be noticed only after three attempts of a minute each.
 ATTEMPT = {"timeout": 20, "reconnection_retries": 0}
 
 
 class _OtherKeyError(Exception):
-    """Who answers is not the board."""
+    """The host key of the machine that answers is not the board's."""
 
 
 class _NotUpError(Exception):
-    """Why the board is not waited for any longer, a clause."""
+    """The board did not come up; the message is a clause that says why."""
 
 
 @dataclass(frozen=True)
 class _Console:
-    """A console log on the controller (none: nothing is known of it), from the byte where the awaited boot begins."""
+    """A console log on the controller (None: the board has none), from the byte where the awaited boot begins."""
 
     path: str | None
     begins_at: int = 0
 
     @classmethod
     def from_now(cls, path: str | None) -> _Console:
-        """What it has said so far is of another boot."""
+        """The log from its present end: its content so far belongs to another boot."""
         return cls(path, len(_read(path)))
 
-    def death(self) -> str | None:
-        """The words that say that the boot cannot come up."""
+    def fatal_line(self) -> str | None:
+        """The message of a boot that cannot come up, such as a kernel panic; None if there is none."""
         return console_log.fatal_line(console_log.current_boot(_text(_read(self.path)[self.begins_at :])))
 
     def last_lines(self) -> str:
-        """What it said last, as a further line for a message, or nothing; of another boot if it is silent since."""
+        """The last lines, to be appended to a message, or ''; of the boot before if the log has not grown since."""
         log = _read(self.path)
         lines = console_log.last_lines(console_log.current_boot(_text(log[self.begins_at :] or log)))
         return "\nThe last lines of its console:\n" + "\n".join(lines) if lines else ""
 
 
 class ActionModule(ActionBase):
-    """Returns boot_id and seconds; changed when it rebooted."""
+    """Returns boot_id and seconds; changed when the board was rebooted."""
 
     TRANSFERS_FILES = False
     _supports_check_mode = True
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
-        """Reboot when asked, then ask for the boot id until there is a new one."""
+        """Reboot if requested, then read the boot id until it is a new one."""
         super().run(tmp, task_vars)
         _, args = self.validate_argument_spec(argument_spec=argument_spec(DOCUMENTATION))
         if self._task.check_mode:
@@ -76,7 +76,7 @@ class ActionModule(ActionBase):
         self._console = _Console(args["console"]) if is_fresh else _Console.from_now(args["console"])
         old = self._boot_id() if args["reboot"] else ""
         for name, value in ATTEMPT.items():
-            with contextlib.suppress(AnsibleError, KeyError):  # not every kind of connection has them
+            with contextlib.suppress(AnsibleError, KeyError):  # not every connection plugin has these options
                 self._connection.set_option(name, value)
         if args["reboot"]:
             self._reboot()
@@ -89,7 +89,7 @@ class ActionModule(ActionBase):
         return {"changed": args["reboot"], "boot_id": boot_id, "seconds": round(time.monotonic() - began, 1)}
 
     def _wait_with_power(self, old: str, args: dict[str, Any]) -> str:
-        """Wait, and when that was in vain once more with the power switched off and on, where the lab can do that."""
+        """Wait; on failure, power-cycle the board and wait again if the lab has a command for that."""
         try:
             return self._wait(old, args)
         except _NotUpError as error:
@@ -106,7 +106,7 @@ class ActionModule(ActionBase):
             raise _NotUpError(f"{why}, and after its power was switched off and on: {error}") from None
 
     def _wait(self, old: str, args: dict[str, Any]) -> str:
-        """The boot id of the next boot. Raises _NotUpError and _OtherKeyError."""
+        """Wait for the next boot and return its boot id. Raises _NotUpError and _OtherKeyError."""
         limit_s = args["timeout_s"] * (2 if args["trial"] else 1)
         began = spoke = time.monotonic()
         while True:
@@ -125,15 +125,15 @@ class ActionModule(ActionBase):
             time.sleep(0.5)
 
     def _reboot(self) -> None:
-        """Once: a connection that ends before the command does is not tried again, which would end the next boot."""
+        """Send the command once: a retry after a lost connection would end the next boot."""
         with contextlib.suppress(AnsibleError):
             self._low_level_execute_command("systemctl reboot || reboot", sudoable=True)
-        # A kept-open connection to a board that hangs in its next boot is not noticed to be dead for many minutes.
+        # A persistent SSH connection would take minutes to time out if the board hangs in its next boot.
         with contextlib.suppress(AnsibleError, OSError):
             self._connection.reset()
 
     def _boot_id(self) -> str:
-        """The board's boot id, or nothing when it does not answer; the connection is made anew each time it failed."""
+        """The board's boot id, or '' if it does not answer; the connection is reset after each failure."""
         self._refusal = ""
         try:
             result = self._low_level_execute_command(BOOT_ID, sudoable=False)
@@ -147,13 +147,13 @@ class ActionModule(ActionBase):
         return str(result["stdout"]).strip()
 
     def _why_hopeless(self, args: dict[str, Any]) -> str:
-        if death := None if args["trial"] else self._console.death():
-            return f"its console says '{death}'"
+        if fatal_line := None if args["trial"] else self._console.fatal_line():
+            return f"its console says '{fatal_line}'"
         return "its emulator has ended" if args["pid_file"] and not _alive(args["pid_file"]) else ""
 
 
 def _switch_power(command: str) -> str:
-    """Run the lab's command; returns what went wrong, a clause, or nothing."""
+    """Run the lab's power command; returns what went wrong, a clause, or ''."""
     named = f"its rtvirt_power_command ({command})"
     try:
         done = subprocess.run(

@@ -1,4 +1,4 @@
-"""Write a card image to an SD card in a reader of the controller: the door to rtvirt_runner.cards."""
+"""Write a card image to an SD card in a reader of the controller; wraps rtvirt_runner.media.sd_card."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from rtvirt_runner.media import sd_card
 
 
 class ActionModule(ActionBase):
-    """Returns device, bytes, sha256 and seconds; changed, as the card is written whatever was on it."""
+    """Returns device, bytes, sha256 and seconds; always changed, whatever was on the card."""
 
     TRANSFERS_FILES = False
     _supports_check_mode = True

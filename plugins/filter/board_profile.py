@@ -1,4 +1,4 @@
-"""Thin door to rtvirt_runner.board_profiles."""
+"""Filter board_profile; wraps rtvirt_runner.catalogue.board_profiles."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from rtvirt_runner.catalogue import board_profiles, checked_yaml, collection
 
 DOCUMENTATION = r"""
 name: board_profile
-short_description: What a card image for a kind of board is made of
+short_description: A board profile, the content of a card image
 version_added: 0.1.0
 author: rtvirt maintainers (@rtvirt)
 description:
-  - Reads and validates a board profile, and fills in what it leaves to its defaults.
+  - Reads and validates a board profile, and adds the defaults of the keys that it does not have.
   - Needs the Python package C(rtvirt-runner), which C(./rtvirt) installs into C(.venv).
 positional: _input
 options:
   _input:
-    description: The name of the profile; none (an empty text) is a board of which nothing is known.
+    description: The name of the profile; an empty string is a board without one.
     type: str
     required: true
   lab:
-    description: The lab's folder, whose V(profiles/) is looked into before those that come with rtvirt.
+    description: The lab's folder, whose V(profiles/) is searched before the profiles that come with rtvirt.
     type: path
     default: ''
 """
@@ -38,13 +38,13 @@ EXAMPLES = r"""
 
 RETURN = r"""
 _value:
-  description: The profile, as docs/real-boards.md has its keys.
+  description: The profile; docs/real-boards.md describes its keys.
   type: dict
 """
 
 
 def board_profile(name: str, lab: str = "") -> dict[str, Any]:
-    """Read the profile; raises AnsibleFilterError with the one sentence of what is wrong."""
+    """Read the profile; raises AnsibleFilterError, one sentence, if it is invalid."""
     if not name:
         return board_profiles.NONE.as_dict()
     try:
@@ -55,7 +55,7 @@ def board_profile(name: str, lab: str = "") -> dict[str, Any]:
 
 
 class FilterModule:
-    """What Ansible looks for in this file."""
+    """The plugin class that Ansible loads."""
 
     def filters(self) -> dict[str, Callable[..., Any]]:
         """The filters by name."""

@@ -1,4 +1,4 @@
-"""What a console log says: a thin door to rtvirt_runner.console."""
+"""Filter trial_end; wraps rtvirt_runner.machine.console_log."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from rtvirt_runner.machine import console_log
 
 
 def trial_end(console_file: str, kernel: str, last_words: str = "") -> dict[str, Any]:
-    """How the last trial of a kernel ended (``why``) and its last ``lines``; the file need not exist."""
+    """How the last trial of a kernel ended (``reason``) and its last ``lines``; the file need not exist."""
     try:
         log = Path(str(console_file)).read_text(errors="replace") if console_file else ""
     except OSError:
@@ -20,8 +20,8 @@ def trial_end(console_file: str, kernel: str, last_words: str = "") -> dict[str,
 
 
 class FilterModule:
-    """The filters of this file."""
+    """The plugin class that Ansible loads."""
 
     def filters(self) -> dict[str, Callable[..., Any]]:
-        """By the name that playbooks use."""
+        """The filters by name."""
         return {"trial_end": trial_end}

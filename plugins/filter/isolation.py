@@ -1,4 +1,4 @@
-"""Thin doors to rtvirt_runner's table of settings, its tunings, and what was read back of them."""
+"""Filters of settings and tunings; wraps the table of settings, the tunings and the settings read back."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from rtvirt_runner.machine import settings_readback
 
 DOCUMENTATION = r"""
 name: isolation_kernel_params
-short_description: Words of a kernel's command line that keep cores for real-time work
+short_description: Kernel parameters that isolate cores for real-time work
 version_added: 0.1.0
 author: rtvirt maintainers (@rtvirt)
 description:
-  - Those of the settings that a machine must start with, as kernel parameters; other settings have none.
+  - The kernel parameters of boot settings; other settings have none.
 positional: _input
 options:
   _input:
@@ -31,7 +31,7 @@ options:
     type: str
     required: true
   guest_cpus:
-    description: The cores that are kept.
+    description: The isolated cores.
     type: str
     required: true
   isolcpus:
@@ -53,28 +53,28 @@ _value:
   elements: str
 """
 
-_WHERE = "cpu_isolation"  # how the role's variables begin
+_WHERE = "cpu_isolation"  # prefix of the role's variables
 _Result = TypeVar("_Result")
 
 
-def _told(door: Callable[..., _Result]) -> Callable[..., _Result]:
-    """The one sentence of what is wrong, as Ansible's own error."""
+def _ansible_errors(function: Callable[..., _Result]) -> Callable[..., _Result]:
+    """Let a filter raise AnsibleFilterError instead of InputError."""
 
-    @wraps(door)
+    @wraps(function)
     def filtered(*args: Any, **kwargs: Any) -> _Result:
         try:
-            return door(*args, **kwargs)
+            return function(*args, **kwargs)
         except checked_yaml.InputError as error:
             raise AnsibleFilterError(str(error)) from error
 
     return filtered
 
 
-@_told
+@_ansible_errors
 def isolation_kernel_params(
     settings: Iterable[str], host_cpus: str, guest_cpus: str, isolcpus: str = "managed_irq,domain"
 ) -> list[str]:
-    """The kernel parameters of settings; raises AnsibleFilterError for settings or cores that cannot be meant."""
+    """The kernel parameters of settings; raises AnsibleFilterError for invalid settings or lists of cores."""
     wanted = table.parse_words(settings, f"{_WHERE}_settings")
     if not wanted:
         return []
@@ -82,14 +82,14 @@ def isolation_kernel_params(
     return list(table.kernel_params(wanted, split, str(isolcpus)))
 
 
-@_told
+@_ansible_errors
 def isolation_environment(settings: Iterable[str], host_cpus: str, guest_cpus: str) -> dict[str, str]:
-    """What settings.sh of the role cpu_isolation is told; raises AnsibleFilterError for what cannot be meant."""
+    """The environment of settings.sh of the role cpu_isolation; raises AnsibleFilterError for invalid input."""
     return table.far_environment(settings, str(host_cpus), str(guest_cpus), _WHERE)
 
 
 def isolation_complaint(settings: Iterable[str], host_cpus: str, guest_cpus: str) -> str:
-    """The sentence with which settings or lists of cores are refused, or nothing."""
+    """Why settings or lists of cores are invalid, one sentence; '' if they are valid."""
     try:
         table.far_environment(settings, str(host_cpus), str(guest_cpus), _WHERE)
     except checked_yaml.InputError as error:
@@ -97,9 +97,9 @@ def isolation_complaint(settings: Iterable[str], host_cpus: str, guest_cpus: str
     return ""
 
 
-@_told
+@_ansible_errors
 def isolation_tuning(tuning: str, boots: bool = True) -> list[str]:
-    """The settings of a machine in a tuning of the catalogue; raises AnsibleFilterError for one that does not exist."""
+    """The settings of a machine in a tuning of the catalogue; raises AnsibleFilterError for an unknown tuning."""
     catalogue = tunings.Tunings.load(collection.VARS / "tunings.yml")
     (name,) = catalogue.expand(str(tuning), f"{_WHERE}_settings")
     return list(catalogue[name].machine_settings(bool(boots)))
@@ -112,22 +112,22 @@ def isolation_parameters(settings: Iterable[str] | None = None) -> list[str]:
 
 
 def isolation_files(settings: Iterable[str]) -> list[str]:
-    """Patterns of the files that settings write to on a running machine."""
+    """Glob patterns of the files that settings write on a running machine."""
     return table.files(table.setting_name(str(each)) for each in settings)
 
 
 def isolation_not_booted(facts: Mapping[str, Any]) -> list[str]:
-    """The boot settings that a machine did not start with, by the facts that apply.sh or show.sh reported."""
+    """The boot settings that a machine was not booted with, from the facts of apply.sh or show.sh."""
     return settings_readback.not_booted(facts)
 
 
 def isolation_differences(facts: Mapping[str, Any], settings: Iterable[str]) -> list[str]:
-    """What differs between the settings wanted and the facts that show.sh reported, a phrase each."""
+    """Differences between the settings wanted and the facts of show.sh, a phrase each."""
     return settings_readback.setting_differences([str(each) for each in settings], facts)
 
 
 class FilterModule:
-    """What Ansible looks for in this file."""
+    """The plugin class that Ansible loads."""
 
     def filters(self) -> dict[str, Callable[..., Any]]:
         """The filters by name."""

@@ -1,4 +1,4 @@
-"""Thin door to rtvirt_runner.matrix: which cells, in which order, done or not, is decided there."""
+"""Filters plan and boot_group; wraps rtvirt_runner.matrix, which expands, orders and resumes a matrix."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ except ImportError as error:
 else:
     MISSING = None
 
-NEEDED = "the Python package rtvirt-runner beside Ansible; run ./rtvirt once and use .venv/bin/ansible-playbook."
+NEEDED = "the Python package rtvirt-runner next to Ansible; run ./rtvirt once and use .venv/bin/ansible-playbook."
 
 DOCUMENTATION = r"""
 name: plan
-short_description: What is still to be measured of a matrix, in the order that costs least
+short_description: The pending cells of a matrix, ordered by cost
 version_added: 0.1.0
 author: rtvirt maintainers (@rtvirt)
 description:
-  - Reads and validates a matrix file against the inventory and the catalogue, and drops the cells whose record in the
-    results folder says that they are done.
+  - Reads and validates a matrix file against the inventory and the catalogue, and leaves out the cells that are done
+    according to their record in the results folder.
   - Needs the Python package C(rtvirt-runner), which C(./rtvirt) installs into C(.venv).
 positional: _input
 options:
@@ -52,10 +52,10 @@ options:
     type: path
     required: true
   board:
-    description: Only this board's part; without it, every board's.
+    description: Only the boot groups of this board; without it, of all boards.
     type: str
   sealed:
-    description: Whether boards that their inventory says are measured sealed are, as far as that can be.
+    description: Whether boards with C(rtvirt_board_sealed) are measured sealed, where their cells allow it.
     type: bool
     default: false
 """
@@ -74,7 +74,7 @@ _value:
     - Boot groups that have pending cells. Each has C(matrix), C(board), C(kernel), C(kernel_params) (added to the
       kernel's command line), C(repetition), C(sealed) and C(guests); a guest group has C(name), C(settings),
       C(host_cpus), C(guest_cpus), C(state), C(image) and C(cells). A sealed boot has C(cells) as well, up to the last
-      that is pending.
+      pending one.
   type: list
   elements: dict
 """
@@ -89,7 +89,7 @@ def pending_plan(
     board: str | None = None,
     sealed: bool = False,
 ) -> list[dict[str, Any]]:
-    """The pending boot groups of a matrix as plain values; raises AnsibleFilterError with the one sentence of it."""
+    """The boot groups with pending cells of a matrix, as plain values; raises AnsibleFilterError, one sentence."""
     if MISSING is not None:
         raise AnsibleFilterError(f"The filter rtvirt.testbed.plan needs {NEEDED}") from MISSING
     try:
@@ -115,7 +115,7 @@ def boot_group(
     vars_dir: str,
     board: str,
 ) -> dict[str, Any]:
-    """The boot group, of one guest group, that a board in a state would be measured in; raises AnsibleFilterError."""
+    """The boot group, with one guest group, of a board in a state; raises AnsibleFilterError for an invalid state."""
     if MISSING is not None:
         raise AnsibleFilterError(f"The filter rtvirt.testbed.boot_group needs {NEEDED}") from MISSING
     try:
@@ -126,7 +126,7 @@ def boot_group(
 
 
 class FilterModule:
-    """What Ansible looks for in this file."""
+    """The plugin class that Ansible loads."""
 
     def filters(self) -> dict[str, Callable[..., Any]]:
         """The filters by name."""

@@ -1,4 +1,4 @@
-"""Thin door to rtvirt_runner.workloads: where the programs of workloads come from."""
+"""Filter workload_origins; wraps rtvirt_runner.catalogue.workloads."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from rtvirt_runner.catalogue import checked_yaml, workloads
 
 DOCUMENTATION = r"""
 name: workload_origins
-short_description: Where the programs of workloads come from
+short_description: The origins of the programs of workloads
 version_added: 0.1.0
 author: rtvirt maintainers (@rtvirt)
 description:
-  - Validates entries of a workloads file and sorts out how their programs are made.
+  - Validates entries of a workloads file and groups them by how their programs are built.
   - Needs the Python package C(rtvirt-runner), which C(./rtvirt) installs into C(.venv).
 positional: _input
 options:
@@ -27,7 +27,7 @@ options:
     type: dict
     required: true
   folders:
-    description: Where C files are looked for.
+    description: Folders that are searched for C files.
     type: list
     elements: path
     required: true
@@ -42,16 +42,16 @@ EXAMPLES = r"""
 RETURN = r"""
 _value:
   description:
-    - C(programs) (name=file,file of each workload that is C files) and C(files) (their paths, and those of the headers
-      beside them),
-      C(built) (C(name), C(build), C(debian_source), C(download) of each that is built from others' source),
+    - C(programs) (name=file,file of each workload with C files) and C(files) (their paths, and those of the headers
+      in their folders),
+      C(built) (C(name), C(build), C(debian_source), C(download) of each that is built from third-party source),
       and C(packages) (C(name), C(program)).
   type: dict
 """
 
 
 def workload_origins(entries: Mapping[str, Any], folders: Sequence[str]) -> dict[str, Any]:
-    """Sort out the origins of workloads; raises AnsibleFilterError with the one sentence of what is wrong."""
+    """Group the origins of workloads; raises AnsibleFilterError, one sentence, for an invalid entry."""
     try:
         found = workloads.origins(plain(entries), [Path(str(folder)) for folder in folders if folder])
     except checked_yaml.InputError as error:
@@ -65,7 +65,7 @@ def workload_origins(entries: Mapping[str, Any], folders: Sequence[str]) -> dict
 
 
 class FilterModule:
-    """What Ansible looks for in this file."""
+    """The plugin class that Ansible loads."""
 
     def filters(self) -> dict[str, Callable[..., Any]]:
         """The filters by name."""

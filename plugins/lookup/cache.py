@@ -1,4 +1,4 @@
-"""Thin door to rtvirt_runner.build.artifacts."""
+"""Lookup cache; wraps rtvirt_runner.build.artifacts."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from rtvirt_runner.build import artifacts
 
 DOCUMENTATION = r"""
 name: cache
-short_description: The folder of everything that is kept between runs
+short_description: The cache folder
 version_added: 0.1.0
 author: rtvirt maintainers (@rtvirt)
 description:
-  - C(rtvirt) below E(XDG_CACHE_HOME), or below C(~/.cache); docs/cache.md says what is in it.
+  - C(rtvirt) below E(XDG_CACHE_HOME), or below C(~/.cache); docs/cache.md describes its content.
   - Needs the Python package C(rtvirt-runner), which C(./rtvirt) installs into C(.venv).
 options: {}
 """
@@ -33,8 +33,8 @@ _raw:
 
 
 class LookupModule(LookupBase):
-    """What Ansible looks for in this file."""
+    """The plugin class that Ansible loads."""
 
     def run(self, terms: list[str], variables: Any = None, **options: Any) -> list[str]:
-        """The folder; it need not be there."""
+        """The folder, which need not exist."""
         return [str(artifacts.cache_folder())]

@@ -1,4 +1,4 @@
-"""Thin door to rtvirt_runner.catalogue."""
+"""Lookup catalogue; wraps rtvirt_runner.catalogue.catalogue."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ short_description: Sections of the catalogue that comes with the collection
 version_added: 0.1.0
 author: rtvirt maintainers (@rtvirt)
 description:
-  - Reads and validates what the collection knows by name, wherever the collection is installed.
+  - Reads and validates the catalogue, wherever the collection is installed.
   - Needs the Python package C(rtvirt-runner), which C(./rtvirt) installs into C(.venv).
 options:
   _terms:
     description:
       - V(kernels), V(tunings), V(workloads), in the form that docs/kernels.md, docs/isolation.md and docs/workloads.md
         describe.
-      - V(architectures), by Debian's names, with their compilers, what QEMU calls them, and what guests of them need.
+      - V(architectures), by Debian's names, with compiler prefix, name in QEMU, and modules of a guest.
     type: list
     elements: str
     required: true
@@ -48,10 +48,10 @@ _list:
 
 
 class LookupModule(LookupBase):
-    """What Ansible looks for in this file."""
+    """The plugin class that Ansible loads."""
 
     def run(self, terms: list[str], variables: Any = None, **options: Any) -> list[dict[str, Any]]:
-        """Read the sections; raises AnsibleLookupError with the one sentence of what is wrong."""
+        """Read the sections; raises AnsibleLookupError, one sentence, for an invalid entry."""
         self.set_options(var_options=variables, direct=options)
         folder = Path(str(self.get_option("vars_dir") or collection.VARS))
         try:

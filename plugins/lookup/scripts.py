@@ -1,4 +1,4 @@
-"""Thin door to rtvirt_runner.machine.scripts."""
+"""Lookup scripts; wraps rtvirt_runner.machine.scripts."""
 
 from __future__ import annotations
 
@@ -43,10 +43,10 @@ _list:
 
 
 class LookupModule(LookupBase):
-    """What Ansible looks for in this file."""
+    """The plugin class that Ansible loads."""
 
     def run(self, terms: list[str], variables: Any = None, **options: Any) -> list[str]:
-        """The paths; raises AnsibleLookupError for a set that does not exist."""
+        """The paths; raises AnsibleLookupError for an unknown set."""
         try:
             return [str(path) for term in terms for path in scripts.script_set(str(term))]
         except checked_yaml.InputError as error:

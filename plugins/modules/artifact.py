@@ -1,25 +1,25 @@
-"""Documentation of the action plugin artifact, where ansible-doc finds it; nothing of it runs on a host."""
+"""Documentation of the action plugin artifact, for ansible-doc; no module code runs on a host."""
 
 DOCUMENTATION = r"""
 name: artifact
-short_description: build something on the controller once, cached by content
+short_description: build an artifact on the controller once, cached by content
 description:
-  - Runs a POSIX sh script on the controller, whatever host the task is for, unless the same script has run with the
-    same content before.
+  - Runs a POSIX sh script on the controller, whatever host the task is for, unless the cache holds the result of the
+    same script with the same inputs.
   - Lines of the script's output that begin with C(::) are shown as they come.
 version_added: 0.1.0
 author: rtvirt maintainers (@rtvirt)
 options:
   name:
-    description: What is built; the folder in the cache begins with it.
+    description: Name of the artifact, prefix of its folder in the cache.
     type: str
     required: true
   script:
-    description: The script; it leaves its results in the folder C($OUT).
+    description: The script, which writes its results to the folder C($OUT).
     type: path
     required: true
   inputs:
-    description: Environment variables that decide the result.
+    description: Environment variables that affect the result.
     type: dict
     default: {}
   needs:
@@ -27,12 +27,12 @@ options:
     type: dict
     default: {}
   sources:
-    description: Files and folders whose content decides the result.
+    description: Files and folders whose content affects the result.
     type: list
     elements: path
     default: []
   settings:
-    description: Environment variables that do not change the result, such as where its sources are.
+    description: Environment variables that do not affect the result, such as the folder of its sources.
     type: dict
     default: {}
   as_root:

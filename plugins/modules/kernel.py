@@ -1,22 +1,21 @@
-"""Documentation of the action plugin kernel, where ansible-doc finds it; nothing of it runs on a host."""
+"""Documentation of the action plugin kernel, for ansible-doc; no module code runs on a host."""
 
 DOCUMENTATION = r"""
 name: kernel
-short_description: make kernels of the catalogue on the controller, each once
+short_description: build kernels of the catalogue on the controller, each once
 description:
-  - Fetches and verifies what a kernel is made from, builds it, and keeps it in the cache by the content of all that
-    went in.
+  - Fetches and verifies the sources of a kernel, builds it, and keeps it in the cache under a key of all its inputs.
   - Works on the controller, whatever host the task is for.
 version_added: 0.1.0
 author: rtvirt maintainers (@rtvirt)
 options:
   names:
-    description: Entries of the catalogue to make, by name.
+    description: Names of the catalogue entries to build.
     type: list
     elements: str
     required: true
   catalogue:
-    description: The kernel catalogue; playbooks/vars/kernels.yml explains its keys.
+    description: The kernel catalogue; docs/kernels.md describes its keys.
     type: dict
     required: true
   files:
@@ -24,20 +23,20 @@ options:
     type: path
     required: true
   mirror:
-    description: Folder that is looked at before the network.
+    description: Folder that is searched before the network.
     type: path
   keyring:
-    description: File of public keys that may sign lists of sums.
+    description: File of public keys that may sign lists of checksums.
     type: path
   sums_file:
-    description: File of the operator's recorded sums.
+    description: File of the operator's recorded checksums.
     type: path
   record:
-    description: Record the sum of a download that has none yet.
+    description: Record the checksum of a download that has none yet.
     type: bool
     default: false
   jobs:
-    description: How many compilers run at once; 0 means as many as there are cores.
+    description: Number of parallel make jobs; 0 means one per core.
     type: int
     default: 0
 """

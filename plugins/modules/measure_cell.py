@@ -1,16 +1,16 @@
-"""Documentation of the action plugin measure_cell, where ansible-doc finds it; nothing of it runs on a host."""
+"""Documentation of the action plugin measure_cell, for ansible-doc; no module code runs on a host."""
 
 DOCUMENTATION = r"""
 name: measure_cell
 short_description: measure one cell and store its record
 description:
-  - One command on the machine where the latency is measured; it needs nothing there but a shell and cyclictest.
-  - A cell that fails is recorded with its reason and does not fail the task, so that the rest of the matrix goes on.
+  - Runs one command on the machine where the latency is measured, which needs a shell and cyclictest.
+  - A cell that fails is recorded with its reason and does not fail the task, so that the other cells are measured.
 version_added: 0.1.0
 author: rtvirt maintainers (@rtvirt)
 options:
   cell:
-    description: The cell as rtvirt_runner.matrix made it.
+    description: The cell, as the filter rtvirt.testbed.plan returns it.
     type: dict
     required: true
   matrix_name:
@@ -22,20 +22,20 @@ options:
     type: path
     required: true
   kernel_expects:
-    description: What the kernel's catalogue entry says must show.
+    description: Key C(expects) of the kernel's catalogue entry.
     type: dict
     required: true
   guest_kernel_expects:
-    description: The same of the guest's kernel, for a cell in the guest.
+    description: Key C(expects) of the guest kernel's catalogue entry, for a cell in the guest.
     type: dict
   board:
-    description: Facts read back from the board before the cell, with the seconds that took.
+    description: C(facts) read back from the board before the cell, and the C(seconds) that reading took.
     type: dict
   sealed_folder:
-    description: Folder of a machine of C(rtvirt.testbed.sealed_machine) that measures the cell; it is waited for.
+    description: Folder of the machine started by C(rtvirt.testbed.sealed_machine) that measures the cell, to wait for.
     type: path
   sealed_limit_s:
-    description: Seconds without a word after which that machine is given up.
+    description: Seconds without output after which that machine is stopped.
     type: int
     default: 600
   emulator_file:

@@ -1,4 +1,4 @@
-"""Documentation of the action plugin remote_script, where ansible-doc finds it; nothing of it runs on a host."""
+"""Documentation of the action plugin remote_script, for ansible-doc; no module code runs on a host."""
 
 DOCUMENTATION = r"""
 name: remote_script
@@ -6,34 +6,34 @@ short_description: run a sh script on a host that may have nothing but a shell
 version_added: 0.1.0
 author: rtvirt maintainers (@rtvirt)
 description:
-  - Runs POSIX sh scripts of the controller on the task's host, several as one, in one command over the open connection.
-    The host needs a shell and nothing else.
+  - Runs one or more POSIX sh scripts of the controller as one script on the task's host, in one command.
+    The host needs only a shell.
   - A script reports with the shell functions C(changed SENTENCE), C(fact NAME VALUE), C(file NAME PATH),
-    C(fail SENTENCE) and C(remove PATH...), which are there when it begins, or writes rows of a table as
+    C(fail SENTENCE) and C(remove PATH...), which are defined before it, or by writing rows of a table as
     C(@row TABLE NAME=VALUE ... NAME=VALUE), of which the last value may hold spaces.
-  - It fails when a script says C(fail), when it ends with another status than 0, and when its reply was cut off.
+  - The task fails when a script calls C(fail) or ends with a status other than 0, and when its reply is incomplete.
   - The variable E(RTVIRT_CHECK_MODE) of a script is V(yes) in check mode and V(no) otherwise, and E(RTVIRT_OWNER_PID)
-    is the process on the controller that the play runs for.
+    is the id of the process on the controller that owns the run.
 options:
   script:
     description:
-      - The script on the controller; several run as one, in order, functions before what calls them.
+      - Paths on the controller. Several scripts run as one, in order; functions come before their callers.
       - >-
-        In check mode it runs only when each of them has the line C(# check mode: safe), by which its author says that
+        In check mode they run only if each of them has the line C(# check mode: safe), which declares that
         it changes nothing while E(RTVIRT_CHECK_MODE) is V(yes). Otherwise the task is skipped, and nothing is sent.
     type: list
     elements: path
     required: true
   uploads:
     description:
-      - "Files to bring first if they differ: path there to path here. They are there whole or as they were."
-      - In check mode they are compared, and none is brought.
+      - "Files to copy first if they differ: path on the host to path on the controller. Each is replaced atomically."
+      - In check mode they are compared, and none is copied.
     type: dict
     default: {}
   input:
     description:
-      - File on the controller that the script reads as its standard input.
-      - In check mode nothing is sent then, and the task counts as changed.
+      - File on the controller, the standard input of the script.
+      - In check mode nothing is sent, and the task is reported as changed.
     type: path
   environment:
     description: Variables for the script.
@@ -42,10 +42,10 @@ options:
 attributes:
   check_mode:
     support: partial
-    description: Runs only scripts that say that they are safe.
+    description: Runs only scripts that are declared safe.
   diff_mode:
     support: full
-    description: Shows what a script says that it has changed, or would change, a line each.
+    description: Shows the changes that a script reports, or would make, a line each.
 """
 
 EXAMPLES = r"""
@@ -54,7 +54,7 @@ EXAMPLES = r"""
     script: "{{ query('rtvirt.testbed.scripts', 'board_state') }}"
   register: found
 
-- name: Say which kernel runs
+- name: Show the running kernel
   ansible.builtin.debug:
     msg: "{{ found.facts.uname_r }}"
 
@@ -69,25 +69,25 @@ EXAMPLES = r"""
 
 RETURN = r"""
 changes:
-  description: What was changed, or would be in check mode, a sentence each.
+  description: Changes made, or in check mode to be made, a phrase each.
   type: list
   elements: str
   returned: always
 facts:
-  description: Facts by name; tables among them are lists of rows.
+  description: Facts by name; a table is a list of rows.
   type: dict
   returned: always
 files:
-  description: The text of files that the script sent, by name.
+  description: Text of the files that the script returned, by name.
   type: dict
   returned: always
 stdout_lines:
-  description: Lines of its output that are no report.
+  description: The other lines of its output.
   type: list
   elements: str
   returned: when it ran
 seconds:
-  description: What the command took, by the controller's clock.
+  description: Wall time of the command, by the controller's clock.
   type: float
   returned: when it ran
 """

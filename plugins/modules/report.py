@@ -1,4 +1,4 @@
-"""Documentation of the action plugin report, where ansible-doc finds it; nothing of it runs on a host."""
+"""Documentation of the action plugin report, for ansible-doc; no module code runs on a host."""
 
 DOCUMENTATION = r"""
 name: report

@@ -1,12 +1,12 @@
-"""Documentation of the action plugin sealed_machine, where ansible-doc finds it; nothing of it runs on a host."""
+"""Documentation of the action plugin sealed_machine, for ansible-doc; no module code runs on a host."""
 
 DOCUMENTATION = r"""
 name: sealed_machine
-short_description: start a sealed machine that measures the cells of one boot
+short_description: start a sealed machine that measures the cells of one boot group
 description:
-  - QEMU emulates the machine on the controller. It has no disk and no network, works through the cells from power-on,
-    and switches itself off. It ends with the playbook.
-  - C(rtvirt.testbed.measure_cell) takes what it says of each cell.
+  - QEMU emulates the machine on the controller. It has no disk and no network, measures the cells from power-on,
+    and powers itself off. It ends with the playbook.
+  - C(rtvirt.testbed.measure_cell) records its answers for each cell.
 version_added: 0.2.0
 author: rtvirt maintainers (@rtvirt)
 options:
@@ -15,7 +15,7 @@ options:
     type: path
     required: true
   cells:
-    description: The cells of one boot, in the order of the plan.
+    description: The cells of one boot group, in the order of the plan.
     type: list
     elements: dict
     required: true
@@ -25,36 +25,36 @@ options:
     elements: dict
     default: []
   base:
-    description: The initramfs that every sealed machine has.
+    description: The base initramfs of sealed machines.
     type: path
     required: true
   kernel:
-    description: The kernel, as an image that QEMU starts.
+    description: The kernel image.
     type: path
     required: true
   kernel_params:
-    description: Parameters of that kernel, beside those of every sealed machine.
+    description: Kernel parameters, in addition to those of every sealed machine.
     type: list
     elements: str
     default: []
   qemu:
-    description: Folder that has bin/qemu-system-aarch64.
+    description: Folder that contains bin/qemu-system-aarch64.
     type: path
     required: true
   qemu_version:
-    description: Its version.
+    description: Version of QEMU.
     type: str
     required: true
   cpus:
-    description: Cores that Linux uses.
+    description: Number of cores that Linux uses.
     type: int
     required: true
   spare_vcpus_to:
-    description: How many QEMU has with those that Linux never starts.
+    description: Total number of vCPUs, with those that Linux never starts.
     type: int
     required: true
   memory_mib:
-    description: The machine's memory.
+    description: The machine's memory, in MiB.
     type: int
     required: true
 """

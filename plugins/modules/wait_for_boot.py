@@ -1,14 +1,14 @@
-"""Documentation of the action plugin wait_for_boot, where ansible-doc finds it; nothing of it runs on a host."""
+"""Documentation of the action plugin wait_for_boot, for ansible-doc; no module code runs on a host."""
 
 DOCUMENTATION = r"""
 name: wait_for_boot
-short_description: wait until a board answers, after rebooting it if asked
+short_description: wait until a board answers, after a reboot if requested
 description:
-  - Needs a shell on the board and nothing else, and tells a new boot from the old one by its boot id.
+  - Needs only a shell on the board, and recognizes a new boot by its boot id.
   - Gives up early when the console shows that this boot panicked, unless it is a trial, or that the emulator has ended.
-    What a console said before the waiting (or the reboot) began is of another boot, but for an emulator's, whose log
-    begins with its board.
-  - A board that answers with another SSH host key than is known of it is refused at once.
+    Console output from before the task belongs to another boot, except for an emulator that was just started, whose
+    log begins with the boot.
+  - Fails at once when the board answers with an SSH host key other than the known one.
 version_added: 0.1.0
 author: rtvirt maintainers (@rtvirt)
 options:
@@ -17,17 +17,17 @@ options:
     type: bool
     default: false
   timeout_s:
-    description: Limit in seconds of our clock; twice that for a trial, which may take two boots and a watchdog.
+    description: Limit in seconds of the controller's clock; doubled for a trial, which may take two boots and a reset.
     type: int
     default: 600
   trial:
-    description: The boot is a trial. A panic is then followed by a boot of the last good kernel, which is waited for.
+    description: The boot is a trial. After a panic the task waits for the board to boot the last good kernel.
     type: bool
     default: false
   power_command:
     description:
-      - Command on the controller that takes the board's power away and gives it back. Run once when the board does not
-        answer in time or is given up early; it is then waited for again.
+      - Command on the controller that switches the board's power off and on. Run once when the board does not answer
+        in time or is given up early; the task then waits again.
     type: str
   console:
     description: Console log of the board on the controller.

@@ -1,4 +1,4 @@
-"""A matrix file read with what Ansible knows of the lab."""
+"""Read a matrix with the lab of Ansible's inventory."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ BOARD_VARIABLES = (
 def load_matrix(
     matrix: str, groups: Mapping[str, Sequence[str]], hostvars: Mapping[str, Mapping[str, Any]], vars_dir: str
 ) -> tuple[Matrix, Lab, Catalogue]:
-    """Read and validate; raises InputError."""
+    """Read and validate a matrix, the lab and the catalogue; raises InputError."""
     lab = read_lab(groups, hostvars)
     catalogue = Catalogue.load(Path(str(vars_dir)), lab)
     return load(collection.matrix_path(str(matrix)), lab, catalogue), lab, catalogue
@@ -43,13 +43,13 @@ def read_state(
     hostvars: Mapping[str, Mapping[str, Any]],
     vars_dir: str,
 ) -> Cell:
-    """The cell that would be measured on a board in a state (kernel, tuning, core lists, guest); raises InputError."""
+    """The cell of a board in a state (kernel, tuning, lists of cores, guest); raises InputError."""
     lab = read_lab(groups, hostvars)
     return state_cell(plain(state), board, lab, Catalogue.load(Path(str(vars_dir)), lab))
 
 
 def read_lab(groups: Mapping[str, Sequence[str]], hostvars: Mapping[str, Mapping[str, Any]]) -> Lab:
-    """The boards of an inventory as Ansible knows it; raises InputError."""
+    """The boards of Ansible's inventory; raises InputError."""
     folder = next((hostvars[board].get("inventory_dir") for board in groups.get("boards", [])), None)
     return Lab.from_inventory(*_plain_inventory(groups, hostvars), Path(str(folder)) if folder else None)
 
@@ -57,7 +57,7 @@ def read_lab(groups: Mapping[str, Sequence[str]], hostvars: Mapping[str, Mapping
 def _plain_inventory(
     groups: Mapping[str, Sequence[str]], hostvars: Mapping[str, Mapping[str, Any]]
 ) -> tuple[dict[str, list[str]], dict[str, dict[str, Any]]]:
-    """Ansible's view as plain values: its own are tagged, and would be refused by YAML later."""
+    """Groups, and variables of boards, as plain values: Ansible's tagged values cannot be written as YAML."""
     members = {str(group): [str(host) for host in hosts] for group, hosts in groups.items()}
     boards = {
         board: {name: plain(hostvars[board][name]) for name in BOARD_VARIABLES if name in hostvars[board]}

@@ -17,7 +17,7 @@ from rtvirt_runner.machine import script_reply
 
 @dataclass(frozen=True)
 class Answer:
-    """A reply with what it took: ``seconds`` of wall time for one command."""
+    """A reply, the wall time of its command in ``seconds``, and its standard error."""
 
     reply: script_reply.Reply
     seconds: float
@@ -25,7 +25,7 @@ class Answer:
 
     @property
     def failure(self) -> str | None:
-        """Why the script did not do its work, or None."""
+        """Why the script failed or its reply is incomplete; None if it succeeded."""
         if self.reply.failure is not None:
             return f"{self.reply.failure}{_tail(self.stderr)}"
         if not self.reply.complete:
@@ -36,12 +36,12 @@ class Answer:
 def run_script(
     action: ActionBase, script: str, environment: Mapping[str, str], input_file: Path | None = None
 ) -> Answer:
-    """One command: the script on standard input of a shell on the far side. A lost connection is a failed answer.
+    """Run a script on the standard input of a shell on the task's host. A lost connection gives a failed answer.
 
-    A script that reads ``input_file`` as its own standard input goes there as an argument: it must be short (128 KiB).
+    With ``input_file`` as its standard input the script is passed as an argument, at most 128 KiB.
     """
-    # A board that outlives its run would keep a core busy: scripts on the controller learn whom to watch, which is this
-    # playbook, or a longer run of several playbooks that says so.
+    # A board that outlives its run would keep a core busy, so scripts on the controller get the process to watch: this
+    # playbook, or the run of several playbooks that has set the variable.
     owner = os.environ.get("RTVIRT_OWNER_PID") or str(os.getppid())
     known = {"RTVIRT_OWNER_PID": owner, "RTVIRT_CHECK_MODE": "yes" if action._task.check_mode else "no"}
     text = script_reply.compose(script, {**known, **environment}, reads_input=input_file is not None)

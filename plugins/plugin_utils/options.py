@@ -1,4 +1,4 @@
-"""A plugin's documentation is also the specification of its arguments: written once, it cannot disagree with itself."""
+"""A plugin's argument specification, derived from its documentation."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Ansible's values as Python's own."""
+"""Ansible's values as plain Python values."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 
 def plain(value: Any) -> Any:
-    """The value without Ansible's tags, which YAML and exact comparisons would stumble over."""
+    """The value without Ansible's tags, which YAML and comparisons of types do not accept."""
     if isinstance(value, str):
         return str(value)
     if isinstance(value, Mapping):

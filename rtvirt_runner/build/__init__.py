@@ -1,1 +1,1 @@
-"""What is fetched, verified, built and kept in the cache: artifacts, downloads, kernels."""
+"""Artifacts, downloads and kernels: fetched, verified, built, and kept in the cache."""

@@ -1,9 +1,9 @@
-"""A cache of built things, keyed by the content of everything that went into them.
+"""A cache of artifacts, keyed by the content of all their inputs.
 
-An artifact is a folder made by one POSIX sh script. Its key is the SHA-256 of the script, of the sources it names, of
-its inputs and of the keys of the artifacts it needs, so that a change anywhere gives a new folder and no change gives
-none. A build happens in a hidden folder that is renamed when it is whole: a build can be killed at any time. What is
-found or built is leased for as long as the run lasts (leases.py), so that nobody prunes it meanwhile (cache.py).
+An artifact is a folder built by one POSIX sh script. Its key is a SHA-256 of the script, its sources, its inputs and
+the keys of the artifacts it needs, so that any change gives a new folder. It is built in a hidden folder that is
+renamed when it is complete, so a build can be killed at any time. An artifact that is found or built is leased until
+the run ends (leases.py), and is not pruned before (cache.py).
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ PROGRESS_MARK = ":: "
 FAILURE_MARK = "!! "
 HEARTBEAT_S = 30.0
 TAIL_LINES = 15
-# How compilers, linkers, make, apt and Python begin to complain; what follows is mostly its consequence.
+# First errors of compilers, linkers, make, apt and Python; later ones are mostly consequences.
 _ERROR = re.compile(r"\b(fatal )?error: |undefined reference|\*\*\* |^E: |^Traceback ", re.IGNORECASE)
 
 
 class BuildError(RuntimeError):
-    """A build script failed; the message is what the script said itself, or else its first error, and names the log."""
+    """A build script failed; the message is the script's own sentence, or its first error, with the path of the log."""
 
 
 def cache_folder() -> Path:
@@ -48,11 +48,11 @@ def cache_folder() -> Path:
 
 @dataclass(frozen=True)
 class Recipe:
-    """What an artifact is made of.
+    """The script and the inputs of an artifact.
 
-    ``inputs`` and ``needs`` reach the script as environment variables; ``needs`` are the folders of other artifacts.
-    ``sources`` are files and folders whose content counts; ``timeout_s`` bounds the whole build. ``settings`` are
-    environment variables too, but of a kind that does not change the result, such as a number of jobs.
+    ``inputs``, ``needs`` and ``settings`` are environment variables of the script: ``needs`` are the folders of other
+    artifacts, ``settings`` do not affect the result, such as the number of jobs. ``sources`` are files and folders
+    whose content is part of the key. ``timeout_s`` limits the whole build, in seconds.
     """
 
     name: str
@@ -66,9 +66,9 @@ class Recipe:
 
     @property
     def key(self) -> str:
-        """16 hex digits that change with anything that goes in. Raises FileNotFoundError for a missing source."""
+        """16 hex digits over all inputs. Raises FileNotFoundError for a missing source."""
         digest = hashlib.sha256()
-        # A need's folder is named by its own key, so the name says it all and the cache may move.
+        # The folder of a needed artifact is named after its key, so its name is enough and the cache may be moved.
         needs = {name: _content_name(value) for name, value in self.needs.items()}
         digest.update(json.dumps([self.name, dict(self.inputs), needs], sort_keys=True).encode())
         for path in (self.script, *_tools_named_in(self.script), *self.sources):
@@ -78,7 +78,7 @@ class Recipe:
 
 @dataclass(frozen=True)
 class Artifact:
-    """A built folder; ``seconds`` is what its build took, now (``built``) or when it was built."""
+    """A built folder; ``seconds`` is the duration of its build, ``built`` whether that was just now."""
 
     path: Path
     key: str
@@ -87,7 +87,7 @@ class Artifact:
 
 
 def find(recipe: Recipe, cache: Path) -> Artifact | None:
-    """The artifact when it has been built already; it then stays there until this run ends."""
+    """The artifact if the cache has it, leased until this run ends; None otherwise."""
     path = cache / "artifacts" / f"{recipe.name}-{recipe.key}"
     if not leases.hold(cache, path, path / "manifest.json"):
         return None
@@ -122,7 +122,7 @@ def build(recipe: Recipe, cache: Path, say: Say) -> Artifact:
 
 @contextlib.contextmanager
 def lock(path: Path, say: Say) -> Iterator[None]:
-    """One at a time, by a file named after what is made; the lock goes with its process, however that ends."""
+    """Hold an exclusive file lock named after what is built; the kernel releases it when the process ends."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w") as handle:
         try:
@@ -140,7 +140,7 @@ def _content_name(value: str) -> str:
 
 
 def _tools_named_in(script: Path) -> list[Path]:
-    """The tools of this package that a script calls, and those that they call: their content counts too."""
+    """The tools of this package that a script calls, directly or indirectly; their content is part of the key."""
     tools = [tool for tool in sorted(TOOLS.iterdir()) if tool.is_file()]
     named: list[Path] = []
     unread = [script]
@@ -175,7 +175,7 @@ def _need_root(recipe: Recipe) -> None:
 
 
 def remove(path: Path) -> None:
-    """Remove a folder or file that may be missing, as root where a killed build of root's has left files of root's.
+    """Remove a folder or file that may be missing, as root if a killed build left files owned by root.
 
     Raises OSError when it cannot be removed.
     """
@@ -211,7 +211,7 @@ def _environment(recipe: Recipe, out: Path) -> dict[str, str]:
 def _run(recipe: Recipe, out: Path, log: Path, say: Say) -> None:
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("w") as handle:
-        fcntl.flock(handle, fcntl.LOCK_SH)  # in use, for who prunes
+        fcntl.flock(handle, fcntl.LOCK_SH)  # marks the log as in use, so that it is not pruned
         progress = _Progress(recipe.name, handle, say)
         try:
             status = follow(
@@ -232,17 +232,17 @@ def _run(recipe: Recipe, out: Path, log: Path, say: Say) -> None:
 
 def _command(recipe: Recipe, out: Path) -> list[str]:
     sudo = _sudo(recipe.as_root)
-    # sudo drops PATH even with -E, so the environment goes in again behind it
+    # sudo resets PATH even with -E, so the environment is set again by env
     again = ["env", *(f"{name}={value}" for name, value in _environment(recipe, out).items())] if sudo else []
     return [*sudo, *again, "sh", str(recipe.script)]
 
 
 class _Progress:
-    """Copies a build's output to its log and tells people now and then how far it is."""
+    """Copies a build's output to its log and reports progress."""
 
     def __init__(self, name: str, log: IO[str], say: Say) -> None:
         self.tail: deque[str] = deque(maxlen=TAIL_LINES)
-        self._first_error: list[str] = []  # and what stands around it
+        self._first_error: list[str] = []  # with the lines around it
         self._failure = ""
         self._name, self._log, self._say = name, log, say
         self._began = time.monotonic()
@@ -262,7 +262,7 @@ class _Progress:
             self._first_error.append(text)
 
     def complaint(self, status: int, log: Path) -> str:
-        """Why the build failed: its own sentence, or its first error, or (when none is known as one) its last lines."""
+        """Why the build failed: the script's own sentence, its first error, or, without one, its last lines."""
         if self._failure:
             return f"{self._failure} The whole log is {log}."
         what, lines = ("first error is", self._first_error) if self._first_error else ("last lines are", self.tail)
@@ -271,7 +271,7 @@ class _Progress:
         )
 
     def tick(self) -> None:
-        """A sign of life when there was none for a while."""
+        """Report progress if there was no report for a while."""
         if self._pulse.due():
             last = self.tail[-1][:100] if self.tail else "no output yet"
             self._tell(f"{time.monotonic() - self._began:.0f} s, {last}")

@@ -1,8 +1,8 @@
-"""What the cache holds, what of it is in use, and pruning: the least recently used goes first, nothing in use goes.
+"""Content of the cache, its users, and pruning: the least recently used entries go first, entries in use stay.
 
-In use is what a living process has leased (leases.py), what a running board runs from, what is being made, and what any
-of these need. Things leave by being renamed into a hidden folder, behind the gate at which leases are taken: nobody
-sees half of one, and what a killed prune has left there goes with the next.
+An entry is in use if a running process has leased it (leases.py), a running board runs from it, it is being built, or
+another entry in use needs it. An entry is removed by renaming it into a hidden folder while leases are blocked
+(leases.gate): it is never seen half removed, and leftovers of a killed prune are removed by the next.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ SNAPSHOT_PREFIX = "snapshot-"
 _PARTIAL_PREFIX = ".partial-"
 _KEY = re.compile(r"-[0-9a-f]{16}$")
 _ARTIFACT_IN_TEXT = re.compile(r"/artifacts/([^/\s\0\"']+)")
-_HEADER_BYTES = 1 << 16  # of a qcow2 file; it names the file that it is a layer over
+_HEADER_BYTES = 1 << 16  # of a qcow2 file; it contains the path of the backing file
 _BOOKKEEPING = ("leases", "locks")  # a few kilobytes
-_BLOCK_BYTES = 512  # what st_blocks counts, whatever the file system's are
+_BLOCK_BYTES = 512  # unit of st_blocks, on any file system
 
 
 class Kind(StrEnum):
-    """What sort of thing an entry is."""
+    """The kind of an entry."""
 
     ARTIFACT = "artifact"
     SNAPSHOT = "snapshot"
@@ -39,7 +39,7 @@ class Kind(StrEnum):
     COMPILER_CACHE = "compiler cache"
     BOARD = "board"
     LOG = "log"
-    UNFINISHED = "unfinished"  # builds and downloads under way or cut short, and what a killed prune has left
+    UNFINISHED = "unfinished"  # builds and downloads in progress or interrupted, and leftovers of a killed prune
     KEYS = "keys"
     OTHER = "other"
 
@@ -50,10 +50,10 @@ PRUNABLE = ALL - {Kind.KEYS, Kind.OTHER}
 
 @dataclass(frozen=True)
 class Entry:
-    """One thing that is there, or goes, as a whole.
+    """A part of the cache that is kept or removed as a whole.
 
-    ``family`` is its name without the key or sum that tells it from others of its sort. ``size_bytes`` is what it takes
-    on the disk. ``used_s`` is when it was last used, in seconds since the epoch. ``held_by`` says who uses it now.
+    ``family`` is its name without key or checksum. ``size_bytes`` is its size on disk. ``used_s`` is the time of its
+    last use, in seconds since the epoch. ``held_by`` names its present users.
     """
 
     kind: Kind
@@ -67,7 +67,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class Pruned:
-    """What pruning came to, or would come to. ``failures`` are sentences about what could not be removed."""
+    """The result of pruning, or of a dry run. ``failures`` are sentences about entries that could not be removed."""
 
     limit_bytes: int
     removed: Sequence[Entry]
@@ -88,16 +88,16 @@ class Pruned:
 
 
 def entries(cache: Path, kinds: Collection[Kind] = ALL) -> list[Entry]:
-    """What is there, of these kinds."""
+    """The entries of these kinds."""
     in_use = _InUse(cache)
     return [_measured(item, in_use.of(item)) for item in _items(cache) if item.kind in kinds]
 
 
 def prune(cache: Path, limit_bytes: int, kinds: Collection[Kind] = PRUNABLE, dry_run: bool = False) -> Pruned:
-    """Remove entries of these kinds, least recently used first, until they take ``limit_bytes`` or less.
+    """Remove entries of these kinds, least recently used first, until their size is ``limit_bytes`` or less.
 
-    With all kinds (the default) the limit is for the whole cache. This waits for another prune to end, and lets those
-    who find or build something wait for no more than a rename.
+    With all kinds (the default) the limit is for the whole cache. Waits for another prune to end; leases are blocked
+    only during renames.
     """
     kinds = PRUNABLE & frozenset(kinds)
     counted = ALL if kinds == PRUNABLE else kinds
@@ -128,9 +128,9 @@ def _prune(
 
 
 def _in_order(there: Iterable[Entry]) -> list[Entry]:
-    """Who leaves first: what was never finished, then what was used least recently.
+    """Entries in the order of removal: unfinished ones first, then the least recently used.
 
-    What an artifact needs was used when that was, and leaves after it: without it, all would have to be made again.
+    An artifact that others need counts as used with them and is removed after them, since it is required to rebuild.
     """
     artifacts = {entry.name: entry for entry in there if entry.kind in (Kind.ARTIFACT, Kind.SNAPSHOT)}
     needs = {name: _needed([entry.paths[0]]) for name, entry in artifacts.items()}
@@ -147,12 +147,12 @@ def _in_order(there: Iterable[Entry]) -> list[Entry]:
     return sorted(there, key=rank)
 
 
-# ------------------------------------------------------------------------------------------------------ what is there
+# ------------------------------------------------------------------------------------------------------ entries
 
 
 @dataclass(frozen=True)
 class _Item:
-    """An entry that is not measured. ``lock`` is held by who makes it."""
+    """An entry without its size and times. ``lock`` is held by the process that makes it."""
 
     kind: Kind
     name: str
@@ -203,7 +203,7 @@ def _ccache(folder: Path) -> Iterator[_Item]:
 def _boards(folder: Path) -> Iterator[_Item]:
     for path in _children(folder):
         children = _children(path)
-        # A guest's folder holds its keys too; its board may be a real one, on which it runs on.
+        # A guest's folder holds its SSH keys too, and the guest may be running on a real board.
         if keys := tuple(child for child in children if child.name in ("identity", "guest")):
             yield _Item(Kind.KEYS, path.name, path.name, keys)
         if rest := tuple(child for child in children if child not in keys):
@@ -236,7 +236,7 @@ _FINDERS: dict[str, Callable[[Path], Iterator[_Item]]] = {
 
 
 def _children(folder: Path) -> list[Path]:
-    """What is in a folder now; others work here, so it may just have gone."""
+    """The content of a folder; empty if another process has just removed it."""
     try:
         return sorted(folder.iterdir())
     except (FileNotFoundError, NotADirectoryError):
@@ -248,13 +248,13 @@ def _first_name(folder: Path) -> str:
 
 
 def _measured(item: _Item, held_by: tuple[str, ...]) -> Entry:
-    sizes: dict[tuple[int, int], int] = {}  # a file with several names takes its room once
+    sizes: dict[tuple[int, int], int] = {}  # a file with several hard links counts once
     newest_s = 0.0
     for path in item.paths:
         for status in _statuses(path):
             sizes[status.st_dev, status.st_ino] = status.st_blocks * _BLOCK_BYTES
             newest_s = max(newest_s, status.st_mtime)
-    if item.kind in (Kind.ARTIFACT, Kind.SNAPSHOT, Kind.DOWNLOAD):  # leasing sets the folder's own time
+    if item.kind in (Kind.ARTIFACT, Kind.SNAPSHOT, Kind.DOWNLOAD):  # leasing sets the folder's mtime
         with contextlib.suppress(FileNotFoundError):
             newest_s = item.paths[0].stat().st_mtime
     return Entry(item.kind, item.name, item.family, item.paths, sum(sizes.values()), newest_s, held_by)
@@ -271,12 +271,12 @@ def _statuses(path: Path) -> Iterator[os.stat_result]:
                 yield Path(folder, name).lstat()
 
 
-# ---------------------------------------------------------------------------------------------------- what is in use
+# ---------------------------------------------------------------------------------------------------- users
 
 
 @dataclass
 class _InUse:
-    """Who uses what at this moment."""
+    """The present users of the cache."""
 
     cache: Path
     _held: dict[Path, list[str]] = field(default_factory=dict)
@@ -293,12 +293,12 @@ class _InUse:
                 self._hold(self._run_from(folder, pid), [f"board {folder.name}"])
 
     def of(self, item: _Item) -> tuple[str, ...]:
-        """Who uses it; empty: nobody."""
+        """The users of an item; empty if there are none."""
         match item.kind:
             case Kind.ARTIFACT | Kind.SNAPSHOT | Kind.DOWNLOAD:
                 return tuple(self._held.get(item.paths[0], ()))
             case Kind.BOARD:
-                # A run makes the folder ready step by step, before it starts the board.
+                # A run prepares the folder step by step before it starts the board.
                 return (f"board {item.name}",) if item.name in self._boards else tuple(self._runs)
             case Kind.COMPILER_CACHE:
                 builds = (self.cache / "locks").glob("kernel-*.lock")
@@ -315,14 +315,14 @@ class _InUse:
             names += [name for name in by if name not in names]
 
     def _run_from(self, board: Path, pid: int) -> list[Path]:
-        """The artifacts that a running board names: its image, its QEMU, what its card is a layer over."""
+        """The artifacts of a running board: its image, its QEMU, the backing files of its card."""
         texts = [_text(board / "definition"), _text(board / "emulator"), _text(Path(f"/proc/{pid}/cmdline"))]
         names = {name for text in (*texts, *_layers(board)) for name in _ARTIFACT_IN_TEXT.findall(text)}
         return [self.cache / "artifacts" / name for name in sorted(names)]
 
 
 def _running(board: Path) -> int | None:
-    """The process id of a board that runs, recognized as the role virtual_board does it."""
+    """The process id of a running board, recognized as in the role virtual_board; None if it does not run."""
     pid = _text(board / "pid").strip()
     if not pid.isdecimal() or f"guest={board.name}," not in _text(Path(f"/proc/{pid}/cmdline")):
         return None
@@ -330,7 +330,7 @@ def _running(board: Path) -> int | None:
 
 
 def _needed(artifacts: Collection[Path]) -> set[str]:
-    """The names of all artifacts that these need, and those need, and so on."""
+    """The names of all artifacts that these need, transitively."""
     needed: set[str] = set()
     unread = list(artifacts)
     while unread:
@@ -342,20 +342,20 @@ def _needed(artifacts: Collection[Path]) -> set[str]:
 
 
 def _needs(artifact: Path) -> str:
-    """The folders of the artifacts that it was made from, as its manifest has them."""
+    """The folders of the artifacts that it needs, from its manifest."""
     try:
         return " ".join(json.loads((artifact / "manifest.json").read_text())["needs"].values())
-    except (OSError, ValueError, KeyError):  # none, or damaged: it is made again when it is wanted
+    except (OSError, ValueError, KeyError):  # missing or damaged: the artifact is rebuilt when it is requested
         return ""
 
 
 def _layers(folder: Path) -> list[str]:
-    """The beginnings of the disks in a folder that may be layers over others."""
+    """The headers of the qcow2 disks in a folder, which contain the paths of backing files."""
     return [_text(path) for path in sorted(folder.glob("*.qcow2"))]
 
 
 def _text(path: Path) -> str:
-    """The beginning of a file; empty when it is gone or not for us."""
+    """The first bytes of a file as text; empty if it is missing or not readable."""
     try:
         with path.open("rb") as handle:
             return handle.read(_HEADER_BYTES).replace(b"\0", b" ").decode("latin-1")
@@ -370,7 +370,7 @@ def _is_locked(path: Path) -> bool:
 
 @contextlib.contextmanager
 def _locked(path: Path) -> Iterator[bool]:
-    """Hold a lock if it is free; nobody holds one that does not exist."""
+    """Hold a lock if it is free, and yield whether it was; a missing lock file counts as free."""
     try:
         handle = path.open("rb")
     except OSError:
@@ -399,12 +399,12 @@ def _one_at_a_time(cache: Path) -> Iterator[None]:
 
 def _empty_trash(cache: Path) -> None:
     for path in _children(cache / ".pruned"):
-        with contextlib.suppress(OSError):  # it stays an entry, and is complained of when its turn comes
+        with contextlib.suppress(OSError):  # it remains an entry; its removal is tried and reported later
             remove(path)
 
 
 def _remove(entry: Entry, cache: Path, failures: list[str]) -> bool:
-    """Remove it unless somebody has begun to use it; returns whether it went."""
+    """Remove an entry unless it is in use by now; returns whether it was removed."""
     try:
         trash = _set_aside(entry, cache)
         if trash is not None:
@@ -416,7 +416,7 @@ def _remove(entry: Entry, cache: Path, failures: list[str]) -> bool:
 
 
 def _set_aside(entry: Entry, cache: Path) -> Path | None:
-    """Take it out of everybody's sight; None when somebody has begun to use it."""
+    """Rename an entry into the hidden folder; None if it is in use by now."""
     (cache / ".pruned").mkdir(exist_ok=True)
     with leases.gate(cache, exclusive=True):
         item = next((item for item in _items(cache) if (item.kind, item.name) == (entry.kind, entry.name)), None)
@@ -429,6 +429,6 @@ def _set_aside(entry: Entry, cache: Path) -> Path | None:
             for path in item.paths:
                 path.rename(trash / path.name)
         if entry.kind is Kind.BOARD:
-            with contextlib.suppress(OSError):  # its keys are there
+            with contextlib.suppress(OSError):  # not empty: the board's keys are in it
                 item.paths[0].parent.rmdir()
     return trash

@@ -1,4 +1,4 @@
-"""What says which SHA-256 a file must have: lists that a key has signed, and the operator's own record."""
+"""Expected SHA-256 checksums of downloads: signed lists, and the operator's record."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from rtvirt_runner.progress_lines import Say
 
 @dataclass(frozen=True)
 class SignedSums:
-    """A clear-signed list of SHA-256 sums (lines ``<sha256>  <name>``) and the fingerprint of the key that signs it."""
+    """A clear-signed list of checksums (lines ``<sha256>  <name>``) and the fingerprint of the key that signs it."""
 
     url: str
     fingerprint: str
@@ -32,12 +32,12 @@ class SignedSums:
 
     @property
     def key(self) -> str:
-        """The fingerprint as gpg writes it to programs: upper case, no spaces."""
+        """The fingerprint in the form of gpg's machine-readable output: upper case, no spaces."""
         return self.fingerprint.replace(" ", "").upper()
 
 
 def check_keyring(keyring: Path, sums: SignedSums) -> None:
-    """Raises DownloadError when a file cannot be a keyring."""
+    """Raise DownloadError if a file is not a keyring for gpgv."""
     if not keyring.is_file() or keyring.read_bytes().startswith(b"-----BEGIN"):
         raise DownloadError(
             f"the keyring {keyring} is not a file that gpgv reads, expected one that 'gpg --export {sums.key}' wrote, "
@@ -46,7 +46,7 @@ def check_keyring(keyring: Path, sums: SignedSums) -> None:
 
 
 def look_up(name: str, file: Path, sums: SignedSums, keyring: Path) -> str | None:
-    """The SHA-256 of a name in a signed list; None when it is not in it. Raises DownloadError for a bad signature."""
+    """The SHA-256 of a name in a signed list; None if it is not listed. Raises DownloadError for a bad signature."""
     for line in _signed_text(file, sums, keyring).splitlines():
         match = re.fullmatch(r"([0-9a-f]{64}) [ *](?:\./)?(.+)", line.rstrip())
         if match and match[2] == name:
@@ -55,7 +55,7 @@ def look_up(name: str, file: Path, sums: SignedSums, keyring: Path) -> str | Non
 
 
 def _signed_text(file: Path, sums: SignedSums, keyring: Path) -> str:
-    """What gpgv says was signed, and nothing beside it."""
+    """The signed text only, as output by gpgv. Raises DownloadError for a bad signature."""
     status = bytearray()
     with tempfile.TemporaryDirectory(prefix="rtvirt-gpgv-") as scratch:
         text = Path(scratch, "text")
@@ -72,13 +72,13 @@ def _signed_text(file: Path, sums: SignedSums, keyring: Path) -> str:
 
 
 def signature_trouble(code: int, status: str, key: str) -> str:
-    """Why a signature is not the one that is wanted; empty when it is.
+    """Why a signature is not accepted, a clause; empty if it is accepted.
 
     ``status`` is what gpgv wrote to its status file descriptor, ``code`` its exit code, ``key`` a fingerprint.
     """
     said = [line.split()[1:] for line in status.splitlines() if line.startswith("[GNUPG:] ")]
     first = {words[0]: words for words in reversed(said)}
-    # VALIDSIG is followed by the signing key's fingerprint and ends with its primary key's: either may be published.
+    # VALIDSIG has the fingerprint of the signing key first and that of its primary key last: either may be published.
     signers = [{words[1], words[-1]} for words in said if words[0] == "VALIDSIG"]
     if code == 0 and "GOODSIG" in first and len(signers) == 1 and key in signers[0]:
         return ""
@@ -94,7 +94,7 @@ def signature_trouble(code: int, status: str, key: str) -> str:
 
 
 def recorded(file: Path | None) -> dict[str, str]:
-    """URL: SHA-256, as the operator's file has them. Raises DownloadError for a line that is not one of those."""
+    """URL -> SHA-256 from the operator's file. Raises DownloadError for an invalid line."""
     if file is None or not file.exists():
         return {}
     sums: dict[str, str] = {}
@@ -112,10 +112,10 @@ def recorded(file: Path | None) -> dict[str, str]:
 
 
 def record(file: Path, url: str, found: str, say: Say) -> None:
-    """Add a line to the operator's file, whole or not at all. Raises DownloadError when it has another for the URL."""
-    file = file.resolve()  # a link stays one
+    """Add a line to the operator's file atomically. Raises DownloadError if it has another checksum for the URL."""
+    file = file.resolve()  # a symbolic link is kept
     file.parent.mkdir(parents=True, exist_ok=True)
-    # The lock is beside the file and not in the cache: runs with caches of their own may share the file.
+    # The lock is next to the file and not in the cache: runs with different caches may share the file.
     with lock(file.with_name(f".{file.name}.lock"), say):
         known = recorded(file).get(url)
         if known == found:

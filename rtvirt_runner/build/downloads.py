@@ -1,18 +1,18 @@
-"""Fetch what kernels are made from, every byte verified, and keep it.
+"""Fetch and verify the sources of kernels, and keep them in the cache.
 
-A download is a file at a URL or the tree of a git commit. A file is believed when its SHA-256 is the one that its entry
-gives; else the one in a list of sums that the entry's key has signed; else the one that the operator has recorded for
-its URL. Where none of them says anything, its sum is recorded now if the operator permits it, and it is refused if not.
+A download is a file at a URL or the tree of a git commit. The SHA-256 that a file must have is that of its entry;
+without one, that in a list signed with the entry's key; without one, that recorded by the operator for its URL. With
+none of them, its checksum is recorded if the operator permits it, and the file is refused otherwise.
 
     <cache>/downloads/<sha256>/<file name>                      verified files
                       <commit>/<name>-<12 digits of commit>.tar trees of commits
-                      lists/                                    signed lists, verified again at each use
-                      partial/                                  what is not whole yet; files are resumed
-                      refused/<sha256>/<file name>              what was not believed, for a look
+                      lists/                                    signed lists, verified at each use
+                      partial/                                  incomplete downloads; files are resumed
+                      refused/<sha256>/<file name>              refused files, for inspection
 
-What has a name there is not hashed again when it is handed out: it got the name after its last byte was verified and
-written to the disk, and is read-only. Whoever changes it all the same could change this program too. What is handed out
-is leased until the run ends (leases.py); the rest may be pruned (cache.py) and is fetched again when it is wanted.
+A file in the cache is not hashed again at each use: it was renamed there after it was verified and synced to disk, and
+is read-only. Who can change it nevertheless can also change this program. A download in use is leased until the run
+ends (leases.py); others may be pruned (cache.py) and are fetched again when they are requested.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ from rtvirt_runner.build.transfer import (
 )
 from rtvirt_runner.progress_lines import Pulse, Say
 
-_BESIDE = {"type", "prefix"}  # keys of the kernel catalogue that are not about fetching
+_BESIDE = {"type", "prefix"}  # keys of the kernel catalogue that do not concern fetching
 
 
 # ------------------------------------------------------------------------------------------------------------- words
@@ -52,7 +52,7 @@ _BESIDE = {"type", "prefix"}  # keys of the kernel catalogue that are not about 
 
 @dataclass(frozen=True)
 class Download:
-    """A file at a URL. Raises DownloadError when the URL or the sum cannot be one."""
+    """A file at a URL. Raises DownloadError for an invalid URL or checksum."""
 
     url: str
     sha256: str | None = None
@@ -74,7 +74,7 @@ class Download:
 
 @dataclass(frozen=True)
 class GitSource:
-    """The tree of one commit. Raises DownloadError when the URL or the commit cannot be one."""
+    """The tree of one commit. Raises DownloadError for an invalid URL or commit id."""
 
     url: str
     commit: str
@@ -95,7 +95,7 @@ class GitSource:
 
 @dataclass(frozen=True)
 class Store:
-    """Where downloads are kept and what is believed; ``mirror`` is a folder that is looked at before the network."""
+    """The cache, and what downloads are verified with; ``mirror`` is a folder that is searched before the network."""
 
     cache: Path
     mirror: Path | None = None
@@ -112,28 +112,28 @@ class Store:
         return self.folder / checksum / name
 
     def partial(self, url: str) -> Path:
-        """The folder of what has arrived from a URL so far."""
+        """The folder of an incomplete download."""
         return self.folder / "partial" / _label(url)
 
     def hold(self, kept: Path) -> bool:
-        """Keep something verified from being pruned until this run ends; False when it is not there."""
+        """Lease a verified download until this run ends; False if it does not exist."""
         return leases.hold(self.cache, kept.parent, kept)
 
     def lock(self, url: str, say: Say) -> contextlib.AbstractContextManager[None]:
-        """One at a time may fetch a URL."""
+        """The lock for fetching a URL."""
         return lock(self.cache / "locks" / f"{_label(url)}.lock", say)
 
 
 @dataclass(frozen=True)
 class _Sum:
-    """A SHA-256 that is believed, and who says it."""
+    """An expected SHA-256, and where it comes from, for messages."""
 
     digits: str
     origin: str
 
 
 def parse(entry: Mapping[str, object]) -> Download | GitSource:
-    """Read a download as the kernel catalogue has it: url with sha256 or signed_sums or neither, or url with commit."""
+    """Parse an entry: url with sha256 or signed_sums or neither, or url with commit. Raises DownloadError."""
     given = {key: value for key, value in entry.items() if value not in (None, "") and key not in _BESIDE}
     is_git = "commit" in given
     for key in given.keys() - ({"url", "commit"} if is_git else {"url", "sha256", "signed_sums"}):
@@ -156,13 +156,13 @@ def parse(entry: Mapping[str, object]) -> Download | GitSource:
 
 def _text(values: Mapping[str, object], key: str, entry: Mapping[str, object]) -> str:
     value = values.get(key)
-    if not isinstance(value, str):  # YAML makes a number of unquoted digits
+    if not isinstance(value, str):  # YAML reads unquoted digits as a number
         raise DownloadError(f"the download {dict(entry)} has the {key} {value!r}, expected text; write it in quotes.")
     return str(value)
 
 
 def _label(url: str) -> str:
-    """A folder's name for a URL: readable, and no other URL's."""
+    """A readable and unique folder name for a URL."""
     return f"{last_part(url)}-{hashlib.sha256(url.encode()).hexdigest()[:16]}"
 
 
@@ -170,7 +170,7 @@ def _label(url: str) -> str:
 
 
 def fetch(download: Download | GitSource, store: Store, say: Say) -> Path:
-    """Fetch something unless it is there; ``say`` gets a line of progress now and then. Raises DownloadError."""
+    """Fetch a download unless the cache has it; ``say`` gets lines of progress. Raises DownloadError."""
     if isinstance(download, GitSource):
         return fetch_git(download, store, say)
     with _plain_errors(), store.lock(download.url, say):
@@ -182,13 +182,13 @@ def fetch(download: Download | GitSource, store: Store, say: Say) -> Path:
         file, found = _from_mirror(download, expected, store, say) or _from_network(download, expected, store, say)
         kept = _keep(file, store.kept(download.name, found), store)
         if expected is None:
-            assert store.sums_file is not None  # or it would have been refused before
+            assert store.sums_file is not None  # otherwise it was refused before
             record(store.sums_file, download.url, found, say)
         return kept
 
 
 def find(source: Download | GitSource, store: Store) -> Path | None:
-    """What fetch would give without fetching, or None. Raises DownloadError when it could not be believed anyway."""
+    """The download if the cache has it, else None. Raises DownloadError if it could not be verified."""
     with _plain_errors():
         if isinstance(source, GitSource):
             kept = _tar(source, store)
@@ -201,7 +201,7 @@ def find(source: Download | GitSource, store: Store) -> Path | None:
 
 
 def _expected(download: Download, store: Store, say: Say) -> _Sum | None:
-    """The sum that the file must have; None when it is to be recorded."""
+    """The checksum that the file must have; None if it is to be recorded."""
     known = _known(download, store)
     if known is None and download.signed_sums is not None:
         return _fetch_signed_sum(download, download.signed_sums, store, say)
@@ -209,7 +209,7 @@ def _expected(download: Download, store: Store, say: Say) -> _Sum | None:
 
 
 def _known(download: Download, store: Store) -> _Sum | None:
-    """The sum as far as this machine knows; None: a signed list has to be fetched, or the sum recorded."""
+    """The checksum if it is known locally; None if a signed list must be fetched or the checksum recorded."""
     if download.sha256 is not None:
         return _Sum(download.sha256, "its entry")
     own = recorded(store.sums_file).get(download.url)
@@ -238,15 +238,15 @@ def _sums_file_name(store: Store) -> str:
 
 
 def _kept_signed_sum(download: Download, sums: SignedSums, store: Store) -> _Sum | None:
-    """The sum in the list that is kept; None when there is no such list, or it does not do."""
+    """The checksum in the cached list; None if there is no such list, it is not accepted, or it lacks the file."""
     try:
         return _named(download, sums, store, _kept_list(sums, store))
-    except DownloadError:  # signed for another keyring than today's: fetch it again, and complain about that one
+    except DownloadError:  # not accepted with this keyring: fetch the list again and report its errors
         return None
 
 
 def _fetch_signed_sum(download: Download, sums: SignedSums, store: Store, say: Say) -> _Sum:
-    """The sum in the list as it is published now: a list grows when its folder does."""
+    """The checksum in the presently published list, to which files may have been added."""
     listing = Download(sums.url)
     with store.lock(sums.url, say):
         file, found = _from_mirror(listing, None, store, say) or _from_network(listing, None, store, say)
@@ -272,7 +272,7 @@ def _named(download: Download, sums: SignedSums, store: Store, file: Path) -> _S
 
 
 def _name_in_list(download: Download, sums: SignedSums) -> str:
-    """A list names files by their path from its own folder."""
+    """The file's name in the list: its path relative to the list's folder."""
     folder = sums.url.rpartition("/")[0] + "/"
     return unquote(download.url.removeprefix(folder)) if download.url.startswith(folder) else download.name
 
@@ -282,7 +282,7 @@ def _kept_list(sums: SignedSums, store: Store) -> Path:
 
 
 def _from_mirror(download: Download, expected: _Sum | None, store: Store, say: Say) -> tuple[Path, str] | None:
-    """Copy the file out of the mirror, if that has it; returns the copy and its SHA-256."""
+    """Copy the file from the mirror; returns the copy and its SHA-256, or None if the mirror lacks it."""
     source = _mirrored(download.url, store)
     if source is None:
         return None
@@ -303,7 +303,7 @@ def _from_mirror(download: Download, expected: _Sum | None, store: Store, say: S
 
 
 def _mirrored(url: str, store: Store) -> Path | None:
-    """The file of a URL in the mirror: ``<mirror>/<host>/<path>`` or just ``<mirror>/<file name>``."""
+    """The file of a URL in the mirror, ``<mirror>/<host>/<path>`` or ``<mirror>/<file name>``; None if missing."""
     if store.mirror is None:
         return None
     parts = urlsplit(url)
@@ -312,7 +312,7 @@ def _mirrored(url: str, store: Store) -> Path | None:
 
 
 def _from_network(download: Download, expected: _Sum | None, store: Store, say: Say) -> tuple[Path, str]:
-    """Fetch the file, going on where an earlier attempt ended; returns it and its SHA-256."""
+    """Fetch the file, resuming an earlier attempt; returns it and its SHA-256."""
     wanted = None if expected is None else expected.digits
     partial = store.partial(download.url)
     in_pieces = transfer(download.url, wanted, partial, say)
@@ -333,7 +333,7 @@ def _from_network(download: Download, expected: _Sum | None, store: Store, say: 
 
 
 def _keep(file: Path, kept: Path, store: Store) -> Path:
-    """Give a verified file its name, and keep it until this run ends."""
+    """Rename a verified file to its place in the cache, and lease it."""
     with file.open("rb") as handle:
         os.fsync(handle.fileno())
     file.chmod(0o444)
@@ -366,7 +366,7 @@ def _plain_errors() -> Iterator[None]:
 
 # ---------------------------------------------------------------------------------------------------------------- git
 
-# The tree as it was committed: no line ends, keywords or exports as the tree's or the user's own settings have them.
+# Attributes that archive the tree as committed: no conversion of line ends or keywords, and no export rules.
 _AS_COMMITTED = "* -text -ident -filter -working-tree-encoding -export-ignore -export-subst\n"
 _QUIET = {"GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"}
 _OWN_SETTINGS_ONLY = {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1"}
@@ -374,10 +374,10 @@ _ONE_COMMIT_REFUSED = ("unadvertised object", "does not support shallow")
 
 
 def fetch_git(source: GitSource, store: Store, say: Say) -> Path:
-    """Fetch the tree of a commit as a tar file, the same bytes each time. Raises DownloadError.
+    """Fetch the tree of a commit as a reproducible tar file. Raises DownloadError.
 
-    The id is checksum enough: what a server sends carries no ids, git computes each from the bytes that came, and then
-    walks from the commit to everything that it names. An id that is there has the content that it names.
+    The commit id is the checksum: git computes the id of each object from its received content, and verifies that all
+    objects reachable from the commit exist.
     """
     kept = _tar(source, store)
     with _plain_errors(), store.lock(f"{source.url}#{source.commit}", say):
@@ -396,13 +396,13 @@ def _tar(source: GitSource, store: Store) -> Path:
 
 
 def _mirrored_repository(source: GitSource, store: Store) -> Path | None:
-    """The repository in the mirror, when there is one that has the commit."""
+    """The repository in the mirror that has the commit; None if there is none."""
     names = (source.name, f"{source.name}.git")
     paths = [store.mirror / name for name in names if (store.mirror / name).is_dir()] if store.mirror else []
     for path in paths:
         complaints = bytearray()
         command = ["git", "-C", str(path), "cat-file", "-e", source.commit]
-        this_one = {"GIT_CEILING_DIRECTORIES": str(path.parent.resolve())}  # and not one around the mirror
+        this_one = {"GIT_CEILING_DIRECTORIES": str(path.parent.resolve())}  # not a repository that contains the mirror
         code = follow(command, take_output=complaints.extend, environment={**os.environ, **_QUIET, **this_one})
         if code not in (0, 1):
             raise DownloadError(
@@ -415,7 +415,7 @@ def _mirrored_repository(source: GitSource, store: Store) -> Path | None:
 
 
 class _Repository:
-    """A bare repository for one commit, thrown away afterwards: no lock or half a pack of a killed run is ever met."""
+    """A temporary bare repository for one commit; without leftovers of killed runs such as locks and partial packs."""
 
     def __init__(self, folder: Path, source: GitSource, mirror: Path | None, say: Say) -> None:
         self._folder, self._source, self._say = folder, source, say
@@ -425,7 +425,7 @@ class _Repository:
         (folder / "info" / "attributes").write_text(_AS_COMMITTED)
 
     def fetch(self) -> None:
-        """Bring the commit, alone if the server allows that."""
+        """Fetch the commit, without its history if the server allows that. Raises DownloadError."""
         self._say(f"{self._source.name}: fetching {self._source.commit} from {self._url}")
         try:
             self._fetch("--depth=1", self._url, self._source.commit)
@@ -438,7 +438,7 @@ class _Repository:
             raise self._not_there()
 
     def archive(self, file: Path) -> Path:
-        """Write the tree into a tar file; its times are the commit's."""
+        """Write the tree to a tar file with the commit's time as mtime, and return the file."""
         self._say(f"{self._source.name}: writing its tree")
         prefix = f"--prefix={self._source.name}-{self._source.commit[:12]}/"
         words = ["archive", "--format=tar", prefix, f"--output={file}", self._source.commit]
@@ -446,7 +446,7 @@ class _Repository:
         return file
 
     def _fetch(self, *what: str) -> None:
-        # A stalled server is given up; nothing goes on in the background when the fetch has ended.
+        # Abort stalled connections, and start no background maintenance.
         settings = ("http.lowSpeedLimit=1", f"http.lowSpeedTime={STALL_S}", "maintenance.auto=false", "gc.auto=0")
         words = [word for setting in settings for word in ("-c", setting)]
         self._git(*words, f"--git-dir={self._folder}", "fetch", "--progress", "--no-tags", *what)
@@ -479,7 +479,7 @@ class _Repository:
 
 
 class _GitProgress:
-    """Takes in what git says, and passes the last of it on now and then."""
+    """Collects git's output and reports its last line as progress."""
 
     def __init__(self, name: str, say: Say) -> None:
         self._name, self._say = name, say
@@ -495,7 +495,7 @@ class _GitProgress:
 
 
 def _git_reason(text: str) -> str:
-    """The first complaint; more general ones, and advice to a person at a terminal, may follow it."""
+    """The first error in git's output; later ones are more general, or advice."""
     complaints = [line for line in _lines(text) if line.startswith(("fatal:", "error:"))]
     return (
         (complaints or _lines(text) or ["it gave no reason"])[0]

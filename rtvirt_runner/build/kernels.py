@@ -1,4 +1,4 @@
-"""Make a kernel of the catalogue: fetch and verify its sources, build it, keep it by the content of what went in."""
+"""Build a kernel of the catalogue: fetch and verify its sources, build it, and keep it in the cache."""
 
 from __future__ import annotations
 
@@ -16,91 +16,91 @@ from rtvirt_runner.build.downloads import Store
 from rtvirt_runner.build.transfer import DownloadError
 from rtvirt_runner.catalogue.kernels import ARCHITECTURES, Kernel
 
-BUILD_TIMEOUT_S = 6 * 3600.0  # a whole distribution's configuration on a small machine
+BUILD_TIMEOUT_S = 6 * 3600.0  # enough for a distribution's configuration on a small machine
 
 Say = Callable[[str], None]
-# Ask for an artifact, or for a download of the catalogue's form: made, or only looked up (None when it is not there).
+# Get an artifact or a download of a catalogue entry: made if missing, or only looked up (None if missing).
 _Get = Callable[[Recipe], Artifact | None]
 _Fetch = Callable[[Mapping[str, Any]], Path | None]
 
 
 @dataclass(frozen=True)
 class BuildContext:
-    """Where kernels are made: the role's scripts and configuration fragments, the store of downloads, the cache."""
+    """What building a kernel uses: the role's scripts and configuration fragments, the downloads, the cache."""
 
     files: Path  # files/ of the role kernel_build
     store: Store
     cache: Path
-    jobs: int = 0  # 0: as many as there are cores
+    jobs: int = 0  # parallel make jobs; 0: one per core
 
 
 @dataclass(frozen=True)
 class BuiltKernel:
-    """A kernel in the cache; ``release`` is what ``uname -r`` says of it."""
+    """A kernel in the cache; ``release`` is its ``uname -r``."""
 
     artifact: Artifact
     release: str
 
     @property
     def archive(self) -> Path:
-        """The one file that holds all of it."""
+        """The archive of the whole kernel."""
         return self.artifact.path / "kernel.tar.gz"
 
 
-def make_kernel(kernel: Kernel, workshop: BuildContext, say: Say) -> BuiltKernel:
-    """Find the kernel in the cache, or fetch what it needs and make it.
+def make_kernel(kernel: Kernel, context: BuildContext, say: Say) -> BuiltKernel:
+    """Find the kernel in the cache, or fetch its sources and build it.
 
-    Raises BuildError or DownloadError, each with one sentence of what is wrong and what to do.
+    Raises BuildError or DownloadError with one sentence: what is wrong, and what to do.
     """
 
     def get(recipe: Recipe) -> Artifact:
-        return artifacts.build(recipe, workshop.cache, say)
+        return artifacts.build(recipe, context.cache, say)
 
     def fetch(entry: Mapping[str, Any]) -> Path:
-        return downloads.fetch(downloads.parse(entry), workshop.store, say)
+        return downloads.fetch(downloads.parse(entry), context.store, say)
 
-    made = _follow(kernel, workshop, get, fetch)
-    assert made is not None  # neither of the two above gives nothing
+    made = _follow(kernel, context, get, fetch)
+    assert made is not None  # both functions above return a value or raise
     return _read(made)
 
 
-def find_kernel(kernel: Kernel, workshop: BuildContext) -> BuiltKernel | None:
-    """The kernel when the cache holds it, made from just what the catalogue says now; fetches and builds nothing."""
+def find_kernel(kernel: Kernel, context: BuildContext) -> BuiltKernel | None:
+    """The kernel if the cache has it in the catalogue's present form, else None; fetches and builds nothing."""
 
     def get(recipe: Recipe) -> Artifact | None:
-        return artifacts.find(recipe, workshop.cache)
+        return artifacts.find(recipe, context.cache)
 
     def fetch(entry: Mapping[str, Any]) -> Path | None:
-        return downloads.find(downloads.parse(entry), workshop.store)
+        return downloads.find(downloads.parse(entry), context.store)
 
     try:
-        found = _follow(kernel, workshop, get, fetch)
-    except (BuildError, DownloadError):  # what cannot be made now, or not be believed, is not what is there
+        found = _follow(kernel, context, get, fetch)
+    except (BuildError, DownloadError):  # a kernel that cannot be built or verified now is not in the cache
         return None
     return _read(found) if found else None
 
 
-def _follow(kernel: Kernel, workshop: BuildContext, get: _Get, fetch: _Fetch) -> Artifact | None:
-    """The way from a catalogue entry to its kernel, for making it and for looking; None where a step has nothing."""
+def _follow(kernel: Kernel, context: BuildContext, get: _Get, fetch: _Fetch) -> Artifact | None:
+    """The steps from a catalogue entry to its kernel, to build it or to look it up; None if a step has no result."""
     if not kernel.built:
-        return get(_unpacked(kernel, workshop))
+        return get(_unpacked(kernel, context))
     compiler = _compiler(kernel) if "url" not in kernel.toolchain else ""
-    fragments = [_existing(kernel, "fragment", workshop.files / "config" / name) for name in kernel.fragments]
-    source, patches = _source(kernel, workshop, get, fetch)
-    toolchain = _toolchain(kernel, workshop, get, fetch)
+    fragments = [_existing(kernel, "fragment", context.files / "config" / name) for name in kernel.fragments]
+    source, patches = _source(kernel, context, get, fetch)
+    toolchain = _toolchain(kernel, context, get, fetch)
     for patch in kernel.patches:
         local = "file" in patch
-        patches.append(_existing(kernel, "patch", workshop.files / patch["file"]) if local else fetch(patch))
+        patches.append(_existing(kernel, "patch", context.files / patch["file"]) if local else fetch(patch))
     if source is None or toolchain is None or None in patches:
         return None
     files = [source, *(patch for patch in patches if patch)]
-    return get(_built(kernel, workshop, files, fragments, toolchain, compiler))
+    return get(_built(kernel, context, files, fragments, toolchain, compiler))
 
 
-def _unpacked(kernel: Kernel, workshop: BuildContext) -> Recipe:
+def _unpacked(kernel: Kernel, context: BuildContext) -> Recipe:
     return Recipe(
         name=f"kernel-{kernel.name}",
-        script=workshop.files / "debian_package.sh",
+        script=context.files / "debian_package.sh",
         inputs={
             "NAME": kernel.name,
             "SUITE": kernel.source["suite"],
@@ -112,14 +112,14 @@ def _unpacked(kernel: Kernel, workshop: BuildContext) -> Recipe:
     )
 
 
-def _source(kernel: Kernel, workshop: BuildContext, get: _Get, fetch: _Fetch) -> tuple[Path | None, list[Path | None]]:
-    """The archive of the source tree, and the patches that come with it."""
+def _source(kernel: Kernel, context: BuildContext, get: _Get, fetch: _Fetch) -> tuple[Path | None, list[Path | None]]:
+    """The archive of the source tree, and the patches from its source package; None for missing files."""
     if kernel.source_type != "debian_source":
         return fetch({key: value for key, value in kernel.source.items() if key != "type"}), []
     series = kernel.source.get("series", {})
     recipe = Recipe(
         name=f"source-{kernel.source['package']}-{kernel.source['suite']}" + ("-series" if series else ""),
-        script=workshop.files / "debian_source.sh",
+        script=context.files / "debian_source.sh",
         inputs={
             "SUITE": kernel.source["suite"],
             "PACKAGE": kernel.source["package"],
@@ -136,8 +136,8 @@ def _source(kernel: Kernel, workshop: BuildContext, get: _Get, fetch: _Fetch) ->
     return found.path / "linux.tar.xz", [found.path / "patches" / name for name in names if name]
 
 
-def _toolchain(kernel: Kernel, workshop: BuildContext, get: _Get, fetch: _Fetch) -> Path | None:
-    """The folder of a toolchain that is not installed; an empty path for one that is."""
+def _toolchain(kernel: Kernel, context: BuildContext, get: _Get, fetch: _Fetch) -> Path | None:
+    """The folder of a downloaded toolchain, an empty path for an installed one; None if it is missing."""
     if "url" not in kernel.toolchain:
         return Path()
     archive = fetch({key: value for key, value in kernel.toolchain.items() if key != "prefix"})
@@ -145,7 +145,7 @@ def _toolchain(kernel: Kernel, workshop: BuildContext, get: _Get, fetch: _Fetch)
         return None
     recipe = Recipe(
         name=f"toolchain-{kernel.toolchain['prefix'].rstrip('-')}",
-        script=workshop.files / "unpack_toolchain.sh",
+        script=context.files / "unpack_toolchain.sh",
         inputs={"SHA256": archive.parent.name, "PREFIX": kernel.prefix},
         settings={"ARCHIVE": str(archive)},
     )
@@ -154,13 +154,13 @@ def _toolchain(kernel: Kernel, workshop: BuildContext, get: _Get, fetch: _Fetch)
 
 
 def _built(
-    kernel: Kernel, workshop: BuildContext, files: list[Path], fragments: list[Path], toolchain: Path, compiler: str
+    kernel: Kernel, context: BuildContext, files: list[Path], fragments: list[Path], toolchain: Path, compiler: str
 ) -> Recipe:
     architecture = ARCHITECTURES[kernel.architecture]
     source, *patches = files
     return Recipe(
         name=f"kernel-{kernel.name}",
-        script=workshop.files / "build_kernel.sh",
+        script=context.files / "build_kernel.sh",
         inputs={
             "NAME": kernel.name,
             "ARCHITECTURE": kernel.architecture,
@@ -172,7 +172,7 @@ def _built(
             "IMAGE": kernel.image,
             "DEVICE_TREES": " ".join(kernel.device_trees),
             "MAKE_WORDS": " ".join(kernel.make),
-            # Downloads and artifacts are in folders that are named by their content.
+            # Folders of downloads and artifacts are named after their content.
             "CONTENT": " ".join([source.parent.name, toolchain.name, *map(_digest, patches)]),
         },
         sources=[*fragments, Path(kconfig.__file__)],
@@ -183,8 +183,8 @@ def _built(
             "TOOLCHAIN": str(toolchain) if toolchain.name else "",
             "KCONFIG": kconfig.__file__,
             "OBJECTS": str(kernel.objects),
-            "JOBS": str(workshop.jobs or os.cpu_count() or 1),
-            "CCACHE_DIR": str(workshop.cache / "ccache"),
+            "JOBS": str(context.jobs or os.cpu_count() or 1),
+            "CCACHE_DIR": str(context.cache / "ccache"),
         },
         timeout_s=BUILD_TIMEOUT_S,
     )
@@ -195,7 +195,7 @@ def _digest(path: Path) -> str:
 
 
 def _compiler(kernel: Kernel) -> str:
-    """The version of the installed compiler, which decides the bytes of the result. Raises BuildError."""
+    """The version of the installed compiler, which affects the result. Raises BuildError if it is missing."""
     program = f"{kernel.prefix}gcc"
     try:
         told = subprocess.run([program, "--version"], capture_output=True, text=True, check=True)

@@ -1,9 +1,9 @@
-"""Who uses what in the cache: a lease is an empty file that names a process, and counts for as long as that one lives.
+"""Leases of folders in the cache: an empty file that names a process, valid while that process is running.
 
     <cache>/leases/<folder in the cache>/<pid>-<start time>
-                   gate                                         locked shared to lease, exclusively to remove
+                   gate                                         locked shared to lease, exclusive to remove
 
-Ansible's action plugins run in workers that end after each task, so a worker leases for its parent, which is the run.
+Ansible's action plugins run in workers that end after each task, so a worker leases for its parent, the run.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Process:
-    """A process of this machine. Numbers come back; the time of the start (in ticks since the machine's) does not."""
+    """A process of this machine: its id, which may be reused, and its start time in clock ticks since boot."""
 
     pid: int
     started_ticks: int
 
     @classmethod
     def of(cls, pid: int) -> Process | None:
-        """The process that has this number now; None when there is none, or only one that has ended, not yet reaped."""
+        """The running process with this id; None if there is none or it is a zombie."""
         try:
             stat = Path(f"/proc/{pid}/stat").read_text(errors="replace")
         except OSError:
@@ -36,21 +36,21 @@ class Process:
 
     @classmethod
     def of_this_run(cls) -> Process:
-        """The one that lives as long as the run that this code is part of."""
+        """The process that lasts as long as the run that this code is part of."""
         parent = multiprocessing.parent_process()
         process = (cls.of(parent.pid) if parent and parent.pid else None) or cls.of(os.getpid())
-        assert process is not None  # this one lives
+        assert process is not None  # it is running
         return process
 
     @classmethod
     def named(cls, text: str) -> Process | None:
-        """The process that a lease is called after; None for another file's name."""
+        """The process that a lease's file name names; None for another file."""
         pid, _, ticks = text.partition("-")
         return cls(int(pid), int(ticks)) if pid.isdecimal() and ticks.isdecimal() else None
 
     @property
     def name(self) -> str:
-        """What its leases are called."""
+        """The file name of its leases."""
         return f"{self.pid}-{self.started_ticks}"
 
     @property
@@ -60,7 +60,7 @@ class Process:
 
 @contextlib.contextmanager
 def gate(cache: Path, exclusive: bool = False) -> Iterator[None]:
-    """Hold for moments only. Shared: nothing is removed meanwhile. Exclusive: nothing is leased meanwhile."""
+    """Lock the gate, for short: shared, so that nothing is removed, or exclusive, so that nothing is leased."""
     folder = cache / "leases"
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "gate").open("a") as handle:
@@ -69,7 +69,7 @@ def gate(cache: Path, exclusive: bool = False) -> Iterator[None]:
 
 
 def hold(cache: Path, folder: Path, proof: Path) -> bool:
-    """Keep a folder of the cache from being pruned until this run ends; False: ``proof``, a file in it, is missing."""
+    """Lease a folder of the cache until this run ends; False if ``proof``, a file in it, is missing."""
     if not proof.exists():
         return False
     with gate(cache):
@@ -80,7 +80,7 @@ def hold(cache: Path, folder: Path, proof: Path) -> bool:
 
 
 def take(cache: Path, folder: Path) -> None:
-    """Lease a folder, behind the gate, and record that it was used now: its own time is that of its last use."""
+    """Lease a folder, with the gate held, and set its mtime, which records its last use."""
     leases = _folder(cache, folder)
     leases.mkdir(parents=True, exist_ok=True)
     (leases / Process.of_this_run().name).touch()
@@ -91,7 +91,7 @@ def take(cache: Path, folder: Path) -> None:
 
 
 def holders(cache: Path) -> dict[Path, list[Process]]:
-    """The living processes that hold each folder of the cache."""
+    """Folder of the cache -> the running processes that have leased it."""
     held: dict[Path, list[Process]] = {}
     for leases in _all(cache):
         if alive := [process for _, process in _leases_in(leases) if process.is_alive]:
@@ -100,7 +100,7 @@ def holders(cache: Path) -> dict[Path, list[Process]]:
 
 
 def sweep(cache: Path) -> None:
-    """Remove the leases of processes that have ended, behind the gate that is held exclusively."""
+    """Remove the leases of processes that have ended; the gate must be held exclusively."""
     for leases in _all(cache):
         for lease, process in _leases_in(leases):
             if not process.is_alive:
@@ -120,6 +120,6 @@ def _all(cache: Path) -> list[Path]:
 def _leases_in(folder: Path) -> list[tuple[Path, Process]]:
     try:
         named = [(path, Process.named(path.name)) for path in folder.iterdir()]
-    except FileNotFoundError:  # just swept
+    except FileNotFoundError:  # just removed
         return []
     return [(path, process) for path, process in named if process]

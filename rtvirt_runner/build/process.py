@@ -1,4 +1,4 @@
-"""Run a program and follow what it writes, line by line or as it comes."""
+"""Run a program and process its output while it runs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 CHUNK_BYTES = 1 << 16
-END_LIMIT_S = 10.0  # what is asked to end and does not is killed
+END_LIMIT_S = 10.0  # after SIGTERM, before SIGKILL
 
 
 class ProgramMissing(RuntimeError):
@@ -21,7 +21,7 @@ class ProgramMissing(RuntimeError):
 
 
 class Lines:
-    """Takes bytes as they come, and hands on whole lines as text."""
+    """Splits chunks of bytes into lines of text, and passes on complete lines."""
 
     def __init__(self, take: Callable[[str], None]) -> None:
         self._take, self._rest = take, b""
@@ -42,11 +42,11 @@ def follow(
     folder: Path | None = None,
     timeout_s: float = float("inf"),
 ) -> int:
-    """Run a command in a session of its own, and pass on what it writes; returns its exit status.
+    """Run a command in a session of its own, and pass on its output; returns its exit status.
 
-    Without ``take_errors`` its errors are part of its output. ``tick`` is called at least once a second. The command
-    gets SIGTERM when this process dies in whatever way, and all of its session when this function is left by an
-    exception. Raises TimeoutError, and ProgramMissing when the command is not installed.
+    Without ``take_errors`` its standard error is part of its output. ``tick`` is called at least once a second. The
+    command gets SIGTERM when this process dies in any way, and its whole session when this function is left by an
+    exception. Raises TimeoutError after ``timeout_s``, and ProgramMissing when the command is not installed.
     """
     if shutil.which(command[0]) is None:
         raise ProgramMissing(f"the program {command[0]} is missing on this machine; install the package {command[0]}.")

@@ -1,12 +1,12 @@
-"""Bring a file from a URL, in as many attempts as that takes, into a folder that outlives its process.
+"""Download a file from a URL into a folder, resuming after interruptions, also those of this process.
 
-curl moves the bytes: redirections, proxies, certificates and ranges are its business. What is decided here is whether
-to go on with what is there, to begin again, or to give up. curl ends with this process, so that the next one, which
-goes on where this one ended, is alone with the file.
+curl transfers the bytes and handles redirections, proxies, certificates and ranges. This module decides whether to
+resume, to restart or to give up. curl ends with this process, so that the next one, which resumes, has the file to
+itself.
 
-    <folder>/file       what has arrived so far
-             headers    the answer to the attempt that began it, whose ETag names the file's version
-             more       the answer to the last attempt that went on with it
+    <folder>/file       the bytes received so far
+             headers    response headers of the first attempt, whose ETag names the file's version
+             more       response headers of the last attempt to resume
 """
 
 from __future__ import annotations
@@ -24,28 +24,40 @@ from rtvirt_runner.build.process import follow
 from rtvirt_runner.progress_lines import ByteProgress, Say
 
 PROGRESS_S = 10.0
-ATTEMPTS = 3  # in a row that bring nothing new
-PAUSE_S = 2.0  # after an attempt that brought nothing new
-STALL_S = 60  # without a byte: the connection is given up, and made again
+ATTEMPTS = 3  # in a row without progress
+PAUSE_S = 2.0  # after an attempt without progress
+STALL_S = 60  # without data, after which the connection is closed and retried
 CHUNK_BYTES = 1 << 20
 FILE_SCHEMES = ("https", "http", "ftp", "file")
 
 _CURL_NO_RESUME = {33, 36}
-_CURL_TRANSIENT = {5, 6, 7, 16, 18, 28, 35, 52, 55, 56, 92}  # no such name, no answer, a cut or stalled connection
+_CURL_TRANSIENT = {
+    5,
+    6,
+    7,
+    16,
+    18,
+    28,
+    35,
+    52,
+    55,
+    56,
+    92,
+}  # name not resolved, no answer, connection lost
 _HTTP_TRANSIENT = {408, 429, 500, 502, 503, 504}
 
 
 class DownloadError(RuntimeError):
-    """Something was not fetched or not believed; the message is one sentence."""
+    """A download failed or was not verified; the message is one sentence."""
 
 
 def last_part(url: str) -> str:
-    """The name at the end of a URL's path; empty when it has none."""
+    """The last part of a URL's path, the file name; may be empty."""
     return unquote(urlsplit(url).path).rstrip("/").rpartition("/")[2]
 
 
 def check_url(url: str, schemes: Sequence[str] = FILE_SCHEMES) -> None:
-    """Raises DownloadError when a URL is none of these schemes, names no file, or could lead out of a folder."""
+    """Raise DownloadError if a URL has another scheme, names no file, or contains parts such as ``..``."""
     if not _is_url(url, schemes):
         raise DownloadError(
             f"the address '{url}' cannot be fetched, expected one that begins with "
@@ -70,7 +82,7 @@ def _is_url(url: str, schemes: Sequence[str]) -> bool:
 
 
 def pass_on(reader: BinaryIO, *takers: Callable[[bytes], object]) -> None:
-    """Hand all that is left of a file to each taker."""
+    """Read the rest of a file and pass each chunk to every taker."""
     while chunk := reader.read(CHUNK_BYTES):
         for take in takers:
             take(chunk)
@@ -84,15 +96,15 @@ def sha256_of(file: Path) -> str:
 
 @dataclass(frozen=True)
 class Answer:
-    """What a server said before the file: its status (0: nothing yet), the length that follows, the version's name."""
+    """Response headers: status (0: none yet), length of the body in bytes, ETag of the file's version."""
 
     status: int = 0
     length: int | None = None
-    tag: str = ""  # empty unless it is unique: a weak one (W/"...") may be of two versions
+    tag: str = ""  # empty unless strong: a weak one (W/"...") may name two versions
 
     @classmethod
     def read(cls, headers: Path) -> Answer:
-        """The last answer in a file: redirections have headers of their own, before those of the file."""
+        """Parse the last response in a file of headers: those of redirections come first."""
         text = headers.read_text(errors="replace") if headers.exists() else ""
         lines = re.split(r"^(?=HTTP/)", text, flags=re.MULTILINE)[-1].splitlines()
         values = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
@@ -102,28 +114,28 @@ class Answer:
 
 
 def transfer(url: str, wanted: str | None, folder: Path, say: Say) -> bool:
-    """Bring the rest of a file into ``folder``/file; ``wanted`` is the SHA-256 that it must have, None if any will do.
+    """Download the rest of a file to ``folder``/file; ``wanted`` is its expected SHA-256, None if it is unknown.
 
-    Returns whether it came in more than one piece. Raises DownloadError.
+    Returns whether it was resumed. Raises DownloadError.
     """
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / "file"
     if wanted is not None and _size(file) and sha256_of(file) == wanted:
-        return False  # killed between its last byte and its name
+        return False  # complete, but the process was killed before it was renamed
     failures, best = 0, _size(file)
     while True:
         tag = Answer.read(folder / "headers").tag
-        # Without a sum to compare with in the end, two versions of a file could be put together unnoticed.
+        # Without a checksum, parts of two versions of a file could be joined unnoticed.
         if not _size(file) or (wanted is None and not tag):
             restart(folder)
         resumed = _size(file) > 0
         say(f"{last_part(url)}: {'going on with' if resumed else 'fetching'} {url}")
         code, answer, complaint = _attempt(url, folder, tag if resumed else None, say)
         if resumed and (code in _CURL_NO_RESUME or answer.status == 416):
-            restart(folder)  # the server has another version of the file, or never goes on in the middle
+            restart(folder)  # the server has another version of the file, or does not support ranges
             continue
         if code == 0:
-            file.touch()  # curl makes no file of no bytes
+            file.touch()  # curl creates no file for an empty body
             return resumed
         if _size(file) > best:
             failures, best = 0, _size(file)
@@ -137,22 +149,25 @@ def transfer(url: str, wanted: str | None, folder: Path, say: Say) -> bool:
 
 
 def restart(folder: Path) -> None:
-    """Throw away what has arrived."""
+    """Remove the incomplete file and its headers."""
     for name in ("file", "headers"):
         (folder / name).unlink(missing_ok=True)
 
 
 def _attempt(url: str, folder: Path, tag: str | None, say: Say) -> tuple[int, Answer, str]:
-    """Run curl once; ``tag`` is None to begin, else the version to go on with ('': whichever the server has).
+    """Run curl once; ``tag`` is None to start, else the ETag to resume with ('': any version).
 
-    Returns curl's exit status, the server's answer and curl's complaint.
+    Returns curl's exit status, the response and curl's error message.
     """
     file, begun = folder / "file", _size(folder / "file")
     headers = folder / ("headers" if tag is None else "more")
-    headers.unlink(missing_ok=True)  # curl writes none where the scheme has none
+    headers.unlink(missing_ok=True)  # curl writes none for schemes without headers
     resume = [] if tag is None else ["--continue-at", str(begun)]
     if tag:
-        resume += ["--header", f"If-Range: {tag}"]  # another version comes whole, which curl refuses to append
+        resume += [
+            "--header",
+            f"If-Range: {tag}",
+        ]  # another version comes whole, which curl does not append
     command = [
         *("curl", "--silent", "--show-error", "--fail", "--location", "--globoff"),
         *("--proto", f"={','.join(FILE_SCHEMES)}", "--proto-redir", "=https,http"),

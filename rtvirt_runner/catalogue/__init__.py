@@ -1,1 +1,1 @@
-"""What people declare, read and checked once: the lab, kernels, tunings, guests, workloads, board profiles."""
+"""The declared input, validated once when it is read: lab, kernels, tunings, guests, workloads, board profiles."""

@@ -1,8 +1,8 @@
-"""Board profiles: what a card image for one kind of board is made of.
+"""Board profiles: the content of a card image for one kind of board.
 
-A profile is a file of data, ``<name>.yml``, in a lab's folder ``profiles/`` or among those that come with the role
-board_image. docs/real-boards.md explains every key. Everything that can be wrong with one is found here, before
-anything is built, and is said in one sentence (InputError).
+A profile is a YAML file ``<name>.yml`` in a lab's folder ``profiles/`` or in that of the role board_image.
+docs/real-boards.md describes every key. An invalid profile is refused here, before anything is built, with one sentence
+(InputError).
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from rtvirt_runner.catalogue import checked_yaml
 from rtvirt_runner.catalogue.checked_yaml import InputError
 from rtvirt_runner.catalogue.kernels import ARCHITECTURES
 
-LOADERS = ("u_boot", "rpi", "grub")  # those of the role kernel_boot
+LOADERS = ("u_boot", "rpi", "grub")  # as in the role kernel_boot
 TABLES = ("gpt", "dos")
 OVERLAYS = ("overlay", "overlay_lean")
-PARTITIONS_AT_KIB = 1024  # the first one begins here; what a chip loads without knowing partitions stands before it
+PARTITIONS_AT_KIB = 1024  # the first one begins here; boot loaders that a chip loads from fixed offsets are before it
 COMPONENTS = ("main", "non-free-firmware")
 
 _WHOLE = {"boot_mib": (34, 4096), "root_mib": (0, 1 << 20), "guest_mib": (0, 1 << 20)}
@@ -35,34 +35,34 @@ class Profile:
     name: str
     title: str
     architecture: str  # Debian's name
-    kernel: str  # of the catalogue, the one on a fresh card
+    kernel: str  # name in the catalogue, of the kernel on a new card
     table: str  # of TABLES
-    roots: list[str]  # root=, for each root that the card has; a running board with two is written to the other one
-    console: str  # for the kernel's console=
-    loader: Mapping[str, Any]  # what starts the kernel, and what of it goes where on the card
-    device_tree: str = ""  # below a kernel's folder; empty: the loader has one
-    modules: list[str] = field(default_factory=list)  # that reach disk and network, where the kernel has them as such
+    roots: list[str]  # root= of each root partition; on a running board with two, the inactive one can be written
+    console: str  # value of console=
+    loader: Mapping[str, Any]  # boot loader, and where its files go on the card
+    device_tree: str = ""  # path below a kernel's folder; empty: the boot loader provides one
+    modules: list[str] = field(default_factory=list)  # drivers of disk and network, if built as modules
     boot_mib: int = 128
-    root_mib: int = 0  # 0: as large as its content; the first boot makes it as large as the card lets it
-    guest_mib: int = 0  # of a twin of the root, for guests of flavour debian; 0: none
-    kernel_params: list[str] = field(default_factory=list)  # of its kernel's command line
-    arm_watchdog: str = ""  # what starts the hardware watchdog, as the role kernel_boot has it
-    overlays: list[str] = field(default_factory=lambda: list(OVERLAYS))  # files laid over Debian's
-    masked_units: list[str] = field(default_factory=list)  # beside those of every board
-    packages: list[str] = field(default_factory=list)  # Debian packages, beside those of every board
+    root_mib: int = 0  # 0: as large as its content; the first boot grows it to the size of the card
+    guest_mib: int = 0  # of a copy of the root, for guests of flavour debian; 0: none
+    kernel_params: list[str] = field(default_factory=list)  # of its kernel
+    arm_watchdog: str = ""  # command that starts the hardware watchdog, as in the role kernel_boot
+    overlays: list[str] = field(default_factory=lambda: list(OVERLAYS))  # folders copied over Debian's root file system
+    masked_units: list[str] = field(default_factory=list)  # in addition to those of every board
+    packages: list[str] = field(default_factory=list)  # Debian packages, in addition to those of every board
 
     def as_dict(self) -> dict[str, Any]:
         """The profile as plain values, for the role."""
         return asdict(self)
 
 
-NONE = Profile("", "", "", "", "", [], "", {})  # of a board whose lab names none
+NONE = Profile("", "", "", "", "", [], "", {})  # of a board without a profile
 
 
 def load_profile(name: str, folders: Sequence[Path], where: str = "board_image_profile") -> Profile:
     """Read and validate the profile of that name from the first folder that has it; raises InputError.
 
-    ``where`` is what names it, for messages.
+    ``where`` begins messages: the variable that has the name.
     """
     checked_yaml.name(name, where)
     paths = [folder / f"{name}.yml" for folder in folders]
@@ -75,7 +75,7 @@ def load_profile(name: str, folders: Sequence[Path], where: str = "board_image_p
 
 
 def read_profile(name: str, document: Any, where: str) -> Profile:
-    """The same of what such a file says; ``where`` is for messages."""
+    """Validate the content of a profile; ``where`` is the file, for messages. Raises InputError."""
     body = checked_yaml.require_nonempty(document, where)
     known = [each.name for each in fields(Profile) if each.name != "name"]
     checked_yaml.known_keys(body, known, where, {"words": "kernel_params"})

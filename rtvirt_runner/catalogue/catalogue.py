@@ -1,4 +1,4 @@
-"""The named things that a matrix may ask for: kernels, tunings, guests, workloads."""
+"""The catalogue: the kernels, tunings, guests and workloads that a matrix may name."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from rtvirt_runner.catalogue.workloads import Workload, load_workloads, read_wor
 
 @dataclass(frozen=True)
 class Catalogue:
-    """The named things that a matrix may ask for, checked, each by its name."""
+    """The kernels, tunings, guests and workloads that a matrix may name, validated, by name."""
 
     kernels: dict[str, Kernel]
     tunings: Tunings
@@ -26,9 +26,9 @@ class Catalogue:
 
     @classmethod
     def load(cls, vars_dir: Path, lab: Lab | None = None) -> Catalogue:
-        """Read kernels, tunings, guests and workloads of a folder, and the lab's own workloads.
+        """Read kernels, tunings, guests and workloads from a folder, and the lab's own workloads.
 
-        Raises InputError when something in them is unusable.
+        Raises InputError for an invalid entry.
         """
         kernels = load_kernels(vars_dir / "kernels.yml")
         tunings = Tunings.load(vars_dir / "tunings.yml")
@@ -45,9 +45,9 @@ SECTIONS = (*_SECTIONS, "architectures")
 
 
 def section(name: str, vars_dir: Path = collection.VARS) -> dict[str, Any]:
-    """The entries of one of SECTIONS as plain values, for roles: checked, and in the form of the file that holds them.
+    """The entries of one section as plain values, for roles: validated, and in the form of their file.
 
-    ``architectures`` are those of kernels.ARCHITECTURES. Raises InputError when an entry is wrong.
+    ``architectures`` are those of kernels.ARCHITECTURES. Raises InputError for an invalid entry or an unknown section.
     """
     checked_yaml.known(name, SECTIONS, "section", "the catalogue")
     if name == "architectures":

@@ -1,4 +1,4 @@
-"""What people write in YAML files, read and checked: every complaint is one sentence (InputError)."""
+"""Read and validate YAML files; every error is one sentence (InputError)."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ from typing import Any, cast
 import yaml
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")  # names become folder names
-_MOST_LEVELS = 50  # of nesting, aliases followed; what people write has ten
-_MOST_NODES = 50_000  # keys and values, each alias counted as all that it stands for
+_MOST_LEVELS = 50  # of nesting, aliases followed; ordinary files have ten
+_MOST_NODES = 50_000  # keys and values, each alias counted with its content
 
 
 class InputError(ValueError):
-    """What a person wrote is wrong; the message is one sentence: what, where, what was expected, what to do."""
+    """Invalid input; the message is one sentence: what, where, what was expected, what to do."""
 
 
 class _StrictLoader(yaml.SafeLoader):
-    """YAML that refuses a key given twice: the second would silently replace the first.
+    """A safe loader that refuses duplicate keys, of which the second would silently replace the first.
 
-    It also refuses what would exhaust stack or memory, now or when it is walked through: deep nesting, aliases that
-    stand inside what they name, and aliases of aliases that come to very many values.
+    It also refuses documents that would exhaust stack or memory when loaded or traversed: deep nesting, recursive
+    aliases, and aliases of aliases that expand to very many values.
     """
 
     def __init__(self, stream: str) -> None:
         super().__init__(stream)
         self._checked: set[int] = set()
-        self._path: list[str] = []  # the keys that the node being composed stands under, '' for an item of a list
+        self._path: list[str] = []  # keys above the node being composed, '' for an item of a list
         self._unfinished: set[str] = set()  # anchors of the nodes that are being composed
         self._sizes: dict[int, tuple[int, int]] = {}  # id of a node -> its nodes and levels, aliases followed
 
@@ -63,21 +63,21 @@ class _StrictLoader(yaml.SafeLoader):
         return node
 
     def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
-        """Construct a value; raises ConstructorError, also for one that Python cannot hold, such as 2024-13-45."""
+        """Construct a value; raises ConstructorError, also for one that Python cannot represent, such as 2024-13-45."""
         try:
             return super().construct_object(node, deep)
         except ValueError as error:
             raise yaml.constructor.ConstructorError(None, None, str(error), node.start_mark) from error
 
     def _refusal(self, problem: str, event: Any) -> yaml.MarkedYAMLError:
-        """A problem with a node, told with the innermost key that it stands under."""
+        """An error about a node, with the innermost key above it."""
         keys = [key for key in self._path if key]
         about = f"key '{keys[-1]}': " if keys else ""
         return yaml.composer.ComposerError(None, None, f"{about}{problem}", event.start_mark)
 
     def flatten_mapping(self, node: yaml.MappingNode) -> None:
-        """Check a mapping before '<<' is merged into it: an own key may well replace a merged one."""
-        if id(node) not in self._checked:  # once merged it holds both, and '<<' chains come by again
+        """Check a mapping before '<<' is merged into it: its own keys may override merged ones."""
+        if id(node) not in self._checked:  # a merged mapping holds both, and chains of '<<' visit it again
             self._checked.add(id(node))
             self._refuse_duplicates(node)
         super().flatten_mapping(node)
@@ -100,7 +100,7 @@ def _children(node: yaml.Node) -> Iterator[yaml.Node]:
 
 
 def load_yaml(path: Path) -> Any:
-    """Read one YAML file; raises InputError with the line of what is wrong."""
+    """Read one YAML file; raises InputError with the line of the error."""
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -118,7 +118,7 @@ def load_yaml(path: Path) -> Any:
 
 
 def section(document: Any, key: str, where: str) -> dict[str, Any]:
-    """The one key that everything in a file is under."""
+    """The non-empty mapping under a file's one top-level key; raises InputError."""
     if document is None:
         raise InputError(f"{where}: is empty, expected everything under the key '{key}'; fill it.")
     document = mapping(document, where)
@@ -129,21 +129,21 @@ def section(document: Any, key: str, where: str) -> dict[str, Any]:
 
 
 def mapping(value: Any, where: str) -> dict[str, Any]:
-    """The value, when it has keys."""
+    """The value if it is a mapping; raises InputError otherwise."""
     if not isinstance(value, dict):
         raise InputError(f"{where} is {format_value(value)}, expected keys with values; see docs/writing-a-matrix.md.")
     return value
 
 
 def require_nonempty(value: Any, where: str) -> dict[str, Any]:
-    """The value, when it has one key or more."""
+    """The value if it is a mapping with one key or more; raises InputError otherwise."""
     if not mapping(value, where):
         raise InputError(f"{where} is empty, expected one entry or more; fill it.")
     return cast(dict[str, Any], value)
 
 
 def numbered(value: Any, where: str) -> list[tuple[Any, str]]:
-    """The items of a list, each with where it is, counted from 1."""
+    """The items of a list, each with its place for messages, counted from 1; raises InputError if it is no list."""
     if not isinstance(value, list):
         raise InputError(f"{where} is {format_value(value)}, expected a list of points; begin each with '- '.")
     return [(each, f"{where}[{number}]") for number, each in enumerate(value, 1)]
@@ -152,7 +152,7 @@ def numbered(value: Any, where: str) -> list[tuple[Any, str]]:
 def known_keys(
     body: Mapping[str, Any], allowed: Sequence[str], where: str, renamed: Mapping[str, str] | None = None
 ) -> None:
-    """Refuse a key that nobody reads; ``renamed`` holds names that keys had before."""
+    """Raise InputError for an unknown key; ``renamed`` maps former names of keys to their present ones."""
     for key in body:
         if renamed and key in renamed:
             raise InputError(f"{where}: key '{key}' is called '{renamed[key]}' now, expected that name; rename it.")
@@ -160,7 +160,7 @@ def known_keys(
 
 
 def known(value: Any, allowed: Sequence[str], what: str, where: str) -> None:
-    """Refuse a value that is none of those allowed, with the one that was probably meant."""
+    """Raise InputError for a value that is not allowed, with the closest allowed one."""
     if isinstance(value, str) and value in allowed:
         return
     close = difflib.get_close_matches(str(value), allowed, n=1)
@@ -171,7 +171,7 @@ def known(value: Any, allowed: Sequence[str], what: str, where: str) -> None:
 
 
 def name(value: Any, where: str) -> str:
-    """The value, when it can name a folder."""
+    """The value if it can name a folder; raises InputError otherwise."""
     if isinstance(value, str) and NAME.fullmatch(value):
         return value
     raise InputError(
@@ -181,14 +181,14 @@ def name(value: Any, where: str) -> str:
 
 
 def text(value: Any, where: str) -> str:
-    """The value, when it is text."""
+    """The value if it is text; raises InputError otherwise."""
     if isinstance(value, str):
         return value
     raise InputError(f"{where} is {format_value(value)}, expected text; put it in quotes.")
 
 
 def require_int(value: Any, limits: tuple[int, int], where: str) -> int:
-    """The value, when it is a whole number within limits."""
+    """The value if it is a whole number within limits, both included; raises InputError otherwise."""
     if is_int(value) and limits[0] <= value <= limits[1]:
         return int(value)
     raise InputError(
@@ -197,7 +197,7 @@ def require_int(value: Any, limits: tuple[int, int], where: str) -> int:
 
 
 def exact_fields(values: Any, kind: type, what: str) -> dict[str, Any]:
-    """The values, when they have a key for each field of a dataclass and no other."""
+    """The values if their keys are exactly the fields of a dataclass; raises InputError otherwise."""
     given = mapping(values, what)
     if wrong := sorted({item.name for item in fields(kind)} ^ given.keys()):
         raise InputError(
@@ -207,19 +207,19 @@ def exact_fields(values: Any, kind: type, what: str) -> dict[str, Any]:
 
 
 def require_bool(value: Any, where: str) -> bool:
-    """The value, when it is true or false."""
+    """The value if it is true or false; raises InputError otherwise."""
     if isinstance(value, bool):
         return value
     raise InputError(f"{where} is {format_value(value)}, expected true or false.")
 
 
 def is_int(value: Any) -> bool:
-    """Whether a value is a whole number; YAML's true and false are none."""
+    """Whether a value is a whole number; YAML's true and false are not."""
     return isinstance(value, int) and not isinstance(value, bool)
 
 
 def format_value(value: Any) -> str:
-    """A value as messages show it."""
+    """A value as shown in messages, at most 80 characters."""
     if value is None:
         return "missing"
     text = f"'{value}'" if isinstance(value, str) else str(value)

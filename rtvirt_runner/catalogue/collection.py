@@ -1,4 +1,4 @@
-"""Where things are in the checkout that this package runs from: playbooks, catalogue, inventories, tests."""
+"""Paths in the collection that this package runs from: playbooks, catalogue, inventories, tests."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ ANSIBLE_CONFIG = ROOT / "ansible.cfg"
 
 
 def inventory_folder(path: Path) -> Path:
-    """The folder of an inventory, as Ansible's ``inventory_dir``: the path itself, or where the file is."""
+    """The folder of an inventory, as Ansible's ``inventory_dir``: the path itself, or a file's folder."""
     return (path if path.is_dir() else path.parent).absolute()
 
 
 def matrix_path(name_or_path: str) -> Path:
-    """``smoke`` is playbooks/vars/matrix_smoke.yml; what looks like a path is one, from the current folder."""
+    """The path of a matrix: ``smoke`` is playbooks/vars/matrix_smoke.yml; a path is relative to the current folder."""
     if "/" in name_or_path or name_or_path.endswith((".yml", ".yaml")):
         return Path(name_or_path).absolute()
     return VARS / f"matrix_{name_or_path}.yml"
 
 
 def matrix_names() -> list[str]:
-    """The matrices that come with rtvirt."""
+    """Names of the matrices that come with rtvirt."""
     return sorted(path.stem.removeprefix("matrix_") for path in VARS.glob("matrix_*.yml"))

@@ -1,4 +1,4 @@
-"""Lists of cores, written the way the kernel writes them, and splits of a machine's cores."""
+"""CPU lists and masks in the kernel's format, and splits of a machine's cores."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 def parse_cpu_list(text: str) -> tuple[int, ...]:
     """Read a kernel-style CPU list: ``'0,2-3'`` gives ``(0, 2, 3)``; ``''`` gives ``()``.
 
-    Raises ValueError when the text is no such list, names a core twice, or counts a range backwards.
+    Raises ValueError for invalid syntax, a core named twice, or a range that runs backwards.
     """
     cpus: list[int] = []
     for part in text.split(",") if text.strip() else []:
@@ -27,7 +27,7 @@ def parse_cpu_list(text: str) -> tuple[int, ...]:
 
 
 def format_cpu_list(cpus: Iterable[int]) -> str:
-    """Write cores the way the kernel does: ``(0, 2, 3)`` gives ``'0,2-3'``."""
+    """Format cores as a kernel-style CPU list: ``(0, 2, 3)`` gives ``'0,2-3'``."""
     runs: list[list[int]] = []
     for cpu in sorted(set(cpus)):
         if runs and runs[-1][-1] == cpu - 1:
@@ -49,17 +49,17 @@ def cpu_mask(cpus: Iterable[int]) -> str:
 
 @dataclass(frozen=True)
 class Split:
-    """Which cores of a machine are its housekeeping's, and which are kept for real-time work."""
+    """The housekeeping cores of a machine, and its isolated cores for real-time work."""
 
     host_cpus: tuple[int, ...]
     guest_cpus: tuple[int, ...]
 
     @property
     def host_list(self) -> str:
-        """The housekeeping cores as the kernel writes them."""
+        """The housekeeping cores as a kernel-style CPU list."""
         return format_cpu_list(self.host_cpus)
 
     @property
     def guest_list(self) -> str:
-        """The isolated cores as the kernel writes them."""
+        """The isolated cores as a kernel-style CPU list."""
         return format_cpu_list(self.guest_cpus)

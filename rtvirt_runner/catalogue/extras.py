@@ -11,7 +11,7 @@ from rtvirt_runner.catalogue.checked_yaml import InputError
 
 @contextlib.contextmanager
 def extra(name: str) -> Iterator[None]:
-    """Import inside what an extra brings; raises InputError, which says how to install it, when that is missing."""
+    """Context for importing packages of an extra; raises InputError, with how to install it, if one is missing."""
     try:
         yield
     except ModuleNotFoundError as error:

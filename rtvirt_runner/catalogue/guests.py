@@ -1,4 +1,4 @@
-"""Guests: what a named guest is made of, and the state that a cell wants it in."""
+"""Guests: the entries of the guests file, and the state that a cell requires of a guest."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _KEYS = ("title", "flavour", "memory_mib", "gic", "kernel", "housekeeping_vcpus"
 
 @dataclass(frozen=True)
 class GuestState:
-    """All that defines a running guest, for the role guest. Part of a cell, and so of its id: see Cell.id."""
+    """Everything that defines a running guest, for the role guest. Part of a cell, and so of its id: see Cell.id."""
 
     name: str  # of its entry
     flavour: str  # of FLAVOURS
@@ -37,17 +37,17 @@ class GuestState:
     placement: Mapping[str, Any] = field(hash=False)  # of QEMU's threads (Tuning.placement)
     kernel_params: tuple[str, ...]  # this and what follows: of a partitioned guest, otherwise empty
     settings: tuple[str, ...]
-    host_cpus: str  # its vCPUs for housekeeping, and those for real-time work, as the kernel writes them
+    host_cpus: str  # CPU lists: its vCPUs for housekeeping, and those for real-time work
     guest_cpus: str
 
     def as_dict(self) -> dict[str, Any]:
-        """The state as plain values: what Ansible gets, and what cell.json holds."""
+        """The state as plain values, for Ansible and for cell.json."""
         lists = {"kernel_params": list(self.kernel_params), "settings": list(self.settings)}
         return {**asdict(self), **lists}
 
     @classmethod
     def from_dict(cls, values: Any) -> GuestState:
-        """Undo as_dict; raises InputError when a field is missing or unknown."""
+        """The inverse of as_dict; raises InputError when a field is missing or unknown."""
         given = checked_yaml.exact_fields(values, cls, "The guest_state of a cell")
         lists = {name: tuple(given[name]) for name in ("kernel_params", "settings")}
         return cls(**{**given, **lists})
@@ -75,7 +75,7 @@ class Guest:
         kernels: Mapping[str, Kernel],
         where: str,
     ) -> GuestState:
-        """All that defines the running guest: split and tuning decide vCPUs and placement.
+        """The state of the running guest; split and tuning decide vCPUs and placement.
 
         Raises InputError when a partitioned guest would have no vCPU left to isolate.
         """
@@ -107,7 +107,7 @@ class Guest:
         )
 
     def check_architecture(self, own: str, board: str, where: str) -> None:
-        """Whether the board can run it, by the architectures that the two kernels are for.
+        """Check that the board can run the guest, by the architectures of the two kernels.
 
         Raises InputError when it cannot.
         """
@@ -125,7 +125,7 @@ class Guest:
 
 
 def load_guests(path: Path, kernels: Mapping[str, Any]) -> dict[str, Guest]:
-    """Read a guests file; raises InputError for anything that is wrong in it."""
+    """Read a guests file; raises InputError for an invalid entry."""
     entries = checked_yaml.section(checked_yaml.load_yaml(path), "guests", str(path))
     return {name: _guest(name, body, kernels, f"{path}: guests.{name}") for name, body in entries.items()}
 

@@ -1,6 +1,6 @@
-"""The kernel catalogue: where each kernel comes from, how it is configured, and what a board shows that runs it.
+"""The kernel catalogue: source, configuration and expectation of each kernel.
 
-Reads playbooks/vars/kernels.yml (docs/kernels.md explains every key) and refuses what is wrong in it before anything is
+Reads playbooks/vars/kernels.yml (docs/kernels.md describes every key) and refuses an invalid entry before anything is
 fetched. Nothing in this module fetches or builds.
 """
 
@@ -17,7 +17,7 @@ from rtvirt_runner.catalogue.checked_yaml import InputError
 
 SourceType = Literal["debian_package", "debian_source", "tarball", "git"]
 
-SOURCES: Mapping[str, tuple[str, ...]] = {  # type -> its keys beside `type`
+SOURCES: Mapping[str, tuple[str, ...]] = {  # type -> its keys, other than `type`
     "debian_package": ("suite", "package"),
     "debian_source": ("suite", "package", "series"),
     "tarball": ("url", "sha256", "signed_sums"),
@@ -36,9 +36,9 @@ class Architecture:
     image: str  # of IMAGES
     machine: str  # uname -m
     qemu: str  # qemu-system-...
-    qemu_package: str  # that brings it
-    guest_modules: tuple[str, ...]  # drivers of a guest's disk and network, in the order in which they are loaded
-    kvm_guests: tuple[str, ...]  # architectures of the guests that its KVM runs
+    qemu_package: str  # that contains it
+    guest_modules: tuple[str, ...]  # drivers of a guest's disk and network, in load order
+    kvm_guests: tuple[str, ...]  # architectures of guests that KVM runs on it
 
 
 ARCHITECTURES: Mapping[str, Architecture] = {
@@ -85,7 +85,7 @@ _ISOLCPUS_FLAGS_SINCE = (4, 15)  # Documentation/admin-guide/kernel-parameters.t
 
 @dataclass(frozen=True)
 class Expectation:
-    """What must be read back from a board that runs the kernel."""
+    """The facts that a machine must show when it runs the kernel."""
 
     realtime: bool  # /sys/kernel/realtime is 1
     release: str  # regular expression for `uname -r`
@@ -93,7 +93,7 @@ class Expectation:
 
 @dataclass(frozen=True)
 class Kernel:
-    """One entry of the catalogue, checked. ``source``, ``patches`` and ``toolchain`` keep the form of the file."""
+    """One entry of the catalogue, validated. ``source``, ``patches`` and ``toolchain`` keep the form of the file."""
 
     name: str
     title: str
@@ -104,47 +104,47 @@ class Kernel:
     config_base: str  # a make target, such as allnoconfig
     fragments: tuple[str, ...]
     toolchain: Mapping[str, Any]  # prefix, and url with sha256 for one that is not installed; empty: by architecture
-    make: tuple[str, ...]  # more arguments for make
+    make: tuple[str, ...]  # additional arguments of make
     image: str
     device_trees: tuple[str, ...]
-    kernel_params: tuple[str, ...]  # that it needs on its command line
+    kernel_params: tuple[str, ...]  # that the kernel requires
     isolcpus_flags: bool  # whether its isolcpus= takes flags such as managed_irq,domain
     expects: Expectation
-    objects: int  # about how many files a build compiles, for its progress; 0: unknown
+    objects: int  # approximate number of files that a build compiles, for its progress; 0: unknown
     unverified: str  # what was not verified, and why
 
     @property
     def built(self) -> bool:
-        """Whether it is compiled from source, rather than unpacked."""
+        """Whether it is compiled from source, rather than unpacked from a package."""
         return self.source_type != "debian_package"
 
     @property
     def prefix(self) -> str:
-        """How the names of its compiler's programs begin."""
+        """The prefix of its compiler's programs (CROSS_COMPILE)."""
         return str(self.toolchain.get("prefix") or ARCHITECTURES[self.architecture].prefix)
 
 
 def load_kernels(path: Path) -> dict[str, Kernel]:
-    """Read a catalogue file; raises InputError for anything that is wrong in it."""
+    """Read a catalogue file; raises InputError for an invalid entry."""
     return read_kernels(checked_yaml.section(checked_yaml.load_yaml(path), "kernels", str(path)), f"{path}: kernels")
 
 
 def read_kernels(entries: Mapping[str, Any], where: str) -> dict[str, Kernel]:
-    """Check the entries of a catalogue; raises InputError."""
+    """Validate the entries of a catalogue; raises InputError."""
     return {
         name: read_kernel(checked_yaml.name(name, where), body, f"{where}.{name}") for name, body in entries.items()
     }
 
 
 def select_kernels(entries: Mapping[str, Any], names: Sequence[str], where: str) -> list[Kernel]:
-    """The named entries of a catalogue, checked, each once; raises InputError, also for a name that is not in it."""
+    """The named entries of a catalogue, validated, each once; raises InputError, also for an unknown name."""
     for name in names:
         checked_yaml.known(name, list(entries), "kernel", where)
     return [read_kernel(name, entries[name], f"{where}: {name}") for name in dict.fromkeys(names)]
 
 
 def read_kernel(name: str, body: Any, where: str) -> Kernel:
-    """Check one entry; raises InputError."""
+    """Validate one entry; raises InputError."""
     body = checked_yaml.require_nonempty(body, where)
     checked_yaml.known_keys(body, _KEYS, where, {"words": "kernel_params", "shows": "expects"})
     checked_yaml.known(body.get("architecture"), list(ARCHITECTURES), "architecture", where)
@@ -222,7 +222,7 @@ def _patch(value: Any, where: str) -> Mapping[str, Any]:
 
 
 def _download(body: Mapping[str, Any], where: str) -> None:
-    """A URL, and how what it brings is known to be right: a sum, a signed list of sums, or (neither) a recorded sum."""
+    """Validate a URL and its verification: a checksum, a signed list of checksums, or (neither) a recorded one."""
     _url(body, where)
     if "sha256" in body and not _SHA256.fullmatch(str(body["sha256"])):
         raise InputError(
@@ -280,7 +280,7 @@ def _expects(value: Any, where: str) -> Expectation:
 
 
 def _isolcpus_flags(body: Mapping[str, Any], where: str) -> bool:
-    """As the entry says, else by the version that its expected release or its source tells, else true."""
+    """As in the entry; otherwise by the version in its expected release or source; true if there is none."""
     if "isolcpus_flags" in body:
         return checked_yaml.require_bool(body["isolcpus_flags"], where)
     source = body["source"]

@@ -1,4 +1,4 @@
-"""A lab: what an inventory says of its boards, read and checked."""
+"""A lab: the boards of an inventory and their variables, validated."""
 
 from __future__ import annotations
 
@@ -17,39 +17,39 @@ Clock = Literal["virtual", "real"]
 LAB_WORKLOADS = "rtvirt_lab_workloads"
 
 
-RUNNING = "running"  # kernel of a board that is not to be rebooted: whatever runs there
+RUNNING = "running"  # kernel of a board that must not be rebooted: the one that is running
 
 
-_TAKEN_FOLDERS = ("log", "report", "sealed")  # beside the boards' folders in the results tree
+_TAKEN_FOLDERS = ("log", "report", "sealed")  # names in the results tree next to the boards' folders
 
 
 @dataclass(frozen=True)
 class Board:
-    """A machine under test, as its lab describes it."""
+    """A machine under test, as described by its lab."""
 
     name: str
     cpus: int
     clock: Clock
-    gic: str = "in_kernel"  # of guests that do not say
-    boots: bool = True  # whether rtvirt may reboot it; otherwise cells measure on the kernel that runs
-    guest_kernel: str = ""  # of guests that do not say; empty: the board's
-    sealed: bool = False  # whether it is measured on sealed machines where that can be, rather than over SSH
-    architecture: str = ""  # of kernels.ARCHITECTURES; empty: the lab does not tell
-    guest_host: bool = False  # whether the inventory has its guest's host
+    gic: str = "in_kernel"  # of guests without a gic of their own
+    boots: bool = True  # whether rtvirt may reboot it; otherwise cells are measured on the running kernel
+    guest_kernel: str = ""  # of guests without a kernel of their own; empty: the board's
+    sealed: bool = False  # whether it is measured on sealed machines where possible, rather than over SSH
+    architecture: str = ""  # of kernels.ARCHITECTURES; empty: unknown
+    guest_host: bool = False  # whether the inventory has a host for its guest
 
     @property
     def guest_name(self) -> str:
-        """The inventory host by which its guest is reached."""
+        """The inventory host of its guest."""
         return f"{self.name}-guest"
 
 
 @dataclass(frozen=True)
 class Lab:
-    """What an inventory says about boards. ``groups`` holds boards only, in the inventory's order."""
+    """The boards of an inventory. ``groups`` holds boards only, in the inventory's order."""
 
     boards: dict[str, Board]
     groups: dict[str, list[str]]
-    workloads: Mapping[str, Any] = field(default_factory=dict)  # of its own, as in a workloads file
+    workloads: Mapping[str, Any] = field(default_factory=dict)  # of the lab, as in a workloads file
 
     @classmethod
     def from_inventory(
@@ -60,7 +60,7 @@ class Lab:
     ) -> Lab:
         """Take the boards out of Ansible's ``groups`` and ``hostvars``; ``folder`` is the inventory's, with profiles/.
 
-        Raises InputError when there is no board, or when a variable of one is missing or unusable.
+        Raises InputError when there is no board, or when a variable of one is missing or invalid.
         """
         names = list(groups.get("boards", []))
         if not names:
@@ -81,7 +81,7 @@ class Lab:
 
 
 def _lab_workloads(boards: Iterable[str], hostvars: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """The lab's own workloads: one set for all of its boards, since a cell is the same on each."""
+    """The lab's own workloads, which must be the same on all boards, since a cell names a workload on any of them."""
     found: dict[str, Any] = {}
     for board in boards:
         where = f"Inventory: {LAB_WORKLOADS} of board '{board}'"
@@ -100,7 +100,7 @@ def _board(name: str, variables: Mapping[str, Any], hosts: Collection[str], prof
             "'.', '_', '+', '-', and none of 'log', 'report' and 'sealed'; rename it."
         )
     cpus = variables.get("rtvirt_board_cpus")
-    if isinstance(cpus, str) and cpus.isdecimal():  # an INI inventory knows only text
+    if isinstance(cpus, str) and cpus.isdecimal():  # an INI inventory has only strings
         cpus = int(cpus)
     if not checked_yaml.is_int(cpus) or not 1 <= cast(int, cpus) <= 1024:
         raise InputError(
@@ -141,7 +141,7 @@ def _board(name: str, variables: Mapping[str, Any], hosts: Collection[str], prof
 
 
 def _architecture(board: str, variables: Mapping[str, Any], profiles: Sequence[Path]) -> str:
-    """That of the board's profile; empty for a board without one."""
+    """The architecture of the board's profile; empty for a board without one."""
     where = f"Inventory: board_image_profile of board '{board}'"
     profile = checked_yaml.text(variables.get("board_image_profile", ""), where)
     return board_profiles.load_profile(str(profile), profiles, where).architecture if profile else ""

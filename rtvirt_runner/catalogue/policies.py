@@ -1,4 +1,4 @@
-"""Scheduling policies of Linux by name, and which of them a thread can be given here."""
+"""Scheduling policies of Linux by name, and those that a tuning can give a thread."""
 
 from __future__ import annotations
 

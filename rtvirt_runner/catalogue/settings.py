@@ -1,6 +1,6 @@
-"""The table of settings: what a tuning can ask of a machine.
+"""The table of settings: everything that a tuning can set on a machine.
 
-Each entry says all there is to know of its setting. From the table come the validation of tunings, the kernel
+An entry is the only definition of its setting. From the table are made the validation of tunings, the kernel
 parameters, the rows that roles/cpu_isolation/files/settings.sh interprets on a machine, and docs/isolation.md.
 """
 
@@ -17,14 +17,14 @@ from rtvirt_runner.catalogue.policies import check_policy
 
 ISOLCPUS_FLAGS = ("plain", "managed_irq,domain")
 
-# How an item is read back, compared, changed and undone. All but parameters are undone from the journal on the machine.
+# How an item is read back, compared, changed and undone. All kinds but parameter are undone from the machine's journal.
 #   exact, choice, list, mask   a file: its content; the word in [brackets]; a list of cores within the wanted one; the
-#                               same mask of cores. Undone by writing the former value.
+#                               same mask of cores. Undone by writing the previous value.
 #   parameter                   source PARAMETER@FILE: in FILE where the kernel has it, otherwise on /proc/cmdline.
-#                               Changed and undone by the kernel's command line, so by a reboot.
-#   unit                        a systemd unit, started again
-#   thread_affinity             kernel threads that may be moved, whatever their name; moved back
-#   thread_priority             a kernel thread by name: policy and priority, given back
+#                               Changed and undone by the kernel's command line and a reboot.
+#   unit                        a systemd unit; undone by starting it
+#   thread_affinity             CPU affinity of all kernel threads that may be moved; restored
+#   thread_priority             policy and priority of a kernel thread by name; restored
 #   procedure                   the shell function procedure_SOURCE of settings.sh or cpuset.sh
 Kind = Literal[
     "exact", "choice", "list", "mask", "parameter", "unit", "thread_affinity", "thread_priority", "procedure"
@@ -33,17 +33,17 @@ Kind = Literal[
 
 @dataclass(frozen=True)
 class Item:
-    """One thing on a machine that a setting wants to have a value.
+    """One value on a machine that a setting sets.
 
-    ``source`` may be a pattern of the shell. Placeholders in ``source`` and ``wanted``: {host_cpus} and {guest_cpus},
-    lists of cores; {host_mask}; {cpu}, which makes one item per guest core.
+    ``source`` may be a glob pattern. Placeholders in ``source`` and ``wanted``: {host_cpus} and {guest_cpus}, CPU
+    lists; {host_mask}, a CPU mask; {cpu}, which gives one item per guest core.
     """
 
     kind: Kind
     source: str
     wanted: str
-    may_refuse: bool = False  # the kernel refuses for some of them, which is no failure
-    value: str = ""  # of the setting, for which alone it holds; empty: for any
+    may_refuse: bool = False  # the kernel may refuse the value, which is no failure
+    value: str = ""  # value of the setting to which the item applies; empty: any
 
     def rows(self, setting: Setting, split: Split) -> Iterator[str]:
         """Lines ``SETTING KIND OPTIONS SOURCE WANTED`` for settings.sh."""
@@ -56,7 +56,7 @@ class Item:
 
 @dataclass(frozen=True)
 class Needs:
-    """Another setting without which this one would do harm, with any of its ``values`` or, empty, with all."""
+    """Another setting that this one requires, for the given ``values`` or, if empty, for all."""
 
     setting: str
     because: str
@@ -65,36 +65,36 @@ class Needs:
 
 @dataclass(frozen=True)
 class Setting:
-    """One thing that a tuning can ask for.
+    """One setting that a tuning can have.
 
     ``where``: boot, a kernel parameter, which needs a reboot; board, changed on the running machine by the role
-    cpu_isolation; guest, how the role guest starts and places QEMU. ``values`` are those a tuning gives it: none of
-    them (``True``), a choice, or keys with values.
+    cpu_isolation; guest, how the role guest starts and places QEMU. ``values`` are the values that it can have;
+    without any it is ``True``, or with ``policies`` a mapping.
     """
 
     name: str
     where: Literal["boot", "board", "guest"]
     title: str
     items: tuple[Item, ...] = ()
-    note: str = ""  # what docs/isolation.md says besides
+    note: str = ""  # further text for docs/isolation.md
     parameter: str = ""  # kernel parameter with the placeholders of Item and {flags}
     values: tuple[str, ...] = ()
     policies: bool = False  # its value is keys policy and priority
-    refused_policy: tuple[str, str] | None = None  # a policy, and why not
+    refused_policy: tuple[str, str] | None = None  # a policy, and the reason
     arch: str = ""  # uname -m where it applies; empty: everywhere
-    of_hypervisor: bool = False  # says nothing to a machine that runs no guests
+    of_hypervisor: bool = False  # does not apply to a machine that runs no guests
     needs: Needs | None = None
-    implies: tuple[str, str] = ("", "")  # another setting and its value, where a tuning does not name that itself
-    excludes: str = ""  # another setting that contradicts it
-    without_boot: str = ""  # the setting that stands in where the machine may not be rebooted
+    implies: tuple[str, str] = ("", "")  # another setting and its value, unless the tuning has that setting
+    excludes: str = ""  # a setting that must not be combined with it
+    without_boot: str = ""  # the setting to use instead on a machine that must not be rebooted
 
     @property
     def parameter_name(self) -> str:
-        """``isolcpus`` of ``isolcpus=1-3``; empty where it is no kernel parameter."""
+        """The name of the kernel parameter, ``isolcpus`` of ``isolcpus=1-3``; empty if the setting has none."""
         return self.parameter.partition("=")[0]
 
     def check(self, value: Any, where: str) -> None:
-        """Check the value that a tuning gives it; raises InputError."""
+        """Validate the value that a tuning gives it; raises InputError."""
         if self.values:
             checked_yaml.known(value, self.values, "value", where)
         elif self.policies:
@@ -108,11 +108,11 @@ class Setting:
             )
 
     def needed(self, value: Any) -> str:
-        """The name of the setting that this one needs with a value; empty: none."""
+        """The name of the setting that this one requires with a value; empty if there is none."""
         return self.needs.setting if self.needs and (not self.needs.values or value in self.needs.values) else ""
 
     def word(self, value: Any) -> str:
-        """``name``, or ``name=value`` where what is written to a machine depends on the value."""
+        """``name``, or ``name=value`` if the items depend on the value."""
         return f"{self.name}={value}" if any(item.value for item in self.items) else self.name
 
 
@@ -224,7 +224,7 @@ SETTINGS: Mapping[str, Setting] = {
             "what ordinary tasks are sure of on a core that a real-time task keeps busy",
             (
                 Item("exact", f"{_FAIR_SERVER}/runtime", "0", value="none"),
-                # Runtime first: at 100 us it fits into every period that the kernel takes.
+                # Runtime first: 100 us fit into every period that the kernel accepts.
                 Item("exact", f"{_FAIR_SERVER}/runtime", "100000", value="bounded"),
                 Item("exact", f"{_FAIR_SERVER}/period", "1000000000", value="bounded"),
             ),
@@ -324,7 +324,7 @@ SETTINGS: Mapping[str, Setting] = {
 
 
 def check_settings(settings: Mapping[str, Any], where: str) -> None:
-    """Check names and values of settings, and whether they go together; raises InputError."""
+    """Validate names, values and combinations of settings; raises InputError."""
     checked_yaml.known_keys(settings, list(SETTINGS), where)
     for name, value in settings.items():
         SETTINGS[name].check(value, f"{where}.{name}")
@@ -344,9 +344,9 @@ def _check_together(settings: Mapping[str, Any], where: str) -> None:
 
 
 def parse_words(words: Iterable[Any], where: str) -> dict[str, Any]:
-    """Settings of a machine from their words, ``name`` or ``name=value``, in the order of the table.
+    """Parse settings of a machine from words ``name`` or ``name=value``; the result is in the order of the table.
 
-    Raises InputError for a word that is none, and for a setting of the guest's process.
+    Raises InputError for an invalid word, and for a setting of QEMU (``where`` guest).
     """
     found: dict[str, Any] = {}
     machine = [name for name, setting in SETTINGS.items() if setting.where != "guest"]
@@ -354,7 +354,7 @@ def parse_words(words: Iterable[Any], where: str) -> dict[str, Any]:
         name, has_value, value = str(word).partition("=")
         checked_yaml.known(name, machine, "setting", where)
         setting = SETTINGS[name]
-        # What isolcpus says besides the cores is an input of its own where words are used.
+        # The flags of isolcpus are a separate input where words are used.
         in_word = any(item.value for item in setting.items)
         if has_value and not in_word:
             raise InputError(f"{where}: setting '{word}' has a value, expected none; write {name}.")
@@ -373,7 +373,7 @@ def words_of(settings: Mapping[str, Any], where: Sequence[str]) -> tuple[str, ..
 
 
 def files(settings: Iterable[str]) -> list[str]:
-    """Patterns of the files that names of settings write to on a running machine, those of each core for all cores."""
+    """Glob patterns of the files that settings write on a running machine; per-core files match all cores."""
     wanted = set(settings)
     found = (
         item.source.format(cpu="[0-9]*")
@@ -386,7 +386,7 @@ def files(settings: Iterable[str]) -> list[str]:
 
 
 def with_implied(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """These settings and those that they imply, in the order of the table."""
+    """The settings and those that they imply, in the order of the table."""
     implied = dict(SETTINGS[name].implies for name in settings if name in SETTINGS)
     both = {**implied, **settings}
     return {name: both[name] for name in SETTINGS if name in both}
@@ -409,9 +409,9 @@ def kernel_params(settings: Iterable[str], split: Split, isolcpus: str) -> tuple
 
 
 def far_environment(words: Iterable[Any], host_cpus: str, guest_cpus: str, where: str) -> dict[str, str]:
-    """What settings.sh is told: SETTINGS (words), HOST_CPUS, GUEST_CPUS, and SETTING_ROWS, a line per item.
+    """The environment of settings.sh: SETTINGS (words), HOST_CPUS, GUEST_CPUS, and SETTING_ROWS, a line per item.
 
-    Raises InputError for words or lists of cores that cannot be meant; lists may be empty where no setting is wanted.
+    Raises InputError for invalid words or lists of cores; the lists may be empty without settings.
     """
     settings = parse_words(words, f"{where}_settings")
     both = with_implied(settings)
@@ -449,7 +449,7 @@ def parse_split(host_cpus: str, guest_cpus: str, where: str) -> Split:
 
 
 def documentation() -> list[str]:
-    """The rows of the table of settings in docs/isolation.md, in Markdown."""
+    """The rows of the table of settings in docs/isolation.md, as Markdown."""
     return [f"| `{each.name}` | {each.where} | {_described(each)} |" for each in SETTINGS.values()]
 
 

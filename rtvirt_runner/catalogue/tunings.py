@@ -1,4 +1,4 @@
-"""Tunings: named sets of settings, their ablations, and which are refused.
+"""Tunings: named sets of settings, and their ablations.
 
 Boot and board settings apply inside a partitioned guest too.
 """
@@ -28,26 +28,26 @@ class Tuning:
     settings: Mapping[str, Any]
 
     def minus(self, setting: str) -> Tuning:
-        """The same without one setting, and without what needs that: the ablation of it."""
+        """The ablation of one setting: the tuning without it and without the settings that require it."""
         left = {
             name: value for name, value in self.settings.items() if setting not in (name, SETTINGS[name].needed(value))
         }
         return Tuning(f"{self.name}{MINUS}{setting}", f"{self.name} without {setting}", left)
 
     def inside(self) -> Tuning:
-        """What of it makes sense inside a guest."""
+        """The tuning inside a guest: without the settings that apply only to a hypervisor."""
         inner = {name: value for name, value in self.settings.items() if not SETTINGS[name].of_hypervisor}
         return Tuning(self.name, self.title, inner)
 
     def kernel_params(self, split: Split, isolcpus_flags: bool = True) -> tuple[str, ...]:
-        """What it adds to a kernel's command line. Kernels before 4.15 know no flags of isolcpus."""
+        """The kernel parameters of its settings. Kernels before 4.15 do not support flags of isolcpus."""
         flags = str(self.settings.get("isolcpus")) if isolcpus_flags else "plain"
         return kernel_params(self.settings, split, flags)
 
     def machine_settings(self, boots: bool = True) -> tuple[str, ...]:
-        """Words of the settings of a machine: what it must have started with, and what is changed while it runs.
+        """Words of the settings of a machine: boot settings, and those applied while it runs.
 
-        A machine that may not be rebooted (``boots`` is False) does without boot settings, or with what stands in.
+        If the machine must not be rebooted (``boots`` is False), boot settings are left out or replaced.
         """
         if boots:
             return words_of(self.settings, ("boot", "board"))
@@ -64,10 +64,10 @@ class Tuning:
 
 
 class Tunings:
-    """The tunings of a catalogue, and the ablations that follow from them."""
+    """The tunings of a catalogue, and their ablations."""
 
     def __init__(self, entries: Mapping[str, Any], where: str) -> None:
-        """Check every entry; raises InputError."""
+        """Validate every entry; raises InputError."""
         self._where = where
         self._declared = {name: _tuning(name, body, f"{where}.{name}") for name, body in entries.items()}
 
@@ -82,7 +82,7 @@ class Tunings:
     def expand(self, value: Any, where: str) -> list[str]:
         """The tunings that a value of the axis names: itself, or every ablation for ``full-minus-each``.
 
-        Raises InputError for one that does not exist.
+        Raises InputError for an unknown tuning.
         """
         base, minus, setting = str(value).partition(MINUS)
         if not isinstance(value, str) or not minus:
@@ -99,7 +99,7 @@ class Tunings:
         return [f"{base}{MINUS}{each}" for each in settings] if setting == EACH else [value]
 
     def __getitem__(self, name: str) -> Tuning:
-        """A tuning by a name that ``expand`` gave."""
+        """A tuning by a name that ``expand`` returned."""
         base, minus, setting = name.partition(MINUS)
         return self._declared[base].minus(setting) if minus else self._declared[base]
 

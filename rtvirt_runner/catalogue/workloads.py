@@ -1,4 +1,4 @@
-"""Workloads: what runs in the foreground while cyclictest measures, and how its own output is read."""
+"""Workloads: programs that run in the foreground while cyclictest measures, and how their output is parsed."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from rtvirt_runner.catalogue.cpus import Split, format_cpu_list
 CORES = ("measured", "others")
 FOLDERS = ("memory", "disk")
 TEXT, PATTERN = "text", "pattern"
-PRINTS = ("json", "sysbench", PATTERN, TEXT)  # what understands a workload's output: parsers/workload.py
-ORIGINS = ("sources", "archive", "git", "debian_source", "package")  # where its program comes from
+PRINTS = ("json", "sysbench", PATTERN, TEXT)  # format of a workload's output, parsed by analysis/parsers/workload.py
+ORIGINS = ("sources", "archive", "git", "debian_source", "package")  # origin of its program
 
 _TEXTS = ("title", "command", "board_command", "prepare", "cleanup", "pattern", "digest", "build")
 _CHOICES = {"core": CORES, "folder": FOLDERS, "prints": PRINTS}
@@ -26,12 +26,12 @@ _DIGEST = re.compile(r"[0-9a-f]{8,64}")
 
 @dataclass(frozen=True)
 class Program:
-    """How a workload runs in a place, for the role measure. Part of a cell, and so of its id: see Cell.id."""
+    """How a workload is run in a place, for the role measure. Part of a cell, and so of its id: see Cell.id."""
 
     command: str
     prepare: str
     cleanup: str
-    cpus: str  # that it runs on, as the kernel writes them
+    cpus: str  # CPU list that it runs on
     repeat: bool
     folder: str  # of FOLDERS
     prints: str  # of PRINTS
@@ -39,12 +39,12 @@ class Program:
     digest: str
 
     def as_dict(self) -> dict[str, Any]:
-        """The program as plain values: what cell.json holds."""
+        """The program as plain values, for cell.json."""
         return asdict(self)
 
     @classmethod
     def from_dict(cls, values: Any) -> Program:
-        """Undo as_dict; raises InputError when a field is missing or unknown."""
+        """The inverse of as_dict; raises InputError when a field is missing or unknown."""
         return cls(**checked_yaml.exact_fields(values, cls, "The program of a cell"))
 
 
@@ -55,19 +55,19 @@ class Workload:
     name: str
     title: str
     command: str = ""  # on the measured core; empty: nothing runs
-    board_command: str = ""  # on the board meanwhile, wherever the cell is measured
-    prepare: str = ""  # before cyclictest begins
-    cleanup: str = ""  # after it has ended
+    board_command: str = ""  # on the board at the same time, whatever the place of the cell
+    prepare: str = ""  # run before cyclictest
+    cleanup: str = ""  # run after cyclictest
     core: str = CORES[0]
-    repeat: bool = False  # a program that ends by itself is run again and again
-    folder: str = FOLDERS[0]  # what its working folder is on
+    repeat: bool = False  # whether to restart a program that ends
+    folder: str = FOLDERS[0]  # where its working folder is
     prints: str = TEXT
     pattern: str = ""
-    digest: str = ""  # of the right answer
-    origin: Mapping[str, Any] = field(default_factory=dict, hash=False)  # sources, one other of ORIGINS, ``build``
+    digest: str = ""  # digest of the correct result
+    origin: Mapping[str, Any] = field(default_factory=dict, hash=False)  # of ORIGINS, and ``build``
 
     def program(self, place: str, split: Split, scratch_mib: int, where: str) -> Program | None:
-        """How it runs in a place; None when nothing runs.
+        """The program in a place; None if the workload has no command.
 
         Raises InputError when the place has no core or no disk for it.
         """
@@ -114,20 +114,20 @@ class Package:
 
 @dataclass(frozen=True)
 class Origins:
-    """Where the programs of workloads come from, for the role workloads."""
+    """The origins of the programs of workloads, for the role workloads."""
 
-    programs: dict[str, list[str]]  # C files of each workload that has some, as its entry names them
-    files: list[Path]  # the same files, found, and the headers beside them
-    built: list[dict[str, Any]]  # of what is built from others' source: name, build, debian_source, download
+    programs: dict[str, list[str]]  # workload -> C files, as named in its entry
+    files: list[Path]  # paths of these files, and of the headers in their folders
+    built: list[dict[str, Any]]  # programs built from third-party source: name, build, debian_source, download
     packages: list[Package]
 
 
 def origins(entries: Mapping[str, Any], folders: Sequence[Path]) -> Origins:
-    """Where the programs of a catalogue's entries come from; C files are looked for in ``folders``, in that order.
+    """The origins of the programs of a catalogue's entries; C files are searched for in ``folders``, in that order.
 
-    Headers beside a C file count as its source.
+    Headers in the folder of a C file count as its source.
 
-    Raises InputError when an entry is wrong, or a file is not there.
+    Raises InputError for an invalid entry or a missing file.
     """
     workloads = list(read_workloads(entries, "workloads").values())
     programs = {each.name: list(each.origin["sources"]) for each in workloads if "sources" in each.origin}
@@ -160,12 +160,12 @@ def _package(value: Any) -> Package:
 
 
 def read_workloads(entries: Mapping[str, Any], where: str) -> dict[str, Workload]:
-    """Check the entries of a workloads file; raises InputError."""
+    """Validate the entries of a workloads file; raises InputError."""
     return {name: _workload(name, body, f"{where}.{name}") for name, body in entries.items()}
 
 
 def load_workloads(path: Path, of_lab: Mapping[str, Any] | None = None) -> dict[str, Workload]:
-    """Read a workloads file and the lab's own entries; raises InputError for anything that is wrong in them."""
+    """Read a workloads file and the lab's own entries; raises InputError for an invalid entry."""
     shipped = checked_yaml.section(checked_yaml.load_yaml(path), "workloads", str(path))
     workloads = read_workloads(shipped, f"{path}: workloads")
     for name, body in (of_lab or {}).items():
@@ -200,7 +200,7 @@ def _workload(name: str, body: Any, where: str) -> Workload:
 
 
 def _check(workload: Workload, where: str) -> None:
-    """What single keys cannot tell."""
+    """Validate combinations of keys."""
     _check_origin(workload.origin, where)
     if workload.digest and not _DIGEST.fullmatch(workload.digest):
         raise InputError(
@@ -272,7 +272,7 @@ def _check_package(value: Any, where: str) -> None:
 
 
 def _texts(value: Any, keys: Sequence[str], where: str) -> dict[str, str]:
-    """A mapping of exactly these keys to text."""
+    """A mapping with exactly these keys, to text; raises InputError."""
     given = checked_yaml.require_nonempty(value, where)
     checked_yaml.known_keys(given, keys, where)
     return {key: checked_yaml.text(given.get(key), f"{where}.{key}") for key in keys}

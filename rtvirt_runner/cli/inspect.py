@@ -42,7 +42,7 @@ _VERDICTS = {
     NO_TOOL: ("tool missing", "bold red"),
 }
 _SILENT = Row("guest", "SSH", "an answer", "none", DIFFERS)
-_NOTHING = "\u2013"  # an en dash
+_EN_DASH = "\u2013"
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ def inspection_table(state: Mapping[str, Any], everything: bool) -> Table:
         table.add_row(Text(group.title, style="bold"))
         for row in group.rows if everything else folded(group.rows):
             verdict, style = _VERDICTS.get(row.state, (row.state, "yellow"))
-            cells = (row.setting, row.source, row.wanted or _NOTHING, row.found or _NOTHING)
+            cells = (row.setting, row.source, row.wanted or _EN_DASH, row.found or _EN_DASH)
             verdict += f": {row.tool}" if row.tool else ""
             dim = "dim" if row.state == ABSENT else ""
             table.add_row(*(Text(cell, style=dim) for cell in cells), Text(verdict, style=style))

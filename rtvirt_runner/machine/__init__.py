@@ -1,1 +1,1 @@
-"""What is asked of a machine under test, and what it answered."""
+"""Scripts for a machine under test, and its answers: state, settings read back, sealed machines."""

@@ -1,4 +1,4 @@
-"""How one cell is run: the scripts of the roles, as one, and what they are told."""
+"""The script that measures one cell, composed of the roles' scripts, and its environment."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from rtvirt_runner.catalogue.settings import far_environment
 from rtvirt_runner.machine.scripts import script_text
 from rtvirt_runner.matrix.cell import Cell
 
-END_LIMIT_S = 30  # for a workload to end when it is told to
-SLACK_S = 120  # of the machine's clock, beyond the loops' own time
-RUN_LIMIT_S = 600  # the same, for one run of a program that ends by itself: on 32 bits sysbench takes minutes
+END_LIMIT_S = 30  # for a workload to end after SIGTERM
+SLACK_S = 120  # of the machine's clock, beyond the nominal time of the loops
+RUN_LIMIT_S = 600  # the same, for one run of a program that ends by itself: on a 32-bit board sysbench takes minutes
 
 
 def board_environment(cell: Cell) -> dict[str, str]:
@@ -20,12 +20,12 @@ def board_environment(cell: Cell) -> dict[str, str]:
 
 
 def script(cell: Cell) -> str:
-    """What runs where the cell is measured. A guest's own state is read on the way; a board's has been."""
+    """The script that runs in the cell's place. It also reads a guest's state; a board's state was read before."""
     return script_text(*(("machine_state", "cell") if cell.place == "guest" else ("cell",)))
 
 
 def environment(cell: Cell) -> dict[str, str]:
-    """The variables of that script."""
+    """The variables of the script of a cell."""
     inside, program = cell.guest_state, cell.program
     settings = (inside.settings, inside.host_cpus, inside.guest_cpus) if inside else ((), "", "")
     return {

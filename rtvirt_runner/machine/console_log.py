@@ -1,4 +1,4 @@
-"""What a board's console log says: it holds all boots, one after the other, each begun by the boot loader's banner."""
+"""Parse a board's console log: it holds all boots, each of which begins with the boot loader's banner."""
 
 from __future__ import annotations
 
@@ -6,19 +6,19 @@ import re
 from dataclasses import dataclass
 
 LAST_LINES = 15
-# Each boot begins with it; a board whose U-Boot comes in two parts prints it for each. Of GRUB a serial console may
-# show no more than the entry that it starts. The last is what stands in for the firmware of an emulated Raspberry Pi.
+# Banners of boot loaders. U-Boot with an SPL prints two; of GRUB a serial console may show only the entry that is
+# booted; the last one is printed for the firmware of an emulated Raspberry Pi (media/rpi_firmware.py).
 _BANNER = re.compile(
     r"^U-Boot (?:SPL )?20\d\d\.\d\d|^GRUB loading|Welcome to GRUB!| Booting `|^rtvirt: booting kernels/", re.MULTILINE
 )
-# Terminals are told to clear and to ask for their size; readers are not.
+# Control sequences of terminals, which are removed.
 _CONTROL = re.compile(r"\x1b(?:\[[0-9;?!]*[A-Za-z]|\][^\x07\x1b\n]*(?:\x07|\x1b\\)?|[78c])")
 _DEATHS = ("Kernel panic", "Unable to mount root", "did not appear in 10 s")
 
 
 @dataclass(frozen=True)
 class TrialEnd:
-    """How a trial ended, a clause, and the last lines of its console."""
+    """How a trial ended (``reason``, a clause), and the last lines of its console."""
 
     reason: str
     lines: list[str]
@@ -31,12 +31,12 @@ def current_boot(log: str) -> str:
 
 
 def fatal_line(boot: str) -> str | None:
-    """The words by which a boot's console says that it cannot come up, or None."""
+    """The message of a boot that cannot come up, such as a kernel panic; None if there is none."""
     return next((words for words in _DEATHS if words in boot), None)
 
 
 def last_lines(boot: str) -> list[str]:
-    """The last lines that say something, without control sequences; of a panic those around it, not its trace."""
+    """The last non-empty lines, without control sequences; for a panic the lines around it, not its trace."""
     plain = _CONTROL.sub("", boot.replace("\r", ""))
     lines = [line for line in plain.splitlines() if line.strip()]
     panic = next((at for at, line in enumerate(lines) if "Kernel panic" in line), len(lines))
@@ -53,7 +53,7 @@ def trial_boot(log: str, kernel: str) -> str:
 
 
 def trial_end(log: str, kernel: str, last_words: str) -> TrialEnd:
-    """How the last trial of a kernel ended; ``last_words`` are what the board itself kept of that boot, if anything."""
+    """How the last trial of a kernel ended; ``last_words`` is the log that the board kept of that boot, or ''."""
     boot = trial_boot(log, kernel)
     said = boot or last_words
     if panic := re.search(r"Kernel panic - not syncing: *(.*)", said):

@@ -1,10 +1,10 @@
-"""What the scripts of the role guest are told of a guest."""
+"""The environment of the scripts of the role guest."""
 
 from __future__ import annotations
 
 from rtvirt_runner.catalogue.guests import GuestState
 
-BOOT_TIMEOUT_S = 300  # of the board's time, for a guest to say that it is ready
+BOOT_TIMEOUT_S = 300  # of the board's clock, for a guest to report that it is ready
 
 
 def absent_environment(name: str) -> dict[str, str]:
@@ -15,7 +15,7 @@ def absent_environment(name: str) -> dict[str, str]:
 def environment(
     state: GuestState, *, name: str, release: str, architecture: str, brought: bool, accelerator: str = "kvm"
 ) -> dict[str, str]:
-    """The variables of the scripts ``start_guest`` for a guest in a state, reached by its mailbox."""
+    """The variables of the scripts ``start_guest`` for a guest in a state, with the mailbox as its connection."""
     placement = state.placement
     return {
         "NAME": name,

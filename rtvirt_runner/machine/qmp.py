@@ -1,8 +1,8 @@
-"""QEMU's monitor, for scripts: ``python -m rtvirt_runner.machine.qmp SOCKET COMMAND``.
+"""A client of QEMU's monitor, for scripts: ``python -m rtvirt_runner.machine.qmp SOCKET COMMAND``.
 
-With ``hmp`` for the command a line of the human monitor follows.
-The protocol is QEMU's docs/interop/qmp-spec: a greeting, ``qmp_capabilities``, then a command and its answer, each one
-line of JSON; events may come between.
+With COMMAND ``hmp``, a line of the human monitor follows.
+The protocol is QEMU's docs/interop/qmp-spec: a greeting, ``qmp_capabilities``, then a command and its response, each
+one line of JSON; events may be interspersed.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ TIMEOUT_S = 120.0
 
 
 class QmpError(RuntimeError):
-    """QEMU does not answer, or refuses; the message is a clause."""
+    """QEMU does not answer, or returns an error; the message is a clause."""
 
 
 def execute(monitor: Path, command: str, arguments: dict[str, Any] | None = None) -> Any:
-    """Run one command of QMP; returns what it returns. Raises QmpError."""
+    """Run one QMP command and return its result. Raises QmpError."""
     try:
         with socket.socket(socket.AF_UNIX) as connection:
             connection.settimeout(TIMEOUT_S)
@@ -36,7 +36,7 @@ def execute(monitor: Path, command: str, arguments: dict[str, Any] | None = None
 
 
 def human_monitor(monitor: Path, line: str) -> str:
-    """Run one line of the human monitor; returns what it prints. Raises QmpError."""
+    """Run one line of the human monitor and return its output. Raises QmpError."""
     return str(execute(monitor, "human-monitor-command", {"command-line": line}))
 
 
@@ -51,7 +51,7 @@ def _ask(stream: Any, request: dict[str, Any]) -> Any:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """One command from the command line. A line of the human monitor that prints anything has failed."""
+    """Run one command; returns 1 on failure. A line of the human monitor with any output has failed."""
     monitor, command, *rest = arguments
     try:
         if command != "hmp":

@@ -1,13 +1,13 @@
-"""One POSIX sh script, one command on the far side, one structured reply.
+"""Compose a POSIX sh script that runs in one command on a machine under test, and parse its structured reply.
 
-A machine under test may be a 2 MB initramfs, and starting Python on an emulated board takes 12 s. So a script goes over
-the open connection on standard input, needs nothing but a shell there, and answers with marked lines:
+A machine under test may be a 2 MB initramfs, and starting Python on an emulated board takes 12 s. So a script is sent
+on standard input over the open connection, needs only a shell, and answers with marked lines:
 
-    @changed what              the script changed something
+    @changed PHRASE            a change that the script made
     @fact NAME VALUE           a fact
     @row TABLE NAME=VALUE ...  a row of a table; the last value may hold spaces
-    @file NAME ... @end NAME   a file, as it is
-    @fail SENTENCE             it cannot go on
+    @file NAME ... @end NAME   a file's content
+    @fail SENTENCE             the script has failed
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ remove() {
 file() { [ -e "$2" ] || return 0; printf '@file %s\n' "$1"; cat "$2"; printf '\n@end %s\n' "$1"; }
 """
 
-# The files that are there, and for each the room where it is or will be. PATHS, each quoted.
+# Print checksums of existing files, and the free space for each path. Needs: PATHS, each quoted.
 STAT_SCRIPT = """
 eval "set -- $PATHS"
 sha256sum "$@" 2>/dev/null
@@ -50,7 +50,7 @@ df -Pk "$@" | {
 
 @dataclass
 class Reply:
-    """What a script answered; ``output`` holds the lines without a mark."""
+    """The reply of a script; ``output`` holds the lines without a mark."""
 
     changes: list[str] = field(default_factory=list)
     facts: dict[str, str] = field(default_factory=dict)
@@ -61,23 +61,23 @@ class Reply:
     complete: bool = False
 
     def as_dict(self) -> dict[str, object]:
-        """The facts with the tables among them, for JSON."""
+        """Facts and tables, for JSON."""
         return {**self.facts, **self.rows}
 
 
 def compose(script: str, environment: Mapping[str, str], reads_input: bool = False) -> str:
-    """The text for the far shell. A last mark tells a whole reply from one that was cut off.
+    """The text for the shell. A last mark tells a complete reply from one that was cut off.
 
-    It comes to the shell on standard input, unless the script reads that (``reads_input``).
+    It is the shell's standard input, unless the script reads that itself (``reads_input``).
     """
     assignments = "".join(f"{name}={shlex.quote(value)}\n" for name, value in environment.items())
-    # In a function and a subshell: the shell has read all of the script before a command in it can read standard input.
+    # In a function and a subshell: the shell must have read the whole script before a command can read standard input.
     source = "" if reads_input else " </dev/null"
     return f"{PRELUDE}{assignments}rtvirt_script() (\n{script}\n)\nrtvirt_script{source}\nprintf '@whole %s\\n' $?\n"
 
 
 def parse(stdout: str) -> Reply:
-    """Read the marked lines of a reply; ``complete`` is False when the end is missing."""
+    """Parse the marked lines of a reply; ``complete`` is False when the last mark is missing."""
     reply = Reply()
     lines = iter(stdout.splitlines())
     for line in lines:
@@ -123,7 +123,7 @@ def _row(text: str) -> dict[str, str]:
 
 
 def missing_room(sizes: Mapping[str, int], room: Mapping[str, Mapping[str, str]]) -> str:
-    """Why files (path there: bytes) do not fit into the ``room`` (by path) that STAT_SCRIPT found, or nothing."""
+    """Why files (path -> bytes) do not fit into the free space (by path) that STAT_SCRIPT found; '' if they do."""
     needed_kib: dict[str, int] = {}
     for path in (path for path in sizes if path in room):
         mount, free_kib = room[path]["on"], int(room[path]["free_kib"])

@@ -1,6 +1,6 @@
-"""Which scripts of the roles run as one, in which order. A machine's state is read by the same ones wherever that is.
+"""Sets of scripts of the roles that run as one. The state of boards and guests is read by the same scripts.
 
-Each set is for one command on a far machine (script_reply.py); shell functions stand before what calls them.
+Each set is for one command on a machine under test (script_reply.py); shell functions come before their callers.
 """
 
 from __future__ import annotations
@@ -15,11 +15,13 @@ _MACHINE_STATE = (
     *("cpu_isolation/thread", "cpu_isolation/settings", "cpu_isolation/cpuset", "cpu_isolation/show"),
 )
 SETS: Mapping[str, tuple[str, ...]] = {
-    # a board or a guest: kernel, cores, settings read back
+    # state of a board or a guest: kernel, cores, settings read back
     "machine_state": _MACHINE_STATE,
-    # a board, and how it holds its guest
+    # state of a board, and of the QEMU process of its guest
     "board_state": (*_MACHINE_STATE, "guest/unit_pid", "measure/guest_threads"),
-    # the settings of a tuning, on a board or in a guest
+    # release and name of the kernel alone, which also tells whether the machine answers
+    "running_kernel": ("measure/running_kernel",),
+    # applies the settings of a tuning on a board or in a guest
     "apply_settings": tuple(f"cpu_isolation/{name}" for name in ("thread", "settings", "cpuset", "apply")),
     "start_load": ("measure/start_load",),
     "end_load": ("measure/end_load",),
@@ -33,13 +35,13 @@ SETS: Mapping[str, tuple[str, ...]] = {
 
 
 def script_set(name: str) -> list[Path]:
-    """The files of one of SETS; raises InputError when there is no such set."""
+    """The files of one of SETS, in order; raises InputError for an unknown set."""
     checked_yaml.known(name, list(SETS), "set of scripts", "rtvirt.testbed.scripts")
     return [_path(each) for each in SETS[name]]
 
 
 def script_text(*names: str) -> str:
-    """Some of SETS, one after the other, as one script; raises InputError when there is no such set."""
+    """Sets of SETS concatenated to one script; raises InputError for an unknown set."""
     return "\n".join(path.read_text() for name in names for path in script_set(name))
 
 

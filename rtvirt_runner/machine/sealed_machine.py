@@ -1,7 +1,7 @@
-"""A sealed machine: an emulated board with no disk and no network that works through a queue and switches itself off.
+"""A sealed machine: an emulated board without disk and network that works through a queue and powers itself off.
 
-Everything that goes in is known, so what comes out is the same on every machine that runs it. ``identity`` names all of
-it by content. The machine's folder holds ``initramfs``, ``console.log``, ``machine.json`` and, while it runs, ``pid``.
+All inputs are known, so its answers are the same on every computer that runs it. ``identity`` has a checksum of each
+input. The machine's folder holds ``initramfs``, ``console.log``, ``machine.json`` and, while it runs, ``pid``.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class SealedError(RuntimeError):
 
 @dataclass(frozen=True)
 class Hardware:
-    """What QEMU emulates. ``spare_vcpus_to``: vCPUs that Linux never starts make the turns of busy ones short."""
+    """The emulated hardware. ``spare_vcpus_to``: number of vCPUs; spare ones shorten the others' time slices."""
 
     cpus: int
     spare_vcpus_to: int
@@ -51,7 +51,7 @@ class Hardware:
     seed: int  # of QEMU's random numbers
 
     def arguments(self) -> list[str]:
-        """QEMU's, without paths."""
+        """QEMU's arguments, except those with paths."""
         vcpus = max(self.spare_vcpus_to, self.cpus)
         return [
             *("-nodefaults", "-display", "none", "-nic", "none", "-no-reboot"),
@@ -62,18 +62,18 @@ class Hardware:
 
 @dataclass(frozen=True)
 class Parts:
-    """What a machine is made of, beside its queue."""
+    """The parts of a machine, without its queue."""
 
     qemu: Path  # folder of the role virtual_board, with bin/qemu-system-aarch64
     qemu_version: str
     kernel: Path  # vmlinuz
-    base: Path  # initramfs that every machine has
+    base: Path  # base initramfs of all machines
     kernel_params: tuple[str, ...]
     hardware: Hardware
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Parts:
-        """Undo ``asdict`` and JSON."""
+        """The inverse of ``asdict``, also after a round trip through JSON."""
         return cls(
             qemu=Path(values["qemu"]),
             qemu_version=str(values["qemu_version"]),
@@ -85,7 +85,7 @@ class Parts:
 
     @property
     def command_line(self) -> str:
-        """Of the machine's kernel."""
+        """The kernel command line."""
         fixed = ("console=ttyAMA0", "quiet", "loglevel=1", "nokaslr", "panic=-1", f"maxcpus={self.hardware.cpus}")
         return " ".join((*fixed, *self.kernel_params))
 
@@ -100,7 +100,7 @@ class Parts:
 
 @dataclass(frozen=True)
 class Answers:
-    """What a console has said so far. Steps by name; the newest where one was taken again."""
+    """Answers on a console so far: step -> text; of a repeated step the last one."""
 
     texts: Mapping[str, str]
     sums: Mapping[str, str]  # SHA-256 of each, as the machine said it
@@ -109,7 +109,7 @@ class Answers:
 
     @classmethod
     def read(cls, console: str) -> Answers:
-        """Take the whole answers out of a console; one that is damaged or not complete is none."""
+        """Parse the complete answers of a console log; damaged and incomplete ones are left out."""
         text = console.replace("\r", "")
         texts, sums = {}, {}
         for name, packed, wanted in _ANSWER.findall(text):
@@ -123,15 +123,15 @@ class Answers:
         return cls(texts, sums, frozenset(skipped), re.search(r"^@over$", text, re.MULTILINE) is not None)
 
     def reply(self, step: str) -> Reply | None:
-        """What a step answered; None while it has not."""
+        """The reply of a step; None before it has answered."""
         return script_reply.parse(self.texts[step]) if step in self.texts else None
 
     def sum_of(self, step: str) -> str:
-        """SHA-256 of what a step answered; '' while it has not."""
+        """SHA-256 of the answer of a step; '' before it has answered."""
         return self.sums.get(step, "")
 
     def has_ended(self, steps: CellSteps) -> bool:
-        """Whether nothing more is to be expected of a cell."""
+        """Whether all answers of a cell are there, or no more will come."""
         if steps.measure in self.skipped or any(
             (reply := self.reply(name)) is not None and reply.failure for name in (steps.state,)
         ):
@@ -141,20 +141,20 @@ class Answers:
 
 @dataclass(frozen=True)
 class Order:
-    """What a machine is to do: the cells of one boot, in the order of the plan, and what they need."""
+    """The work of a machine: the cells of a boot group in the order of the plan, the parts, and the guests' images."""
 
     parts: Parts
     cells: tuple[Cell, ...]
     guests: Mapping[tuple[str, str], Path]  # kernel and flavour -> folder of the image
 
     def queue(self) -> Queue:
-        """The steps that do it."""
+        """The queue of steps for the cells."""
         (boot,) = plan(self.cells)
         images = {key: GuestFiles(folder) for key, folder in self.guests.items()}
         return make_queue(boot, [cell.id for cell in self.cells], images)
 
     def after(self, cell_id: str) -> Order:
-        """The same from behind a cell on."""
+        """The order for the cells after the given one."""
         ids = [cell.id for cell in self.cells]
         return replace(self, cells=self.cells[ids.index(cell_id) + 1 :])
 
@@ -171,7 +171,7 @@ class Order:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Order:
-        """Undo ``as_dict``."""
+        """The inverse of ``as_dict``."""
         guests = {(each["kernel"], each["flavour"]): Path(each["folder"]) for each in values["guests"]}
         cells = tuple(Cell.from_dict(cell) for cell in values["cells"])
         return cls(Parts.from_dict(values["parts"]), cells, guests)
@@ -179,7 +179,7 @@ class Order:
 
 @dataclass(frozen=True)
 class SealedMachine:
-    """A machine in its folder, which any process may look at; one at a time may start it."""
+    """A machine in its folder. Any process may read it; only one at a time may start it."""
 
     folder: Path
     order: Order
@@ -188,7 +188,7 @@ class SealedMachine:
 
     @classmethod
     def load(cls, folder: Path) -> SealedMachine:
-        """The machine that was started there last."""
+        """The machine that was last started in a folder."""
         known = json.loads((folder / "machine.json").read_text())
         steps = {
             cell: CellSteps(tuple(each["setup"]), each["state"], each["measure"], each["end"])
@@ -198,7 +198,7 @@ class SealedMachine:
 
     @classmethod
     def start(cls, folder: Path, order: Order, owner_pid: int) -> SealedMachine:
-        """Put a machine together and switch it on; it ends with the process ``owner_pid``.
+        """Write a machine's files and start QEMU, which ends with the process ``owner_pid``.
 
         Raises SealedError when QEMU does not start.
         """
@@ -236,24 +236,24 @@ class SealedMachine:
         return machine
 
     def resume_after(self, cell_id: str, owner_pid: int) -> SealedMachine | None:
-        """Start anew with the cells behind one that this machine did not survive; None where there are none."""
+        """Start a machine for the cells after one in which this machine ended; None if there are none."""
         order = self.order.after(cell_id)
         return SealedMachine.start(self.folder, order, owner_pid) if order.cells else None
 
     def answers(self) -> Answers:
-        """What it has said so far."""
+        """The answers on its console so far."""
         path = self.folder / "console.log"
         return Answers.read(path.read_text(errors="replace") if path.exists() else "")
 
     def wait(self, cell: str, limit_s: float) -> tuple[Answers, str]:
-        """Wait until a cell has ended; returns the answers, and why the cell has none ('' if it has).
+        """Wait until a cell has ended; returns the answers, and why the cell has none ('' if it has one).
 
-        A machine that is still at it after ``limit_s`` seconds without a word is ended.
+        A machine without output for ``limit_s`` seconds is stopped.
         """
         steps = self.steps[cell]
         began, size = time.monotonic(), -1
         while True:
-            runs = self.runs()  # first: what it said last is then there
+            runs = self.runs()  # read before the console, so that a machine's last output is not missed
             answers = self.answers()
             if answers.has_ended(steps):
                 return answers, ""
@@ -268,11 +268,11 @@ class SealedMachine:
             time.sleep(LOOK_S)
 
     def runs(self) -> bool:
-        """Whether QEMU is there."""
+        """Whether QEMU is running."""
         return _pid(self.folder) is not None
 
     def stop(self) -> None:
-        """End it, if it runs."""
+        """Stop QEMU if it is running."""
         _stop(self.folder)
 
     def _last_words(self) -> str:
@@ -312,7 +312,7 @@ def _stop(folder: Path) -> None:
 
 
 def identity(parts: Parts, queue: Queue, packed: Path) -> dict[str, Any]:
-    """All that goes into a machine, by content, and the ``key`` over that."""
+    """Checksums of all inputs of a machine, and ``key``, a digest of these."""
     inputs = {
         "qemu": parts.qemu_version,
         "qemu_arguments": " ".join(parts.hardware.arguments()),

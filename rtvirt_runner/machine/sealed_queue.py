@@ -1,8 +1,8 @@
-"""The queue of a sealed machine: the steps that bring board and guest into their states, and the cells measured there.
+"""The queue of a sealed machine: the steps that apply the states of board and guest, and the cells.
 
-The scripts are those that go over SSH to a board, with the same environment; here each becomes a file of an initramfs,
-and ``roles/sealed_board/files/run_queue.sh`` works through them. What they are put into has no comments and no
-indentation, so that only what runs decides what the machine does.
+The scripts are the same as over SSH, with the same environment; here each becomes a file in an initramfs, and
+``roles/sealed_board/files/run_queue.sh`` runs them. Comments and indentation are removed, so that only commands
+affect the machine.
 """
 
 from __future__ import annotations
@@ -27,18 +27,18 @@ RUNNER = collection.ROOT / "roles" / "sealed_board" / "files" / "run_queue.sh"
 GUEST = "sealed-guest"
 NONE = "-"  # in the plan: no such step
 _PHASES_US = 10_000  # a period of the slowest tick, 100 Hz
-_GOLDEN = 0.6180339887498949  # its multiples, modulo 1, lie as evenly as can be however many there are
+_GOLDEN = 0.6180339887498949  # golden ratio: its multiples modulo 1 are evenly distributed for any number of them
 
 
 @dataclass(frozen=True)
 class GuestFiles:
-    """What a guest starts from: an artifact of the role guest_image."""
+    """The files of a guest: an artifact of the role guest_image."""
 
     folder: Path
 
     @property
     def uploads(self) -> dict[str, Path]:
-        """Path on the board -> file here."""
+        """Path on the board -> file on the controller."""
         return {
             "/var/lib/rtvirt/guest.img": self.folder / "initrd.img",
             "/var/lib/rtvirt/guest.vmlinuz": self.folder / "vmlinuz",
@@ -51,31 +51,31 @@ class GuestFiles:
 
 @dataclass(frozen=True)
 class CellSteps:
-    """The steps of a cell by name; ``setup`` brings its group into its state."""
+    """Names of the steps of a cell; ``setup`` applies the state of its group."""
 
     setup: tuple[str, ...]
     state: str
     measure: str
-    end: str  # '' where no load has to be ended
+    end: str  # stops the load; '' without one
 
 
 @dataclass
 class Queue:
-    """What a machine works through."""
+    """The plan of a machine, and the steps and files that it names."""
 
     plan: list[str] = field(default_factory=list)
     steps: dict[str, str] = field(default_factory=dict)  # name -> text for a shell
-    files: dict[str, Path] = field(default_factory=dict)  # name -> file here that steps use
+    files: dict[str, Path] = field(default_factory=dict)  # name -> file on the controller that steps use
     cells: dict[str, CellSteps] = field(default_factory=dict)  # id -> steps, in order
 
     def add_step(self, text: str) -> str:
-        """Number a step; returns its name."""
+        """Add a step; returns its name, a number."""
         name = f"{len(self.steps) + 1:03d}"
         self.steps[name] = text
         return name
 
     def write(self, archive: Path) -> None:
-        """Make a cpio archive of it, the same bytes every time, to follow the base's in an initramfs."""
+        """Write the queue as a reproducible cpio archive, to be appended to the base initramfs."""
         folder = archive.with_suffix(".tree")
         shutil.rmtree(folder, ignore_errors=True)
         (folder / "queue" / "files").mkdir(parents=True)
@@ -96,12 +96,12 @@ class Queue:
 
 
 def phase_us(repetition: int) -> int:
-    """How long a repetition waits before each cell, so that timers meet it at another phase; 0 for the first."""
+    """Delay of a repetition before each cell, in us, which shifts its phase to the timers; 0 for the first."""
     return int((repetition - 1) * _GOLDEN % 1 * _PHASES_US)
 
 
 def make_queue(boot: BootGroup, cells: Iterable[str], guests: Mapping[tuple[str, str], GuestFiles]) -> Queue:
-    """The queue of one boot, of the cells with these ids; ``guests`` holds the images by kernel and flavour."""
+    """The queue for the given cell ids of a boot group; ``guests`` are the images by kernel and flavour."""
     wanted = set(cells)
     queue = Queue()
     for group in boot.guests:
@@ -131,7 +131,7 @@ def _add_group(
 
 
 def _setup(queue: Queue, group: GuestGroup, guests: Mapping[tuple[str, str], GuestFiles]) -> Iterable[tuple[str, str]]:
-    """Texts and places of the steps that playbooks/tasks/set_guest.yml takes over SSH."""
+    """Texts and places of the steps of playbooks/tasks/set_guest.yml."""
     board = far_environment(group.settings, group.host_cpus, group.guest_cpus, "settings")
     yield _step(script_text("apply_settings"), board), "board"
     if not group.state:
@@ -157,7 +157,7 @@ def _step(script: str, environment: Mapping[str, str]) -> str:
 
 
 def _uploads(queue: Queue, uploads: Mapping[str, Path]) -> str:
-    """Lines that put files where the script that follows looks for them; each file is in the queue once."""
+    """Lines of script that link files to their paths on the board; each file is in the queue once."""
     lines = []
     for there, here in uploads.items():
         name = next((name for name, source in queue.files.items() if source == here), f"{len(queue.files) + 1}")

@@ -1,4 +1,4 @@
-"""Wanted and found, a row each: what a machine's settings and QEMU's threads should be, and what they are."""
+"""Compare settings, QEMU's threads and QEMU's memory as read back with those wanted, one row per item."""
 
 from __future__ import annotations
 
@@ -10,35 +10,35 @@ from typing import Any
 from rtvirt_runner.catalogue.cpus import parse_cpu_list
 from rtvirt_runner.catalogue.settings import SETTINGS, setting_name, with_implied
 
-# ABSENT: the machine does not have it. FIXED: the kernel refuses to change it, where that is no failure.
+# ABSENT: the machine does not have it. FIXED: the kernel refuses to change it, which is no failure for this item.
 # DENIED: changing it is not permitted. NO_TOOL: the program that changes it is not installed.
 OK, DIFFERS, ABSENT, FIXED, DENIED, NO_TOOL = "ok", "differs", "absent", "fixed", "denied", "no_tool"
-WRONG = (DIFFERS, DENIED, NO_TOOL)  # nothing is measured on a machine that has one of these
+WRONG = (DIFFERS, DENIED, NO_TOOL)  # a machine with one of these is not measured
 
-Thread = Mapping[str, Any]  # tid, name, cpus, policy, priority; vcpu where QEMU's monitor told the number
+Thread = Mapping[str, Any]  # tid, name, cpus, policy, priority; vcpu if known from QEMU's monitor
 
 
 @dataclass(frozen=True)
 class Row:
-    """One thing that a setting asks for, and what the machine has."""
+    """One item of a setting: the value wanted and the value found."""
 
-    setting: str  # of settings.SETTINGS; qemu_threads where no setting places them
-    source: str  # where it is read: a file, a word of the command line, a thread
+    setting: str  # of settings.SETTINGS; qemu_threads if no setting places them
+    source: str  # what was read: a file, a kernel parameter, a thread
     wanted: str
     found: str
     state: str  # of the states above
-    tool: str = ""  # the program that is missing, of NO_TOOL
+    tool: str = ""  # the missing program, for NO_TOOL
 
     @property
     def reason(self) -> str:
-        """Why it could not be changed, as the end of a phrase; empty where nothing is known of that."""
+        """Why it could not be changed, as the end of a phrase; empty if unknown."""
         if self.state == DENIED:
             return ", and changing it is not permitted (read-only /proc or /sys, a container, or kernel lockdown)"
         return f", and {self.tool or 'the tool'}, which changes it, is not installed" if self.state == NO_TOOL else ""
 
 
 def setting_rows(rows: Sequence[Mapping[str, Any]]) -> list[Row]:
-    """The table ``settings`` among a machine's facts."""
+    """Rows from the table ``settings`` of a machine's facts."""
     return [
         Row(*(str(each.get(key, "")) for key in ("setting", "source", "wanted", "found", "state", "tool")))
         for each in rows
@@ -46,7 +46,7 @@ def setting_rows(rows: Sequence[Mapping[str, Any]]) -> list[Row]:
 
 
 def setting_differences(settings: Sequence[str], facts: Mapping[str, Any]) -> list[str]:
-    """What differs on a machine from the settings wanted, a phrase each; also what an earlier tuning has left there.
+    """Differences of a machine from the settings wanted, a phrase each, with leftovers of earlier tunings.
 
     ``settings`` are words as of ``Tuning.machine_settings``. ``facts`` are those of
     roles/cpu_isolation/files/show.sh: the table ``settings`` and ``isolation_applied``.
@@ -62,7 +62,7 @@ def setting_differences(settings: Sequence[str], facts: Mapping[str, Any]) -> li
 
 
 def row_differences(rows: Sequence[Row]) -> list[str]:
-    """The rows that are not as wanted, a phrase each."""
+    """The rows that differ, a phrase each."""
     return [
         f"{row.setting}: {row.source} is '{row.found}', expected '{row.wanted}'{row.reason}"
         for row in rows
@@ -71,17 +71,17 @@ def row_differences(rows: Sequence[Row]) -> list[str]:
 
 
 def not_booted(facts: Mapping[str, Any]) -> list[str]:
-    """The boot settings of the table ``settings`` among a machine's facts that it did not start with."""
+    """The boot settings that a machine was not booted with, from the table ``settings`` of its facts."""
     rows = setting_rows(facts.get("settings", ()))
     return [row.setting for row in rows if row.state == DIFFERS and SETTINGS[row.setting].parameter]
 
 
 def memory_rows(guest: Mapping[str, Any], facts: Mapping[str, Any]) -> list[Row]:
-    """How a guest in the state ``guest`` has its memory, by the facts ``qemu_locked_kib`` and ``qemu_huge_kib``."""
+    """Rows for the memory of a guest in the state ``guest``, by the facts ``qemu_locked_kib`` and ``qemu_huge_kib``."""
     wanted_kib = int(guest["memory_mib"]) * 1024
     huge_kib = facts.get("qemu_huge_kib")
     rows = []
-    if guest.get("memory_lock"):  # huge pages are never swapped, and so not counted as locked
+    if guest.get("memory_lock"):  # huge pages are not swappable and not counted in VmLck
         locked_kib = int(facts.get("qemu_locked_kib", 0)) + int(huge_kib or 0)
         rows.append(_at_least("memory_lock", "VmLck of QEMU, KiB", wanted_kib, locked_kib))
     if guest.get("huge_pages"):
@@ -100,10 +100,10 @@ def thread_rows(
     qemu_threads: Sequence[Thread],
     online_cpus: str = "",
 ) -> list[Row]:
-    """Each thread of QEMU against the placement that is wanted (``Tuning.placement``), vCPUs first.
+    """Compare each thread of QEMU with the wanted placement (``Tuning.placement``), vCPUs first.
 
-    Mode ``threads``: vCPU i alone on the i-th of ``cpus``, the others on ``others_cpus`` without priority; a vCPU that
-    has no thread, or a core that has no vCPU, gets a row as well. Mode ``process``: every thread on ``cpus`` with
+    Mode ``threads``: vCPU i alone on the i-th of ``cpus``, the others on ``others_cpus`` without priority; a vCPU
+    without a thread and a core without a vCPU get a row as well. Mode ``process``: every thread on ``cpus`` with
     policy and priority. Mode ``none``: no priority, and on any of ``online_cpus`` if these are given.
     """
     vcpus = sorted(((_vcpu(thread, number), thread) for number, thread in enumerate(vcpu_threads)), key=_first)
@@ -133,7 +133,7 @@ def _rows_of_threads(
 
 
 def _row(setting: str, thread: Thread, priority: str, cpus: str) -> Row:
-    """Without ``cpus`` the thread may be anywhere."""
+    """The row of a thread; without ``cpus`` it may be on any core."""
     wanted, found = f"{priority} on {cpus}" if cpus else priority, _found(thread, with_cpus=bool(cpus))
     same = priority == _priority(thread) and (not cpus or _cores(cpus) == _cores(str(thread.get("cpus", ""))))
     return Row(setting, _source(thread), wanted, found, OK if same else DIFFERS)
@@ -144,7 +144,7 @@ def _found(thread: Thread, with_cpus: bool) -> str:
 
 
 def _priority(values: Mapping[str, Any]) -> str:
-    """Policy and priority as one word, of a placement and of a thread."""
+    """Policy and priority of a placement or of a thread, as one string."""
     return f"{values.get('policy', 'other')} {values.get('priority', 0)}"
 
 
@@ -155,7 +155,7 @@ def _source(thread: Thread) -> str:
 
 
 def _vcpu(thread: Thread, position: int) -> int:
-    """The vCPU's number: as QEMU's monitor told it, as the thread is called, or else its place in the list."""
+    """The vCPU's number, from QEMU's monitor, the thread's name, or else its position in the list."""
     told = re.fullmatch(r"\d+", str(thread.get("vcpu", ""))) or re.match(r"CPU (\d+)/", str(thread.get("name", "")))
     return int(told[told.re.groups]) if told else position
 
@@ -163,7 +163,7 @@ def _vcpu(thread: Thread, position: int) -> int:
 def _cores(text: str) -> tuple[int, ...] | str:
     try:
         return parse_cpu_list(text)
-    except ValueError:  # whatever it is, it is not the list that is wanted
+    except ValueError:  # not a CPU list, so it differs from the wanted one
         return text
 
 

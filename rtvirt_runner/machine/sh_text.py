@@ -1,4 +1,4 @@
-"""POSIX sh scripts without what does not run: comments, indentation and empty lines."""
+"""Remove comments, indentation and empty lines from POSIX sh scripts."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ _BEFORE_COMMENT = " \t;&|()"
 
 
 def stripped(script: str) -> str:
-    """The same script without comments, empty lines and indentation.
+    """The script without comments, empty lines and indentation.
 
-    Quotes, also those nested by ``"$( )"``, lines that a backslash continues, and here-documents stay as they are.
-    The shell language is POSIX's, chapter 2 of XCU; backquotes are not looked into.
+    Quoted text, also nested by ``"$( )"``, lines continued by a backslash, and here-documents are unchanged.
+    The grammar is that of POSIX, chapter 2 of XCU; backquotes are not parsed.
     """
     kept: list[str] = []
-    documents: list[tuple[str, bool]] = []  # here-documents that are still to be read: end, tabs are stripped
-    quotes: list[str] = []  # the innermost last: ' or ", or ( for a command substitution within double quotes
+    documents: list[tuple[str, bool]] = []  # pending here-documents: delimiter, whether tabs are stripped
+    quotes: list[str] = []  # open quotes, innermost last: ' or ", or ( for a command substitution within double quotes
     continued = False
     for line in script.split("\n"):
         if documents:
@@ -38,7 +38,7 @@ def stripped(script: str) -> str:
 
 
 def _without_comment(text: str, quotes: list[str]) -> tuple[str, list[tuple[str, bool]]]:
-    """A line without its comment, and the here-documents that it begins; ``quotes`` is carried on to the next."""
+    """A line without its comment, and the here-documents that it begins; updates ``quotes`` for the next line."""
     documents: list[tuple[str, bool]] = []
     at = 0
     while at < len(text):

@@ -1,4 +1,4 @@
-"""Is a machine in the state that a cell asks for? The wanted state against the effective one, read back from it."""
+"""Verify that a machine is in the state of a cell: compare the wanted state with the one read back."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from rtvirt_runner.matrix.cell import Cell
 
 
 def typed(facts: Mapping[str, Any]) -> dict[str, Any]:
-    """The words that a machine answered as the values they mean: flags, numbers, lists of arguments."""
+    """Convert a machine's facts from text to flags, numbers, and lists of arguments."""
     return {name: _typed(name, value) for name, value in ({"realtime": "0"} | dict(facts)).items()}
 
 
 def _typed(name: str, value: Any) -> Any:
     if isinstance(value, list):
         return [{key: _typed(key, item) for key, item in row.items()} for row in value]
-    if value == "(null)":  # what the kernel prints for a list that was never set
+    if value == "(null)":  # printed by the kernel for a CPU list that was never set
         return ""
     if name == "realtime":
         return value == "1"
@@ -31,15 +31,15 @@ def _typed(name: str, value: Any) -> Any:
 
 
 def board_differences(cell: Cell, expects: Mapping[str, Any], board: Mapping[str, Any]) -> list[str]:
-    """What differs on the board, a phrase each.
+    """Differences on the board, a phrase each; empty if it is in the state of the cell.
 
-    ``expects`` is the kernel's catalogue entry, empty where whatever runs is measured; ``board`` the facts read back.
+    ``expects`` is that of the kernel's catalogue entry, empty for the running kernel; ``board`` the facts read back.
     """
     return [*_kernel(cell, expects, board), *setting_differences(cell.settings, board), *_guest(cell, board)]
 
 
 def guest_differences(cell: Cell, expects: Mapping[str, Any], guest: Mapping[str, Any]) -> list[str]:
-    """What differs inside the guest, whose kernel's catalogue entry says ``expects``."""
+    """Differences inside the guest, a phrase each; ``expects`` is that of its kernel's catalogue entry."""
     differences = _kernel_differences("guest", expects, guest)
     cpus = parse_cpu_list(str(guest.get("online_cpus", "0")))
     if len(cpus) != cell.vcpus:
@@ -70,7 +70,7 @@ def _kernel(cell: Cell, expects: Mapping[str, Any], board: Mapping[str, Any]) ->
 
 
 def _kernel_differences(machine: str, expects: Mapping[str, Any], facts: Mapping[str, Any]) -> list[str]:
-    """Against a catalogue entry, empty where whatever runs will do."""
+    """Differences from the expectation of a catalogue entry, which is empty for the running kernel."""
     differences = []
     release, realtime = str(facts.get("uname_r", "")), bool(facts.get("realtime"))
     if expects and not re.search(str(expects["release"]), release):

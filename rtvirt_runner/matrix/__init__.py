@@ -1,1 +1,1 @@
-"""Which cells, in which order, done or not."""
+"""The matrix: its cells, their order, and their records."""

@@ -1,4 +1,4 @@
-"""The unit that is run, stored, and skipped when done: one point of the matrix with one repetition number."""
+"""A cell: one point of the matrix with one repetition number."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from rtvirt_runner.catalogue.lab import Clock
 from rtvirt_runner.catalogue.workloads import Program
 
 _TUPLES = ("kernel_params", "settings")  # lists in JSON
-# New name -> the one that ids were first computed with, and that older records hold: what is measured keeps its id.
+# Present name -> the name used to compute ids and found in older records, so that measured cells keep their id.
 _FIRST_NAMES = {"kernel_params": "kernel_words"}
 
 
@@ -36,12 +36,12 @@ class Cell:
     clock: Clock
     host_cpus: str  # normalised core lists of the split, '0-2'
     guest_cpus: str
-    measured_cpu: int  # as counted where cyclictest runs
-    kernel_params: tuple[str, ...]  # what the tuning adds to the board's kernel command line
-    settings: tuple[str, ...]  # of the tuning, those of the board itself
+    measured_cpu: int  # its number in the place where cyclictest runs
+    kernel_params: tuple[str, ...]  # kernel parameters that the tuning adds on the board
+    settings: tuple[str, ...]  # words of the tuning's settings of the board
     guest_state: GuestState | None  # None when measured on the host
     program: Program | None  # None when no workload runs
-    board_command: str  # on the board meanwhile, on any of its cores
+    board_command: str  # load on the board at the same time, on any of its cores
     loops: int
     interval_us: int
     priority: int
@@ -49,12 +49,12 @@ class Cell:
 
     @property
     def vcpus(self) -> int:
-        """How many vCPUs the guest has; 0 when no guest runs."""
+        """Number of vCPUs of the guest; 0 when no guest runs."""
         return self.guest_state.vcpus if self.guest_state else 0
 
     @property
     def id(self) -> str:
-        """Axis values, then 8 hex digits of the SHA-256 of the canonical JSON; safe as a folder name."""
+        """Axis values and the first 8 hex digits of the SHA-256 of the canonical JSON; valid as a folder name."""
         axes = [self.board, self.kernel, self.tuning, self.split, self.place, self.guest, self.workload]
         readable = "_".join([*axes, f"r{self.repetition}"])[:200]
         values = _renamed(self._values(), _FIRST_NAMES)
@@ -62,13 +62,13 @@ class Cell:
         return f"{readable}-{hashlib.sha256(canonical.encode()).hexdigest()[:8]}"
 
     def as_dict(self) -> dict[str, Any]:
-        """The cell as plain values, its ``id`` first: what Ansible gets and what cell.json holds."""
+        """The cell as plain values, its ``id`` first, for Ansible and for cell.json."""
         return {"id": self.id, **self._values()}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Cell:
-        """Undo as_dict; raises InputError when a field is missing, unknown, or does not fit the id given."""
-        # through JSON: what Ansible hands over carries tags of its own
+        """The inverse of as_dict; raises InputError when a field is missing or unknown, or the id does not match."""
+        # by way of JSON, to remove the tags of Ansible's values
         given = json.loads(json.dumps({key: value for key, value in values.items() if key != "id"}))
         given = _renamed(given, {first: name for name, first in _FIRST_NAMES.items()})
         given = exact_fields(given, cls, "A cell") | {name: tuple(given[name]) for name in _TUPLES}
@@ -89,7 +89,7 @@ class Cell:
 
 
 def _renamed(values: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
-    """The same with some keys renamed, those of the mappings in it too."""
+    """The values with keys renamed, also in nested mappings."""
     return {
         names.get(key, key): _renamed(value, names) if isinstance(value, Mapping) else value
         for key, value in values.items()

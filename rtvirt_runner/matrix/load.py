@@ -1,8 +1,8 @@
-"""Matrix files: load, validate, expand into cells, put the cells in order.
+"""Matrix files: load, validate, and expand into cells.
 
-A matrix file says which points to measure, a lab which boards there are, the catalogue which kernels, tunings and
-workloads exist. Everything that can be wrong with them is found here, before a board is touched, and is said in one
-sentence (InputError). Nothing in this module talks to a machine or writes a file.
+A matrix file names the points to measure, a lab the boards, the catalogue the kernels, tunings, guests and workloads.
+Invalid input is refused here with one sentence (InputError), before a board is touched. Nothing in this module talks
+to a machine or writes a file.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ HISTOGRAMS = "histograms"
 COMPARISONS = ("ablation", "gic", "load", "partitioning", "flavours", "slowdown", "ecu", "sysbench")
 VIEWS = (HISTOGRAMS, *COMPARISONS)  # how the page shows an experiment
 
-_STATE = "wanted"  # name of the split of a state
+_STATE = "wanted"  # name of a state's split
 _LIMITS = {"loops": (1, 10**9), "interval_us": (10, 10**6), "priority": (1, 99), "histogram_us": (10, 10**6)}
 
 
@@ -56,7 +56,7 @@ class Matrix:
 
     @property
     def cells(self) -> tuple[Cell, ...]:
-        """Every cell once, in the order of ``plan``."""
+        """All cells, each once, in the order of ``plan``."""
         every = (cell for experiment in self.experiments for cell in experiment.cells)
         return tuple(cell for boot in plan(every) for cell in boot.cells)
 
@@ -64,13 +64,13 @@ class Matrix:
 def load_matrix(path: Path, lab: Lab, catalogue: Catalogue) -> Matrix:
     """Read a matrix file and expand it over a lab.
 
-    Raises InputError for anything that is wrong in it, naming file, key, value and what was expected.
+    Raises InputError for invalid input, with file, key, value and what was expected.
     """
     return read_matrix(checked_yaml.load_yaml(path), path, lab, catalogue)
 
 
 def read_matrix(document: Any, path: Path, lab: Lab, catalogue: Catalogue) -> Matrix:
-    """The same of what such a file says; ``path`` is for messages."""
+    """Expand the content of a matrix file over a lab; ``path`` is for messages. Raises InputError."""
     where = str(path)
     document = checked_yaml.section(document, "matrix", where)
     checked_yaml.known_keys(
@@ -92,7 +92,7 @@ def read_matrix(document: Any, path: Path, lab: Lab, catalogue: Catalogue) -> Ma
 
 
 def state_cell(state: Any, board: str, lab: Lab, catalogue: Catalogue) -> Cell:
-    """The cell that is measured on a board in a state, without a workload: for bringing a board into that state.
+    """The idle cell of a board in a state, for bringing the board into that state.
 
     ``state`` has the keys kernel, tuning, host_cpus, guest_cpus and, for a guest, guest. Raises InputError.
     """
@@ -117,7 +117,7 @@ def state_cell(state: Any, board: str, lab: Lab, catalogue: Catalogue) -> Cell:
 
 @dataclass(frozen=True)
 class _Expansion:
-    """What an experiment's axes are expanded against."""
+    """Expands an experiment's axes with a lab, a catalogue, and the splits and numbers of a matrix."""
 
     where: str  # the file, for messages
     lab: Lab
@@ -155,7 +155,7 @@ class _Expansion:
         )
 
     def cell(self, point: dict[str, Any], where: str) -> Cell:
-        """The cell of one point that nobody has checked yet."""
+        """Validate one point and return its cell; raises InputError."""
         named = {axis: value for axis, value in point.items() if (axis, value) != ("guest", NO_GUEST)}
         for axis, values in self._values(named, where).items():
             if len(values) > 1 or isinstance(point[axis], list):
@@ -171,7 +171,7 @@ class _Expansion:
         return axes
 
     def _values(self, body: Any, where: str) -> dict[str, list[str]]:
-        """Axis -> values, each one known; groups are expanded to their boards."""
+        """Validate axis -> values; groups are expanded to their boards."""
         body = checked_yaml.mapping(body, where)
         checked_yaml.known_keys(body, AXES, where)
         values: dict[str, list[str]] = {}
@@ -188,7 +188,7 @@ class _Expansion:
         return values
 
     def _expanded(self, axis: str, values: list[str], where: str) -> list[str]:
-        """Groups become their boards, ``full-minus-each`` every tuning that it stands for."""
+        """Expand groups to their boards, and ``full-minus-each`` to the ablations of full."""
         if axis == "board":
             return self._boards(values)
         if axis == "tuning":
@@ -210,7 +210,7 @@ class _Expansion:
         return list(dict.fromkeys(itertools.chain.from_iterable(expanded)))
 
     def _included(self, given: dict[str, list[str]], axes: dict[str, list[str]], where: str) -> Iterator[Point]:
-        """Points of one include; an axis it does not give is taken from the experiment if that leaves no choice."""
+        """Points of one include; an axis that it lacks is taken from the experiment if that has a single value."""
         full = {axis: given.get(axis, axes[axis]) for axis in AXES}
         if given.get("place") == ["host"]:
             full["guest"] = [NO_GUEST]
@@ -249,7 +249,7 @@ class _Expansion:
                     f"{where}: guest '{entry.name}' on board '{board.name}' has no kernel of its own, expected one of "
                     "the catalogue, since the board's is not rtvirt's; set guest_kernel in the inventory."
                 )
-            if point["kernel"] != RUNNING:  # of what runs nothing is known before the board is asked
+            if point["kernel"] != RUNNING:  # the architecture of the running kernel is unknown
                 theirs, ours = kernels[guest.kernel].architecture, kernels[point["kernel"]].architecture
                 entry.check_architecture(theirs, ours, where)
         workload = self.catalogue.workloads[point["workload"]]
@@ -259,7 +259,7 @@ class _Expansion:
             tuning=point["tuning"],
             split=point["split"],
             place=point["place"],
-            # so that experiments with different guests share their host cells
+            # experiments with different guests share their host cells
             guest=NO_GUEST if on_host else point["guest"],
             workload=point["workload"],
             repetition=repetition,
@@ -308,7 +308,7 @@ class _Expansion:
 
 
 def _check_lab(lab: Lab, catalogue: Catalogue) -> None:
-    """Whether all that a lab names is in the catalogue."""
+    """Check that the kernels that a lab names are in the catalogue."""
     for board in lab.boards.values():
         if board.guest_kernel:
             where = f"Inventory: guest_kernel of board '{board.name}'"

@@ -1,4 +1,4 @@
-"""The order of cells: boot groups, in them guest groups, in them cells."""
+"""The order of cells: boot groups, which hold guest groups, which hold cells."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from rtvirt_runner.matrix.cell import Cell
 
 @dataclass(frozen=True)
 class GuestGroup:
-    """Cells that share the settings of the running board and one state of the guest, or that no guest runs."""
+    """Cells that share the board's settings and the state of the guest, or have no guest."""
 
     settings: tuple[str, ...]
     host_cpus: str
@@ -29,7 +29,7 @@ class GuestGroup:
 
     @property
     def vcpus(self) -> int:
-        """How many vCPUs the guest has."""
+        """Number of vCPUs of the guest; 0 without one."""
         return self.state.vcpus if self.state else 0
 
     def as_dict(self) -> dict[str, Any]:
@@ -72,10 +72,10 @@ class BootGroup:
 
 
 def plan(cells: Iterable[Cell]) -> list[BootGroup]:
-    """Order cells by cost: a reboot is dear, a guest restart cheaper, a workload cheap.
+    """Order cells by cost: a reboot costs more than a restart of the guest, and that more than a workload.
 
-    Within a board, each repetition enters each boot state once and each guest state once; repetitions are interleaved
-    rather than run back to back, so that slow drift shows between them. Otherwise the order given is kept.
+    On a board, each repetition enters each boot state and each guest state once; repetitions are interleaved rather
+    than run back to back, so that slow drift shows as a difference between them. Otherwise the given order is kept.
     """
     unique = list(dict.fromkeys(cells))
     boards = _ranks(cell.board for cell in unique)
@@ -83,7 +83,7 @@ def plan(cells: Iterable[Cell]) -> list[BootGroup]:
     params = _ranks(cell.kernel_params for cell in unique)
 
     def dearest_first(cell: Cell) -> tuple[Any, ...]:
-        # a board's plain state first: it may be up in it already
+        # without kernel parameters first: the board may be running that way already
         boot = (kernels[cell.kernel], bool(cell.kernel_params), params[cell.kernel_params])
         return (boards[cell.board], cell.repetition, *boot)
 
@@ -93,7 +93,7 @@ def plan(cells: Iterable[Cell]) -> list[BootGroup]:
 
 
 def _guest_groups(cells: Sequence[Cell]) -> tuple[GuestGroup, ...]:
-    """A guest that only needs other settings on its board goes on running, so cells of one guest stand together."""
+    """Group cells by guest first: a guest keeps running when only the settings of its board change."""
 
     def guest(cell: Cell) -> str:
         return json.dumps(cell.guest_state.as_dict() if cell.guest_state else {}, sort_keys=True)

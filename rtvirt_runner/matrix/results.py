@@ -1,13 +1,13 @@
-"""The results folder: one record per cell, written atomically, and the question "is it done?".
+"""The results folder: one record per cell, written atomically, and whether a cell is done.
 
     results/<matrix>/<board>/<cell id>/
         cell.json      the cell
         system.json    the effective state of board and guest, read back from them
-        status.json    done or failed, when, and what it cost
-        <raw files>    what the tools printed, unparsed, so that old results can be read again years later
-    results/<matrix>/sealed/<key>.json    what a sealed machine was made of and told to do
+        status.json    done or failed, when, and how long it took
+        <raw files>    output of the tools, unparsed, so that old results can be parsed again
+    results/<matrix>/sealed/<key>.json    order and parts of a sealed machine
 
-State lives in this tree only. A record is visible under its name when it is whole, or not at all.
+All state is in this tree. A record appears under its name only when it is complete.
 """
 
 from __future__ import annotations
@@ -28,29 +28,29 @@ SCHEMA_VERSION = 1
 
 _ORDERS = "sealed"  # the folder of orders, beside those of boards
 _OWN_FILES = ("cell.json", "system.json", "status.json")
-_PASSING = re.compile(r"\.(?:partial|replaced)-.+-(?P<pid>\d+)")  # of a writer that is at work, or died
+_PASSING = re.compile(r"\.(?:partial|replaced)-.+-(?P<pid>\d+)")  # of a writer that is running, or was killed
 
 
 class ResultsError(ValueError):
-    """A record cannot be written or read; the message is one sentence that says why."""
+    """A record cannot be written or read; the message is one sentence with the reason."""
 
 
 @dataclass(frozen=True)
 class Status:
-    """How the measuring of one cell ended. Times are ISO 8601 in UTC."""
+    """Status of one measured cell. Times are ISO 8601 in UTC, durations in seconds."""
 
     status: Literal["done", "failed"]
     reason: str  # one sentence; empty when done
     started_at: str
     ended_at: str
     ssh_commands: int
-    overhead_s: float  # wall time that was not measuring
+    overhead_s: float  # wall time outside the measuring command
     measure_s: float  # wall time of the measuring command
 
 
 @dataclass(frozen=True)
 class Record:
-    """What is stored of one cell. Raw files are read on demand."""
+    """The stored record of one cell. Raw files are read on demand."""
 
     path: Path
     cell: Cell
@@ -70,11 +70,11 @@ class ResultsTree:
     root: Path
 
     def record_path(self, matrix_name: str, cell: Cell) -> Path:
-        """Where the record of a cell is, or will be."""
+        """The folder of a cell's record, which need not exist."""
         return self.root / matrix_name / cell.board / cell.id
 
     def is_done(self, matrix_name: str, cell: Cell) -> bool:
-        """Whether a whole record says that this very cell was measured, whoever measured it."""
+        """Whether a complete record of exactly this cell has the status done."""
         status = _read_status(self.record_path(matrix_name, cell))
         return (
             status.get("schema_version") == SCHEMA_VERSION
@@ -83,13 +83,13 @@ class ResultsTree:
         )
 
     def pending(self, matrix_name: str, cells: Iterable[Cell]) -> list[Cell]:
-        """The cells that are still to be measured, in the order given; failed ones are among them."""
+        """The cells that are not done, failed ones included, in the given order."""
         return [cell for cell in cells if not self.is_done(matrix_name, cell)]
 
     def load_records(self, matrix_name: str) -> list[Record]:
         """Every readable record of a matrix, done or failed, by board and cell id.
 
-        What cannot be read (another schema, a damaged file, a folder that was renamed) is left out: its cell counts as
+        Unreadable records (another schema, a damaged file, a renamed folder) are left out: the cell counts as
         not measured.
         """
         folders = sorted(path for path in (self.root / matrix_name).glob("*/*") if not path.name.startswith("."))
@@ -121,12 +121,12 @@ class ResultsTree:
         system: Mapping[str, Any],
         raw: Mapping[str, str | bytes],
     ) -> Path:
-        """Store what was measured and return its folder.
+        """Store a record and return its folder.
 
-        A record that failed before is replaced. One that is done is kept as it is, and the new one dropped: another
-        run was faster. Killed at any point, this leaves the old record, the new one or none, never a part of one; the
-        hidden folders of killed writers are cleared by the next. Raises ResultsError when a raw file's name is
-        unusable, or the record there is from a newer version of rtvirt.
+        An existing failed record is replaced; one that is done is kept and the new one dropped, since another run was
+        faster. If the process is killed, the old record, the new one or none is left, never a partial one; the next
+        writer removes the hidden folders of killed ones. Raises ResultsError for an invalid name of a raw file, and if
+        the existing record was written by a newer version of rtvirt.
         """
         final = self.record_path(matrix_name, cell)
         files = _contents(cell, status, system, raw)
@@ -171,7 +171,7 @@ def _contents(
     files = {name: text if isinstance(text, bytes) else text.encode() for name, text in raw.items()}
     files["cell.json"] = _json(cell.as_dict())
     files["system.json"] = _json(dict(system))
-    # last: who finds it may rely on the others
+    # written last: it implies that the other files are there
     files["status.json"] = _json({"schema_version": SCHEMA_VERSION, "cell_id": cell.id, **asdict(status)})
     return files
 
@@ -196,7 +196,7 @@ def _write_file(path: Path, content: bytes) -> None:
 
 
 def _move_in(partial: Path, final: Path) -> None:
-    """Give a whole folder its name; a folder that has it already is moved away first, as rename cannot replace one."""
+    """Rename a complete folder to its final name; an existing folder is moved away first: rename cannot replace it."""
     replaced = final.with_name(f".replaced-{final.name}-{os.getpid()}")
     if final.exists():
         shutil.rmtree(replaced, ignore_errors=True)
@@ -229,7 +229,7 @@ def _alive(pid: int) -> bool:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
-    except PermissionError:  # somebody else's
+    except PermissionError:  # a process of another user
         return True
     return True
 

@@ -1,4 +1,4 @@
-"""How a cell is measured: on a sealed machine, or over SSH on a provisioned board."""
+"""Whether a cell is measured on a sealed machine, or over SSH on a provisioned board."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ ARCHITECTURE = "arm64"  # of sealed machines
 
 
 def why_over_ssh(cell: Cell, lab: Lab, catalogue: Catalogue) -> str:
-    """Why a cell cannot be measured on a sealed machine, a clause; '' if it can."""
+    """Why a cell cannot be measured on a sealed machine, a clause; '' if it can be."""
     if not lab.boards[cell.board].sealed:
         return "the board is not one that is measured sealed (rtvirt_board_sealed)"
     if cell.kernel == RUNNING or catalogue.kernels[cell.kernel].architecture != ARCHITECTURE:
@@ -29,9 +29,9 @@ def why_over_ssh(cell: Cell, lab: Lab, catalogue: Catalogue) -> str:
 def sealed_boots(
     cells: Iterable[Cell], pending: Iterable[Cell], lab: Lab, catalogue: Catalogue
 ) -> list[tuple[BootGroup, tuple[Cell, ...]]]:
-    """Boots that sealed machines measure, and of each the cells up to the last that is still to be measured.
+    """Boot groups that are measured on sealed machines, each with its cells up to the last pending one.
 
-    Cells that are done stand among them: what a cell finds depends on all that its machine has done since power-on.
+    Cells that are done are included: a result depends on everything that its machine did since power-on.
     """
     wanted = {cell.id for cell in pending}
     boots = plan(cell for cell in cells if not why_over_ssh(cell, lab, catalogue))

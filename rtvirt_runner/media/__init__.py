@@ -1,1 +1,1 @@
-"""Cards and block devices, and the files that a board's firmware takes from them."""
+"""SD cards, block devices, and the files that a Raspberry Pi's firmware loads."""

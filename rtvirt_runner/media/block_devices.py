@@ -1,6 +1,6 @@
-"""What the kernel and udev know of a machine's disks: what they are, what they are called, who uses them.
+"""Disks of a machine as known to the kernel and udev: kind, names, and users.
 
-A disk is its folder in sysfs; a number is ``major:minor`` as the kernel writes it.
+A disk is represented by its folder in sysfs; a number is ``major:minor`` in the kernel's format.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-# Their disk is the machine's own, whatever else speaks for it.
+# A disk with one of these mount points is the machine's own.
 SYSTEM_MOUNTS = {"/", "/boot", "/boot/efi", "/boot/firmware", "/efi", "/etc", "/home", "/nix", "/opt", "/root", "/srv"}
 SYSTEM_MOUNTS |= {"/tmp", "/usr", "/usr/local", "/var", "/var/lib", "/var/log", "/var/tmp"}
 _NO_CARD_BUT_REMOVABLE = ("sr", "fd")  # optical drives, floppy drives
@@ -20,7 +20,7 @@ _NO_CARD_BUT_REMOVABLE = ("sr", "fd")  # optical drives, floppy drives
 
 @dataclass(frozen=True)
 class Machine:
-    """Where the kernel and udev show the devices."""
+    """The folders where the kernel and udev show devices."""
 
     sys: Path = Path("/sys")
     proc: Path = Path("/proc")
@@ -31,7 +31,7 @@ THIS_MACHINE = Machine()
 
 
 def read(path: Path) -> str:
-    """A file of sysfs or procfs; empty when there is none, as an attribute comes and goes with its device."""
+    """The stripped content of a file of sysfs or procfs; empty if there is none, since devices may disappear."""
     try:
         return path.read_text(errors="replace").strip()
     except OSError:
@@ -39,33 +39,33 @@ def read(path: Path) -> str:
 
 
 def number_of(device: Path) -> str:
-    """The number of a device that is there."""
+    """The number of an existing device node."""
     rdev = device.stat().st_rdev
     return f"{os.major(rdev)}:{os.minor(rdev)}"
 
 
 def sysfs_path(number: str, machine: Machine) -> Path:
-    """Where sysfs has the device with a number; nowhere if there is none."""
+    """The folder in sysfs of the device with a number; it does not exist if there is no such device."""
     return (machine.sys / "dev" / "block" / number).resolve()
 
 
 def parent_disk(folder: Path) -> Path:
-    """The disk of a partition; folders are those of sysfs."""
+    """The disk of a partition, or the disk itself."""
     return folder.parent if (folder / "partition").exists() else folder
 
 
 def backing_disks(folder: Path) -> set[Path]:
-    """The disks that a device stands on, through device mapper and md, itself among them."""
+    """The disks below a device, through device mapper and md; its own disk included."""
     disk = parent_disk(folder)
     return {disk}.union(*(backing_disks(slave.resolve()) for slave in (disk / "slaves").glob("*")))
 
 
 def can_be_taken_out(disk: Path) -> bool:
-    """Whether a disk is of the kind that cards are: removable, an SD slot, on USB, or a file behind a loop device."""
+    """Whether a disk can be a card: removable, an SD slot, on USB, or a loop device over a file."""
     if disk.name.startswith(_NO_CARD_BUT_REMOVABLE):
         return False
     return (
-        disk.name.startswith("loop")  # a file stands in for a card
+        disk.name.startswith("loop")  # a file in place of a card
         or read(disk / "removable") == "1"
         or (disk.name.startswith("mmcblk") and read(disk / "device" / "type") == "SD")  # soldered eMMC is MMC
         or any(re.fullmatch(r"usb\d+", part) for part in disk.parts)
@@ -73,7 +73,7 @@ def can_be_taken_out(disk: Path) -> bool:
 
 
 def stable_names(number: str, machine: Machine) -> list[Path]:
-    """The names of a device that stay, best first: those that tell what it is, then those of its socket."""
+    """The persistent names of a device, best first: those by id, then those by path."""
     names: list[Path] = []
     for kind in ("by-id", "by-path"):
         folder = machine.dev / "disk" / kind
@@ -84,12 +84,12 @@ def stable_names(number: str, machine: Machine) -> list[Path]:
 
 
 def best_name(disk: Path, machine: Machine) -> Path:
-    """What to call a disk: a name that stays if it has one."""
+    """The best persistent name of a disk, or its kernel name if it has none."""
     return next(iter(stable_names(read(disk / "dev"), machine)), machine.dev / disk.name)
 
 
 def is_block(path: Path | str, *numbers: str) -> bool:
-    """Whether a path leads to a block device, to one of these (major:minor) if any are given."""
+    """Whether a path is a block device, with one of these numbers (major:minor) if any are given."""
     try:
         status = Path(path).stat()
     except OSError:
@@ -98,7 +98,7 @@ def is_block(path: Path | str, *numbers: str) -> bool:
 
 
 def same_file(one: Path | str, other: Path) -> bool:
-    """Whether both paths are there and lead to one file."""
+    """Whether both paths exist and are the same file."""
     try:
         return Path(one).samefile(other)
     except OSError:
@@ -106,13 +106,13 @@ def same_file(one: Path | str, other: Path) -> bool:
 
 
 def _unescaped(text: str) -> str:
-    """The kernel writes a space in a path as \\040."""
+    """Undo the kernel's octal escapes in paths, such as \\040 for a space."""
     return re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), text)
 
 
 @dataclass(frozen=True)
 class _Mount:
-    """A file system in the tree; btrfs has a number of its own and is known by its source."""
+    """A mounted file system; btrfs has an anonymous device number and is identified by its source."""
 
     number: str
     where: str
@@ -129,19 +129,19 @@ def _mounts(machine: Machine) -> list[_Mount]:
 
 
 def swaps(machine: Machine) -> list[str]:
-    """The devices and files that are swap."""
+    """The devices and files used as swap."""
     return [_unescaped(line.split()[0]) for line in read(machine.proc / "swaps").splitlines()[1:]]
 
 
 def loops(machine: Machine) -> Iterator[tuple[Path, str]]:
-    """Loop devices and what they stand on."""
+    """Loop devices and their backing files."""
     for loop in sorted((machine.sys / "block").glob("loop*")):
         if backing := read(loop / "loop" / "backing_file"):
             yield machine.dev / loop.name, backing
 
 
 def system_mount(disk: Path, machine: Machine) -> str:
-    """Which of the machine's own file systems is on a disk, however many layers lie between; empty for none."""
+    """Mount point of one of the machine's own file systems that is on a disk, through any layers; empty if none is."""
     for mount in _mounts(machine):
         if mount.where in SYSTEM_MOUNTS:
             numbers = {mount.number, number_of(Path(mount.source)) if is_block(mount.source) else mount.number}
@@ -152,14 +152,14 @@ def system_mount(disk: Path, machine: Machine) -> str:
 
 @dataclass(frozen=True)
 class Use:
-    """What uses a disk, and what ends that."""
+    """A user of a disk, and how to end the use; both are clauses."""
 
     what: str
     remedy: str
 
 
 def uses(disk: Path, machine: Machine) -> list[Use]:
-    """All that uses a disk or a partition of it."""
+    """All users of a disk or of its partitions."""
     partitions = sorted(folder for folder in disk.iterdir() if (folder / "partition").exists())
     return [use for folder in (disk, *partitions) for use in _uses_of(folder, machine)]
 

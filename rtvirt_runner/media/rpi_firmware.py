@@ -1,19 +1,19 @@
-"""What the firmware of a Raspberry Pi 2 (BCM2836) would load from a boot partition, decided from the files alone.
+"""Determine what the firmware of a Raspberry Pi 2 (BCM2836) loads from the files of a boot partition.
 
-Boot ROM -> bootcode.bin -> start*.elf -> kernel. QEMU's machine raspi2b has no such firmware: what it needs is taken
-from the board's own boot partition by
+Boot ROM -> bootcode.bin -> start*.elf -> kernel. QEMU's machine raspi2b has no such firmware: its kernel, device tree,
+initramfs and command line are taken from the board's own boot partition by
 
     python -m rtvirt_runner.media.rpi_firmware FOLDER OUT [--tryboot]
 
-Rules are those of Raspberry Pi's documentation, by page: "config.txt" (what it is, boot options, memory options,
+The rules are those of Raspberry Pi's documentation, by page: "config.txt" (what it is, boot options, memory options,
 conditional filters, autoboot.txt), "Configuration" (boot folder, device trees, LED warning codes) and "Raspberry Pi
-hardware" (boot sequence, tryboot). What no page says is marked as unverified where it stands; no Pi was there to ask.
+hardware" (boot sequence, tryboot). Behaviour that no page describes is marked as unverified; no Pi was available.
 
-It follows more rules than cards of rtvirt need, so that what somebody writes into config.txt does on the virtual board
-what it does on a Pi, and so that tests can hold a card against the firmware with no second reader of it.
+It implements more rules than cards of rtvirt need, so that an edited config.txt has the same effect on the virtual
+board as on a Pi, and so that tests can check a card with the same code.
 
-Not followed: what the firmware adds to the command line and to the device tree (memory, serial number, overlays, the
-port that console=serial0 stands for), overlay_map.dtb, HATs, boot_ramdisk, booting from USB or the network.
+Not implemented: additions of the firmware to the command line and the device tree (memory, serial number, overlays,
+the port that console=serial0 stands for), overlay_map.dtb, HATs, boot_ramdisk, booting from USB or the network.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-LINE_LENGTH = 98  # "config.txt": what is behind it is ignored; older firmware reads 78
+LINE_LENGTH = 98  # "config.txt": the rest of a line is ignored; older firmware reads 78
 NAME_LENGTH = 64  # of initramfs; undocumented, but the firmware of 2024 reads no more ("initramfs %64s followkernel")
 BOARD_TYPE = 0x04  # "Raspberry Pi hardware", revision codes: 2B
 DEFAULT_KERNEL, DEFAULT_INITRAMFS = "kernel7.img", "initramfs7"
@@ -37,38 +37,38 @@ _OUTPUTS = ("kernel", "device_tree", "initramfs", "cmdline")
 
 
 class FirmwareError(ValueError):
-    """What the firmware would stop at, or start something else for: one sentence for a person."""
+    """The firmware would stop, or start something else than intended; the message is one sentence."""
 
 
 @dataclass(frozen=True)
 class Boot:
-    """What would be started. Paths lead into the folder that was given."""
+    """The files that would be booted. Paths are below the given folder."""
 
     kernel: Path
-    device_tree: Path | None  # None: config.txt asks for ATAGs instead (`device_tree=`)
+    device_tree: Path | None  # None: config.txt selects ATAGs instead (`device_tree=`)
     initramfs: Path | None
-    command_line: str  # the first line of the file, as it is; the firmware would put words of its own before it
-    # (stage, path): bootcode, config, start, fixup, then what start*.elf reads, of which the order differs by firmware.
+    command_line: str  # the first line of the file; the firmware would prepend parameters of its own
+    # (stage, path): bootcode, config, start, fixup, then the files of start*.elf, whose order depends on its version.
     files: list[tuple[str, Path]]
 
 
 @dataclass
 class Settings:
-    """What config.txt says to a Raspberry Pi 2."""
+    """The content of config.txt as it applies to a Raspberry Pi 2."""
 
-    values: dict[str, str] = field(default_factory=dict)  # the last line to name a property decides
+    values: dict[str, str] = field(default_factory=dict)  # the last line of a property applies
     overlays: list[str] = field(default_factory=list)
-    files: list[Path] = field(default_factory=list)  # config.txt and what it includes, in the order of reading
+    files: list[Path] = field(default_factory=list)  # config.txt and its included files, in reading order
 
     def number(self, *names: str) -> int:
-        """The number that the first of some properties holds that is there; 0 without one."""
+        """The number in the first of some properties that is set; 0 if none is, or it is no number."""
         text = next((self.values[name] for name in names if name in self.values), "")
         return int(text, 0) if re.fullmatch(r"0[xX][0-9a-fA-F]+|[1-9]\d*", text) else 0
 
 
 @dataclass(frozen=True)
 class _Card:
-    """The files of a boot partition; case does not matter in their names, as on any FAT."""
+    """The files of a boot partition; names are case-insensitive, as on FAT."""
 
     folder: Path
 
@@ -89,9 +89,9 @@ class _Card:
 
 
 class _Filters:
-    """The conditional sections that a line stands under.
+    """The conditional sections above a line.
 
-    Of one kind the last one counts, those of different kinds must all pass, [all] forgets them ("config.txt",
+    The last one of a kind applies, those of different kinds must all pass, and [all] resets them ("config.txt",
     conditional filters). Unverified: that [none] and an unknown section last until [all]. No monitor, GPIO or serial
     number is known here, so sections that ask for one do not pass.
     """
@@ -108,7 +108,7 @@ class _Filters:
             self._passing["model"] = int(match[1], 16 if match[1][:2].lower() == "0x" else 10) == BOARD_TYPE
         elif re.fullmatch(r"(?:pi|cm)\d\w*\+?", name):
             self._passing["model"] = name == "pi2"
-        else:  # [none], and EDID=..., gpio4=1, 0x12345678, HDMI:0, each kind by itself
+        else:  # [none], and EDID=..., gpio4=1, 0x12345678, HDMI:0, each a kind of its own
             self._passing[re.split(r"[=:\d]", name)[0]] = False
 
     def pass_all(self) -> bool:
@@ -116,7 +116,7 @@ class _Filters:
 
 
 def read_settings(folder: Path, name: str = "config.txt", tryboot: bool = False, includes: bool = True) -> Settings:
-    """Read config.txt, which may be missing ("config.txt": it is optional), or tryboot.txt in its place.
+    """Read config.txt, which may be missing ("config.txt": it is optional), or tryboot.txt instead.
 
     Names of properties and sections are case-sensitive, and blanks around = belong to them (Ubuntu's page on the boot
     configuration of a Pi). ``includes=False`` is how bootcode.bin reads ("config.txt", include). Unverified: that a
@@ -133,7 +133,7 @@ def read_settings(folder: Path, name: str = "config.txt", tryboot: bool = False,
 
 
 def _lines(card: _Card, names: list[str], settings: Settings, filters: _Filters, includes: bool) -> Iterator[str]:
-    """The lines of the last of the files that include each other, included ones in their place, without comments."""
+    """The lines of the last file in ``names``, with includes expanded, without comments."""
     path = card.find(names[-1])
     if path is None:
         return
@@ -151,7 +151,7 @@ def _lines(card: _Card, names: list[str], settings: Settings, filters: _Filters,
 
 def _apply(line: str, settings: Settings) -> None:
     words, (key, equals, value) = line.split(), line.partition("=")
-    if words[0] == "initramfs" and len(words) > 1:  # the one property without =; its address does not matter here
+    if words[0] == "initramfs" and len(words) > 1:  # the only property without =; its address is not needed here
         settings.values["ramfsfile"] = words[1]
     elif key == "dtoverlay":
         if overlay := value.split(",")[0].strip():  # parameters follow; an empty one ends an overlay's scope
@@ -161,16 +161,16 @@ def _apply(line: str, settings: Settings) -> None:
 
 
 def resolve(folder: Path, tryboot: bool = False) -> Boot:
-    """What a Raspberry Pi 2 would start from a boot partition whose files are in a folder.
+    """Determine what a Raspberry Pi 2 boots from a boot partition whose files are in a folder.
 
-    ``tryboot`` is the one-shot flag: tryboot.txt is read in the place of config.txt ("Raspberry Pi hardware", tryboot:
+    ``tryboot`` is the one-shot flag: tryboot.txt is read instead of config.txt ("Raspberry Pi hardware", tryboot:
     on all models; unverified on a Pi 2).
 
-    Raises FirmwareError at the first thing that is missing or not what it should be, also where the firmware would go
-    on to something that nobody wants: without fixup*.dat to a kernel with less memory (reports), without device tree to
-    ATAGs ("Device trees", debugging). What it does without initramfs or command line file no page says; the firmware of
-    2024 has messages for both, and seems to go on. It would start anything as a kernel, but only a zImage can be told
-    from rubbish. An autoboot.txt is refused, as it may lead to another partition.
+    Raises FirmwareError for the first missing or invalid file, also where the firmware would continue with a fallback:
+    without fixup*.dat with less memory (reports), without a device tree with ATAGs ("Device trees", debugging). No
+    page describes what it does without initramfs or command line file; the firmware of 2024 has messages for both and
+    seems to continue. It would start any file as a kernel, but only a zImage can be recognized. An autoboot.txt is
+    refused, as it may select another partition.
     """
     card = _Card(folder)
     bootcode = card.need("bootcode.bin", "which the boot ROM loads first; copy it from the package raspi-firmware")
@@ -188,7 +188,7 @@ def resolve(folder: Path, tryboot: bool = False) -> Boot:
 def _start_files(card: _Card, settings: Settings) -> tuple[Path, Path]:
     """start*.elf and its fixup*.dat ("config.txt", start_file, start_x; "Boot folder": start_cd.elf with gpu_mem=16).
 
-    A Pi 2 has 1 GB, so gpu_mem_1024 is stronger than gpu_mem. Unverified: which one wins when several are asked for.
+    A Pi 2 has 1 GB, so gpu_mem_1024 overrides gpu_mem. Unverified: which one wins when several are set.
     """
     cut_down = settings.number("gpu_mem_1024", "gpu_mem") == 16
     wanted = {"_db": settings.number("start_debug"), "_x": settings.number("start_x"), "_cd": cut_down}
@@ -203,7 +203,7 @@ def _start_files(card: _Card, settings: Settings) -> tuple[Path, Path]:
 
 
 def _operating_system(card: _Card, settings: Settings, stages: list[tuple[str, Path]]) -> Boot:
-    """What start*.elf loads; all of it is subject to os_prefix ("config.txt", os_prefix)."""
+    """The files that start*.elf loads; os_prefix applies to all of them ("config.txt", os_prefix)."""
     if settings.number("arm_64bit"):  # "Boot folder": no 64-bit kernels on BCM2836
         raise FirmwareError(
             f"{settings.files[0]} says arm_64bit=1, and BCM2836 has 32 bits; take it out or put it under [pi3]."
@@ -219,7 +219,7 @@ def _operating_system(card: _Card, settings: Settings, stages: list[tuple[str, P
     )
     _check_kernel(kernel)
     tree = _device_tree(card, prefix, trees, note)
-    # "config.txt", upstream_kernel: the Foundation's own tree needs the overlay `upstream` then.
+    # "config.txt", upstream_kernel: the Foundation's own device tree then needs the overlay `upstream`.
     upstream_overlay = ["upstream"] if upstream and tree and tree.name.lower() == DOWNSTREAM_TREE else []
     overlays = _overlays(card, settings, prefix, upstream_overlay + settings.overlays)
     initramfs = _initramfs(card, settings, prefix, kernel_name)
@@ -234,15 +234,15 @@ def _operating_system(card: _Card, settings: Settings, stages: list[tuple[str, P
 
 
 def _prefixed(prefix: str, name: str) -> str:
-    """A name under a prefix, which need not be a folder; one that begins with / knows no prefix."""
+    """A name with a prefix, which need not be a folder; a name that begins with / gets none."""
     return name if name.startswith("/") else prefix + name
 
 
 def _trees(settings: Settings) -> tuple[list[str], bool]:
-    """The device trees that would be tried, and whether upstream's is preferred ("config.txt", upstream_kernel).
+    """The device trees that are tried, and whether upstream's is preferred ("config.txt", upstream_kernel).
 
-    `device_tree=` with nothing behind it asks for none ("Device trees"). Without upstream_kernel=1 only the
-    Foundation's name is tried: that page has a word on upstream's being tried too, but of the Pi 1's only.
+    An empty `device_tree=` selects none ("Device trees"). Without upstream_kernel=1 only the Foundation's name is
+    tried: that page mentions upstream's as well, but only for the Pi 1.
     """
     upstream = settings.number("upstream_kernel") != 0
     if "device_tree" in settings.values:
@@ -252,7 +252,7 @@ def _trees(settings: Settings) -> tuple[list[str], bool]:
 
 
 def _prefix(card: _Card, settings: Settings, kernel: str, trees: list[str]) -> str:
-    """os_prefix if kernel and device tree are there, otherwise none. Unverified: that any of the trees will do."""
+    """os_prefix if kernel and device tree exist, otherwise ''. Unverified: that any of the device trees is enough."""
     prefix = settings.values.get("os_prefix", "upstream/" if settings.number("upstream_kernel") else "")
     has_tree = not trees or any(card.find(_prefixed(prefix, tree)) for tree in trees)
     return prefix if card.find(_prefixed(prefix, kernel)) and has_tree else ""
@@ -278,9 +278,9 @@ def _device_tree(card: _Card, prefix: str, trees: list[str], note: str) -> Path 
 
 
 def _check_kernel(path: Path) -> None:
-    """A zImage says at 0x24 what it is, and at 0x28 where it starts and ends (Linux, arch/arm/boot/compressed/head.S).
+    """Check for a zImage: magic at 0x24, start and end at 0x28 (Linux, arch/arm/boot/compressed/head.S).
 
-    An uncompressed Image of 32 bits has no mark, so it is refused, as is U-Boot.
+    An uncompressed 32-bit Image has no magic, so it is refused, as is U-Boot.
     """
     with path.open("rb") as file:
         header = file.read(0x40).ljust(0x40, b"\0")
@@ -302,9 +302,9 @@ def _check_whole(path: Path, size: int, what: str) -> None:
 
 
 def _overlays(card: _Card, settings: Settings, prefix: str, names: list[str]) -> list[tuple[str, Path]]:
-    """The overlays that are there; the firmware skips others ("Device trees", debugging).
+    """The overlays that exist; the firmware skips others ("Device trees", debugging).
 
-    os_prefix counts for them only where a README is ("config.txt", overlay_prefix).
+    os_prefix applies to them only if their folder has a README ("config.txt", overlay_prefix).
     """
     folder = settings.values.get("overlay_prefix", "overlays/")
     if card.find(_prefixed(prefix, f"{folder}README")):
@@ -326,11 +326,11 @@ def _initramfs(card: _Card, settings: Settings, prefix: str, kernel: str) -> Pat
 
 
 def _automatic_initramfs(card: _Card, prefix: str, kernel: str) -> Path | None:
-    """auto_initramfs=1, which loads one if there is one.
+    """The initramfs that auto_initramfs=1 loads, if there is one.
 
-    Firmware before May 2025 goes by the model, as with kernels ("config.txt"); newer goes by the kernel's name (pull
-    request 4085 of the documentation: kernel7.img has initramfs7). Which one is there is not known, so both must mean
-    the same. Unverified: that the kernel's folder is the initramfs' too.
+    Firmware before May 2025 names it by the model, as with kernels ("config.txt"); newer by the kernel's name (pull
+    request 4085 of the documentation: kernel7.img has initramfs7). The version is not known, so both must give the same
+    file. Unverified: that the initramfs is in the kernel's folder.
     """
     folder, slash, base = kernel.rpartition("/")
     by_name = base.removesuffix(".img").replace("kernel", "initramfs", 1) if base.startswith("kernel") else ""
@@ -353,7 +353,7 @@ def write(boot: Boot, out: Path) -> None:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """The command line above; 2 when the firmware could not boot, with the reason. Nothing of a boot before is left."""
+    """The command line above; returns 2, and prints the reason, if the firmware could not boot. Clears OUT first."""
     parser = argparse.ArgumentParser(
         prog="rpi_firmware", description="Choose what a Raspberry Pi 2 would boot, as its firmware would."
     )

@@ -1,8 +1,8 @@
-"""Writing a board's card image to an SD card in a reader, and only there.
+"""Write a board's card image to an SD card in a reader, and to no other disk.
 
-The wrong device is somebody's disk. So a device is refused unless everything speaks for it: its name means the same
-thing tomorrow, it can be taken out, nothing of it is in use, and it is no larger than the card that was announced. What
-was written counts when it has been read back from the card.
+Writing to a wrong device destroys data. So a device is refused unless its name is persistent, it is removable, no part
+of it is in use, and it is no larger than the stated size of the card. A write has succeeded when it was read back from
+the card and compared.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ from rtvirt_runner.media import block_devices
 from rtvirt_runner.progress_lines import MIB, ByteProgress, Say
 
 CHUNK_BYTES = 4 * MIB
-HEAD_BYTES = MIB  # what boot ROMs and partition tables look at
-PROGRESS_S = 3.0  # a slow card takes seconds for a chunk, and nobody waits longer than 5 s for a line
-# linux/fs.h; they have no names in Python
+HEAD_BYTES = MIB  # where boot ROMs look for a boot loader and where the partition table is
+PROGRESS_S = 3.0  # a slow card takes seconds for a chunk, and there is a line at least every 5 s
+# ioctls of linux/fs.h, which Python does not define
 _BLKRRPART = 0x125F
 _BLKFLSBUF = 0x1261
 _BLKGETDISKSEQ = 0x80081280
@@ -38,12 +38,12 @@ _KINDS = {stat.S_IFDIR: "a folder", stat.S_IFCHR: "a character device", stat.S_I
 
 
 class CardError(RuntimeError):
-    """A card was not written, or not well; the message is one sentence."""
+    """A card was not written, or not correctly; the message is one sentence."""
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """A card that could be written; ``in_use`` says what has to end before that, and is empty if nothing has to."""
+    """A card that could be written; ``in_use`` is a present use that must end first, a clause, or empty."""
 
     name: Path
     size_bytes: int
@@ -57,7 +57,7 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Target:
-    """A device that passed ``check``; ``identity`` tells it from another card that takes its place in the meantime."""
+    """A device that passed ``check``; ``identity`` distinguishes it from a card inserted in its place."""
 
     device: Path
     size_bytes: int
@@ -67,7 +67,7 @@ class Target:
 
 @dataclass(frozen=True)
 class Written:
-    """What was written and read back: how many bytes, their SHA-256, and how long both took."""
+    """What was written and read back: bytes, their SHA-256, and the seconds that both took."""
 
     bytes: int
     sha256: str
@@ -75,7 +75,7 @@ class Written:
 
 
 def candidates(machine: block_devices.Machine = block_devices.THIS_MACHINE) -> list[Candidate]:
-    """The cards in readers and USB sticks of this machine, by stable name if they have one."""
+    """The cards in readers and the USB sticks of this machine, by persistent name if they have one."""
     found = []
     for disk in sorted(link.resolve() for link in (machine.sys / "block").glob("*")):
         size_bytes = 512 * int(block_devices.read(disk / "size") or 0)
@@ -89,7 +89,7 @@ def candidates(machine: block_devices.Machine = block_devices.THIS_MACHINE) -> l
 
 
 def which(machine: block_devices.Machine = block_devices.THIS_MACHINE) -> str:
-    """The sentence for somebody who did not say which device is meant."""
+    """The message for a missing device name: one sentence that lists the candidates."""
     found = candidates(machine)
     if not found:
         return (
@@ -101,11 +101,11 @@ def which(machine: block_devices.Machine = block_devices.THIS_MACHINE) -> str:
 def check(
     device: Path, image: Path, card_bytes: int, machine: block_devices.Machine = block_devices.THIS_MACHINE
 ) -> Target:
-    """Find everything that speaks against writing the image to a device, before that is opened for writing.
+    """Check that the image may be written to a device, before the device is opened for writing.
 
-    ``device`` is a whole disk by its name under /dev/disk/by-id or by-path, a loop device, or a file that stands in for
-    a card. ``card_bytes`` is the size that is printed on the card, N * 10**9: cards are sold a few percent smaller, and
-    N GiB (7.4 % more) is the most that passes. Raises CardError.
+    ``device`` is a whole disk by its name under /dev/disk/by-id or by-path, a loop device, or a file in place of a
+    card. ``card_bytes`` is the nominal size of the card, N * 10**9: cards may be a few percent smaller, and at most
+    N GiB (7.4 % more) is accepted. Raises CardError.
     """
     image_bytes = _image_size(image)
     try:
@@ -130,9 +130,9 @@ def check(
 def write(image: Path, target: Target, say: Say) -> Written:
     """Write the image, flush it to the card, read it back from there and compare.
 
-    The first MiB is cleared at the beginning and written when all the rest has been read back well: a card that was
-    interrupted, or is bad, never looks bootable, not even as what it was before. ``say`` gets a line of progress every
-    few seconds. Bytes behind the image's end stay what they were. Raises CardError: then the card must not be used.
+    The first MiB is cleared at the beginning and written after the rest was read back and compared, so that a partly
+    written or defective card is never bootable. ``say`` gets a line of progress every few seconds. Bytes beyond the
+    image's end are unchanged. Raises CardError, after which the card must not be used.
     """
     began = time.monotonic()
     with _opened_image(image) as source, _opened_card(target) as card:
@@ -141,16 +141,16 @@ def write(image: Path, target: Target, say: Say) -> Written:
         job.compare_rest(sha256)
         job.write_head()
         if target.is_block:
-            with contextlib.suppress(OSError):  # who puts the card in again reads the new table anyway
+            with contextlib.suppress(OSError):  # the new partition table is read anyway when the card is inserted again
                 fcntl.ioctl(card, _BLKRRPART)
         return Written(job.size, sha256, round(time.monotonic() - began, 1))
 
 
-# ------------------------------------------------------------------------------------------------- what may be written
+# ------------------------------------------------------------------------------------------------- checks
 
 
 def _check_disk(device: Path, image: Path, machine: block_devices.Machine) -> None:
-    """Raises CardError for a block device that is not plainly a card that nobody uses."""
+    """Raise CardError for a block device that is not clearly an unused card."""
     folder = block_devices.sysfs_path(block_devices.number_of(device), machine)
     if not folder.exists():
         raise CardError(f"{device} leads to no device that the kernel has now; put the card into its reader.")
@@ -185,7 +185,7 @@ def _check_kind(device: Path, image: Path, disk: Path) -> None:
 
 
 def _check_name(device: Path, disk: Path, machine: block_devices.Machine) -> None:
-    """A name such as /dev/sdb is another device's after the next boot, or after another stick was plugged in."""
+    """Raise CardError for a name such as /dev/sdb, which may be another device after the next boot or hot plug."""
     by_id, by_path = (machine.dev / "disk" / kind for kind in ("by-id", "by-path"))
     is_loop = disk.name.startswith("loop")
     if device.absolute().parent in (by_id, by_path) or (is_loop and device.absolute() == machine.dev / disk.name):
@@ -202,7 +202,7 @@ def _check_name(device: Path, disk: Path, machine: block_devices.Machine) -> Non
 
 
 def _check_file(file: Path, image: Path, machine: block_devices.Machine) -> None:
-    """Raises CardError for a file that something else reads and writes."""
+    """Raise CardError for a file that is in use."""
     if block_devices.same_file(file, image):
         raise CardError(f"{file} is the image itself, expected a card; name the card.")
     for loop, backing in block_devices.loops(machine):
@@ -249,11 +249,11 @@ def _gigabytes(size_bytes: int) -> str:
     return f"{size_bytes / 1e9:.2f} GB ({size_bytes} bytes)"
 
 
-# ------------------------------------------------------------------------------------------------- opening and the work
+# ------------------------------------------------------------------------------------------------- opening and writing
 
 
 def _identity(handle: int) -> tuple[int, int]:
-    """What tells the medium behind a device from any other: the kernel numbers each that is put in."""
+    """The identity of the medium in a device: the kernel numbers each insertion."""
     status = os.fstat(handle)
     if not stat.S_ISBLK(status.st_mode):
         return status.st_dev, status.st_ino
@@ -277,7 +277,7 @@ def _opened_image(image: Path) -> Iterator[int]:
 
 @contextlib.contextmanager
 def _opened_device(device: Path, flags: int, is_block: bool) -> Iterator[int]:
-    """For nobody else meanwhile, if it is a block device; raises CardError for what cannot be opened."""
+    """Open a device, a block device exclusively; raises CardError if it cannot be opened."""
     try:
         handle = os.open(device, flags | os.O_CLOEXEC | (os.O_EXCL if is_block else 0))
     except OSError as error:
@@ -285,7 +285,7 @@ def _opened_device(device: Path, flags: int, is_block: bool) -> Iterator[int]:
     try:
         yield handle
     finally:
-        with contextlib.suppress(OSError):  # an error of the card has been told when it was flushed
+        with contextlib.suppress(OSError):  # errors of the card were reported by the flush
             os.close(handle)
 
 
@@ -302,7 +302,7 @@ def _why_not_opened(error: OSError) -> str:
 
 
 def _look_at(device: Path) -> Target:
-    """Open it for reading, and alone: whoever has claimed it or a partition is in the way, known to us or not."""
+    """Open it for reading, exclusively, which fails while it or a partition is claimed by anything."""
     is_block = device.is_block_device()
     with _opened_device(device, os.O_RDONLY, is_block) as handle:
         size_bytes, identity = os.lseek(handle, 0, os.SEEK_END), _identity(handle)
@@ -313,7 +313,7 @@ def _look_at(device: Path) -> Target:
 
 @contextlib.contextmanager
 def _opened_card(target: Target) -> Iterator[int]:
-    """The device for reading and writing, if it still is what was checked."""
+    """Open the device for reading and writing; raises CardError if it is not the checked card any more."""
     with _opened_device(target.device, os.O_RDWR, target.is_block) as handle:
         if (_identity(handle), os.lseek(handle, 0, os.SEEK_END)) != (target.identity, target.size_bytes):
             raise CardError(
@@ -324,7 +324,7 @@ def _opened_card(target: Target) -> Iterator[int]:
 
 
 class _Job:
-    """One image on its way to one card; both are open."""
+    """Writing one image to one card, both open."""
 
     def __init__(self, image: Path, source: int, target: Target, card: int, say: Say) -> None:
         self._image, self._source, self._target, self._card, self._say = image, source, target, card, say
@@ -336,7 +336,7 @@ class _Job:
         self._head = self._from_image(0, min(HEAD_BYTES, self.size))
 
     def write_rest(self) -> str:
-        """Clear the head and write all that is behind it; returns the SHA-256 of the image."""
+        """Clear the head and write everything after it; returns the SHA-256 of the image."""
         progress = self._begin("writing")
         self._to_card(bytes(len(self._head)), 0)
         digest = hashlib.sha256(self._head)
@@ -349,7 +349,7 @@ class _Job:
         return digest.hexdigest()
 
     def compare_rest(self, sha256: str) -> None:
-        """Read all behind the head back; ``sha256`` is of the image as it was written."""
+        """Read everything after the head back and compare; ``sha256`` is that of the written image."""
         progress = self._begin("reading back")
         self._forget_cached()
         digest = hashlib.sha256(self._head)
@@ -363,7 +363,7 @@ class _Job:
         progress.end(self.size)
 
     def write_head(self) -> None:
-        """Make the card bootable, and read that back too."""
+        """Write the head, which makes the card bootable, and read it back."""
         self._to_card(self._head, 0)
         self._say(f"{self._target.device.name}: reading back what was written last, the beginning")
         self._forget_cached()
@@ -384,11 +384,11 @@ class _Job:
             self._differs(offset + first)
 
     def _forget_cached(self) -> None:
-        """What is read from now on comes from the card."""
+        """Drop cached pages, so that later reads come from the card."""
         try:
             os.fsync(self._card)
             if self._target.is_block:
-                with contextlib.suppress(PermissionError):  # it is root's; the advice below is everyone's
+                with contextlib.suppress(PermissionError):  # needs root; posix_fadvise below does not
                     fcntl.ioctl(self._card, _BLKFLSBUF)
             os.posix_fadvise(self._card, 0, 0, os.POSIX_FADV_DONTNEED)
         except OSError as error:
@@ -411,7 +411,7 @@ class _Job:
         try:
             while done < len(data):
                 done += os.pwrite(self._card, data[done:], offset + done)
-            os.fdatasync(self._card)  # each chunk: progress is of the card, and an error has its place
+            os.fdatasync(self._card)  # per chunk, so that progress and errors are those of the card
         except OSError as error:
             self._broken("written", offset, error)
 
@@ -428,7 +428,7 @@ class _Job:
         left = 0
         with contextlib.suppress(OSError):
             left = os.lseek(self._card, 0, os.SEEK_END)
-        # The kernel takes the size from a device that was pulled out, and then says that there is no space.
+        # The size of a removed device becomes 0, and the kernel then reports that there is no space.
         reason = error.strerror if left == self._target.size_bytes else "it was taken out, or has lost its connection"
         raise CardError(
             f"{self._target.device} could not be {what} at {_mebibytes(offset)}: {reason}; {_USELESS}, put "
@@ -451,7 +451,7 @@ class _Job:
 
 
 def _read_at(handle: int, length: int, offset: int) -> bytes:
-    """As many bytes as there are, up to ``length``."""
+    """Read up to ``length`` bytes, fewer at the end of the file."""
     found = bytearray()
     while len(found) < length and (more := os.pread(handle, length - len(found), offset + len(found))):
         found += more

@@ -66,7 +66,7 @@ class Bench:
         told = self.reprovision(boards, *options)
         assert time.monotonic() - began < 20
         assert sentence in told
-        assert "TASK [Refuse what could not be done]" in told and told.count("TASK [") == 1
+        assert "TASK [Validate the request]" in told and told.count("TASK [") == 1
         assert sorted(path.name for path in self.lab.iterdir()) == ["hosts.json", "ssh"]
         assert not self.touched.exists() and not self.cache.exists()
 
@@ -85,7 +85,7 @@ CB2 = {"board_image_profile": "cubieboard2", "rtvirt_provision": "file"}
 
 def test_without_a_board_by_name_all_would_lose_what_is_on_them(bench: Bench) -> None:
     bench.refused(
-        "Nothing says which board to make afresh, and all would lose what is on them; name it with -l.",
+        "No board is named, and all boards would lose their data; name one with -l.",
         {"cb2": CB2, "rpi2": {**CB2, "board_image_profile": "rpi2"}},
     )
 
@@ -138,7 +138,7 @@ def test_over_the_network_only_the_other_of_two_roots_is_written(bench: Bench) -
 
 def test_keys_are_not_changed_over_the_network(bench: Bench) -> None:
     bench.refused(
-        "The keys of cb2 are on its boot partition, which both of its roots share; make them anew with another card.",
+        "The SSH keys of cb2 are on its boot partition, which both roots share; write a new card to replace them.",
         {"cb2": {**CB2, "rtvirt_provision": "slot"}},
         *("-lcb2", "-ertvirt_rotate_identity=true"),
     )
@@ -175,7 +175,7 @@ def test_one_board_that_is_refused_keeps_the_others_from_being_begun(bench: Benc
 )
 def test_a_card_that_is_not_there_is_told_before_its_image_is_made(bench: Bench, device: str, sentence: str) -> None:
     told = bench.reprovision({"cb2": CB2}, "-lcb2", "-ertvirt_provision=card", f"-ertvirt_card_device={device}")
-    assert sentence in told.partition("TASK [Ask which one]")[2]
+    assert sentence in told.partition("TASK [Ask for the card's name]")[2]
     assert not bench.cache.exists() and not bench.touched.exists()
     assert not (bench.lab / "identity").exists()
 

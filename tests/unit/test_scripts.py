@@ -18,12 +18,12 @@ def test_a_set_is_one_sound_script(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", SETS)
-def test_what_a_script_reads_stands_before_it(name: str) -> None:
+def test_what_a_script_needs_stands_before_it(name: str) -> None:
     """``Needs: unit.sh, place_guest.sh`` in a script's head names the scripts whose functions it calls."""
     paths = script_set(name)
     for number, path in enumerate(paths):
         head = re.match(r"(?:#.*\n)*", path.read_text())
-        named = re.search(r"(?:Needs|Reads):((?:[^.]|\.sh)*)", head[0].replace("\n# ", " ")) if head else None
+        named = re.search(r"Needs:((?:[^.]|\.sh)*)", head[0].replace("\n# ", " ")) if head else None
         for other in re.findall(r"[\w]+\.sh", named[1]) if named else []:
             assert other in [each.name for each in paths[:number]], f"{path.name} in {name}"
 
@@ -31,7 +31,7 @@ def test_what_a_script_reads_stands_before_it(name: str) -> None:
 def test_what_reads_a_state_or_obeys_check_mode_says_so_and_what_measures_does_not() -> None:
     safe = {name: all("\n# check mode: safe\n" in path.read_text() for path in script_set(name)) for name in SETS}
     assert {name for name, each in safe.items() if each} == {
-        *("machine_state", "board_state"),
+        *("machine_state", "board_state", "running_kernel"),
         *("apply_settings", "start_guest", "stop_guest"),
     }
 

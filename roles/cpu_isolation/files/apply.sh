@@ -1,12 +1,12 @@
 # shellcheck shell=sh disable=SC2154,SC2034
-# Change what is not as wanted, item by item, and restore what is wanted no longer. Reads: thread.sh, settings.sh, cpuset.sh.
+# Apply the settings item by item, and restore those that are no longer requested. Needs: thread.sh, settings.sh, cpuset.sh.
 ACT=apply
 
 require_root() {
   while read -r key _ user _; do [ "$key" != Uid: ] || break; done </proc/self/status
   [ "$user" = 0 ] || fail "The settings need root, and the connection's user has id $user; set become, or connect as root."
 }
-# require_cores VARIABLE LIST: cores that do not exist, or do not run, cannot be split
+# require_cores VARIABLE LIST: fail unless all cores exist and are online
 require_cores() {
   within "$2" "$present" || fail "$1 is '$2', and core $cpu does not exist, expected cores of $present; name others."
   within "$2" "$online" || fail "$1 is '$2', and core $cpu is offline, expected cores of $online; bring it online, or name others."
@@ -21,7 +21,7 @@ if [ -n "$SETTINGS" ]; then
   [ "$RTVIRT_CHECK_MODE" = yes ] || mkdir -p "$state_folder"
 fi
 note_rows
-# First what is wanted: the kernel refuses to throttle real-time tasks again while a fair server has nothing.
+# Apply before undoing: the kernel refuses to throttle real-time tasks again while a fair server has a runtime of 0.
 each_item
 undo_settings
 if [ "$RTVIRT_CHECK_MODE" = no ]; then
@@ -31,7 +31,7 @@ if [ "$RTVIRT_CHECK_MODE" = no ]; then
     rm -f "$state_folder/isolation.wanted" "$journal" "$refused_items"
   fi
 fi
-# Kernels before 4.15 read flags of isolcpus as the start of a list of cores. Asked only where the parameter is still missing.
+# Kernels before 4.15 parse flags of isolcpus as the start of a list of cores. Only checked while the parameter is missing.
 case $wanted_names in
 *' isolcpus '*)
   flags=yes

@@ -1,10 +1,10 @@
 # shellcheck shell=sh disable=SC2154,SC2034
-# Cores kept at run time, on a machine that is not to be rebooted: what isolcpus does, as far as the kernel's cgroups go. Reads: thread.sh, settings.sh.
-# cgroup v2: an isolated partition below the root; a threaded one, so that single threads of QEMU can be in it. The kernel itself keeps others out.
-# cgroup v1: a cpuset for either side, no balancing at the top, and every program in that of the host. Kernel threads stay where they are:
-# moving them would widen what they are allowed, and the setting kernel_threads is about them.
-cpuset_before=$state_folder/cpuset.before  # what the top was like, then the programs that had a choice of cores of their own
-cpuset_enter=$state_folder/cpuset.enter  # what place_guest.sh and measure_cell.sh enter a side with
+# Isolate cores at run time, on a machine that must not be rebooted: isolcpus as far as cgroups allow. Needs: thread.sh, settings.sh.
+# cgroup v2: an isolated partition below the root, of type threaded, so that it can hold single threads of QEMU. The kernel keeps other threads out.
+# cgroup v1: one cpuset per side, load balancing off in the root cpuset, and all user-space threads in the host's cpuset. Kernel threads stay in
+# the root cpuset: moving them would widen their CPU affinity, which the setting kernel_threads sets.
+cpuset_before=$state_folder/cpuset.before  # previous value of the root, then the threads that had a CPU affinity of their own
+cpuset_enter=$state_folder/cpuset.enter  # script by which enter_cpuset.sh moves a thread into a side's cpuset
 cpuset_rtvirt=rtvirt
 
 find_cpusets() {
@@ -19,7 +19,7 @@ find_cpusets() {
   host_set=$top/$cpuset_rtvirt-host
 }
 
-# The row of what was found, with the reason where all was done to change it.
+# Report the value found, with the reason if it could not be changed.
 report_value() {
   may_refuse=no
   [ "${1:-}" != may_refuse ] || [ ! -d "$guest_set" ] || may_refuse=yes
@@ -34,7 +34,7 @@ report_value() {
   fi
 }
 
-# set_value FILE WANTED [may_refuse]: write it, if that is the task; may_refuse: the kernel may
+# set_value FILE WANTED [may_refuse]: write a value when applying, and report it; may_refuse: a refusal by the kernel is no failure
 set_value() {
   kind=exact source=$1 wanted=$2 found=none
   [ ! -e "$source" ] || read_file
@@ -45,14 +45,14 @@ set_value() {
   report_value "${3:-}"
 }
 
-# programs_in SET COMMAND: COMMAND for each of its threads that is none of the kernel's own
+# programs_in SET COMMAND: call COMMAND for each user-space thread of a cpuset
 programs_in() {
   while read -r tid; do
     read_thread "/proc/$tid" && [ $((flags & 0x00200000)) -eq 0 ] && "$2"
   done <"$1/tasks"
 }
 count_program() { programs=$((programs + 1)) programs_named="$programs_named $name"; }
-# A choice of cores of its own ends when a program comes into a cpuset, so it is kept.
+# Moving a thread into a cpuset resets its CPU affinity, so a restricted one is saved first.
 take_program() {
   read_affinity "/proc/$tid"
   [ "$affinity" = "$everywhere" ] || printf '%s %s %s\n' "$tid" "$affinity" "$name" >>"$cpuset_before"
@@ -65,7 +65,7 @@ all_programs_elsewhere() {
     [ "$ACT" = show ] || [ "$RTVIRT_CHECK_MODE" = yes ] || programs_in "$top" take_program
     programs=0 programs_named=
     programs_in "$top" count_program
-    # More may have been started meanwhile; and what the kernel starts itself, which is there, ends soon.
+    # Threads may have been started meanwhile; helpers that the kernel starts run in the root cpuset and end soon.
     [ "$programs" -gt 0 ] && [ -d "$host_set" ] && [ "$tries" -lt 5 ] || break
     tries=$((tries + 1))
     sleep 0.1
@@ -82,7 +82,7 @@ cpusets_v1() {
   fi
   set_value "$guest_set/cpuset.cpus" "$GUEST_CPUS"
   set_value "$host_set/cpuset.cpus" "$HOST_CPUS"
-  set_value "$guest_set/cpuset.cpu_exclusive" 1 may_refuse  # refused where a cpuset of someone else has these cores too
+  set_value "$guest_set/cpuset.cpu_exclusive" 1 may_refuse  # refused while another cpuset has these cores too
   set_value "$guest_set/cpuset.sched_load_balance" 0
   all_programs_elsewhere
   set_value "$top/cpuset.sched_load_balance" 0
@@ -119,7 +119,7 @@ cpuset_show() { cpusets; }
 cpuset_apply() {
   find_cpusets
   read -r everywhere </sys/devices/system/cpu/online
-  # Cores may be in one cpuset at a time: for another split all begins anew.
+  # A core can be in one exclusive cpuset only: for another split, undo the previous one first.
   if [ -d "$guest_set" ] && [ "$cpuset_kind" != none ]; then
     kind=exact wanted=$GUEST_CPUS source=$guest_set/cpuset.cpus
     read_file
@@ -131,12 +131,12 @@ cpuset_apply() {
       case $cpuset_kind in
       v1)
         cat "$top/cpuset.sched_load_balance" >"$cpuset_before"
-        # shellcheck disable=SC2016  # the arguments of the script that this makes: thread, process, side
+        # shellcheck disable=SC2016  # arguments of the generated script: thread, process, side
         printf 'case $3 in guest) echo "$1" >%s/tasks ;; *) echo "$1" >%s/tasks ;; esac\n' "$guest_set" "$host_set" >"$cpuset_enter"
         ;;
       v2)
         grep -ow cpuset "$top/cgroup.subtree_control" >"$cpuset_before"
-        # A thread may be apart from its process only below the cgroup that this is in, so the process comes to the root first.
+        # A thread can be moved only within the subtree of its process's cgroup, so the process is moved to the root first.
         # shellcheck disable=SC2016
         printf '%s\n' "top=$top set=$guest_set" 'grep -qx -e 0::/ -e "0::${set#$top}" "/proc/$2/task/$1/cgroup" || echo "$2" >"$top/cgroup.procs"' \
           'case $3 in guest) echo "$1" >"$set/cgroup.threads" ;; *) echo "$1" >"$top/cgroup.threads" ;; esac' >"$cpuset_enter"
@@ -148,7 +148,7 @@ cpuset_apply() {
   cpusets
 }
 
-# Programs go back to the top with the choice of cores that they had, then the cpusets go, then the top is as it was.
+# Move the threads back to the root cpuset, remove the cpusets, and restore the root's value and the threads' CPU affinity.
 cpuset_undo() {
   find_cpusets
   case $cpuset_kind in

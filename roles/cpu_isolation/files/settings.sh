@@ -1,11 +1,11 @@
 # shellcheck shell=sh disable=SC2154
 # Interpreter of rows of the table of settings (rtvirt_runner/catalogue/settings.py): SETTING_ROWS, a line `SETTING KIND OPTIONS SOURCE WANTED`
-# per item; SETTINGS, HOST_CPUS and GUEST_CPUS say what these were made from. `each_item` compares what is found with what is wanted (ACT=show)
-# and also changes it (ACT=apply), with the former value in a journal, out of which `undo_settings` restores what is wanted no longer. Nothing
-# lasts beyond a reboot. Reads: thread.sh. Builtins where they do: each program that is started costs an emulated board tens of milliseconds.
+# per item, generated from SETTINGS, HOST_CPUS and GUEST_CPUS. `each_item` compares the values found with those wanted (ACT=show) and also
+# changes them (ACT=apply), with the previous value in a journal, from which `undo_settings` restores settings that are no longer requested.
+# No change survives a reboot. Needs: thread.sh. Shell builtins where possible: starting a program takes an emulated board tens of milliseconds.
 state_folder=/run/rtvirt
-journal=$state_folder/isolation.journal  # setting, item and former value, with tabs between
-refused_items=$state_folder/isolation.refused  # items that could not be changed, each with its state, a tab between
+journal=$state_folder/isolation.journal  # per line: setting, item and previous value, separated by tabs
+refused_items=$state_folder/isolation.refused  # per line: an item that could not be changed and its state, separated by a tab
 tab=$(printf '\t')
 newline='
 '
@@ -21,7 +21,7 @@ item_row() {
   printf '@row settings setting=%s state=%s wanted=%s found=%s %ssource=%s\n' "$setting" "$4" "$2" "$3" "$tool" "$1"
 }
 
-# cores LIST: 0,2-3 gives " 0 2 3 "
+# cores LIST: set expanded to the cores of a list; 0,2-3 gives " 0 2 3 "
 cores() {
   expanded=' '
   rest=$1,
@@ -32,7 +32,7 @@ cores() {
     while [ "$cpu" -le "${part#*-}" ]; do expanded="$expanded$cpu " cpu=$((cpu + 1)); done
   done
 }
-# within LIST LIST: whether all cores of the first are in the second; sets cpu to one that is not
+# within LIST LIST: return whether all cores of the first are in the second; otherwise set cpu to one that is not
 within() {
   [ "$1" != "$2" ] || return 0
   cores "$2"
@@ -40,7 +40,7 @@ within() {
   cores "$1"
   for cpu in $expanded; do case $outer in *" $cpu "*) ;; *) return 1 ;; esac; done
 }
-# bare MASK: without commas and leading zeros, to compare
+# bare MASK: set digits to the mask without commas and leading zeros, for comparison
 bare() {
   digits=
   rest=$1,
@@ -48,7 +48,7 @@ bare() {
   while [ "${digits#0}" != "$digits" ]; do digits=${digits#0}; done
 }
 
-# Whether what was found is as wanted, by the kind of item.
+# Return whether the value found is the one wanted, by the kind of item.
 as_wanted() {
   case $kind in
   list | thread_affinity) within "$found" "$wanted" ;;
@@ -58,10 +58,10 @@ as_wanted() {
   esac
 }
 
-# What an item has, and how it is given another value: to be called with source or pid set.
+# Read and write the value of an item; source or pid must be set.
 read_file() {
   case $source in
-  /proc/sys/*) found=$(cat "$source" 2>/dev/null) ;;  # a number there is given whole or not at all, and read asks for a letter at a time
+  /proc/sys/*) found=$(cat "$source" 2>/dev/null) ;;  # sysctl files return a number in one read() or not at all, and the builtin reads byte by byte
   *) found='' && IFS= read -r found 2>/dev/null <"$source" || : ;;
   esac
 }
@@ -75,7 +75,7 @@ write_thread_priority() { set_policy "${wanted% *}" "${wanted#* }" "$pid"; }
 read_swap() { found=none; while read -r device _; do [ "$device" != "$swap" ] || found=$swap; done </proc/swaps; }
 write_swap() { swapoff "$swap"; }
 
-# change ITEM BEFORE WHAT [TOOL]: report an item that differs, or change it with write_WHAT and read it again with read_WHAT; TOOL is the
+# change ITEM BEFORE WHAT [TOOL]: report an item that differs, or change it with write_WHAT and read it back with read_WHAT; TOOL is the
 # program that write_WHAT runs
 change() {
   if [ "$ACT" = show ] || [ "$RTVIRT_CHECK_MODE" = yes ]; then
@@ -101,12 +101,12 @@ change() {
   fi
 }
 
-# not_changed ITEM WHAT TOOL: report an item that is not as wanted after write_WHAT, with the reason: for a file whether it can be opened for
-# writing, for a program whether it is there and what it says when it is run once more
+# not_changed ITEM WHAT TOOL: report an item that differs after write_WHAT, with the reason: for a file whether it can be opened for
+# writing, for a program whether it is installed and what it prints when it is run again
 not_changed() {
   state=fixed reason='the kernel refuses to change it'
   if [ -z "$3" ]; then
-    # A file that nobody may write to, or that a cgroup does not have, is the kernel's refusal.
+    # A file without write permission for anybody, or missing in a cgroup, counts as refused by the kernel.
     if [ -e "$source" ] || [ ! -d "${source%/*}" ]; then
       { true >"$source"; } 2>/dev/null || case $(ls -ld "$source" 2>/dev/null) in -r--r--r--*) ;; *) state=denied ;; esac
     fi
@@ -121,18 +121,18 @@ not_changed() {
   if [ "$state" = fixed ] && [ "$may_refuse" = no ]; then state=differs; else refused_now="$refused_now$1$tab$state$newline"; fi
   item_row "$1" "$wanted" "$found" "$state" "$3"
   [ "$state" != fixed ] || return 0
-  # The first of a setting says it for the others.
+  # One sentence per setting and state.
   case $failed in *" $setting/$state "*) return 0 ;; esac
   failed="$failed$setting/$state "
   failures="${failures:+$failures; }$setting: $1 is '$found', expected '$wanted', and $reason"
 }
 
-# Each item of SETTING_ROWS: COMMAND with setting, kind, source, wanted, may_refuse and arch set.
+# each_row COMMAND: call COMMAND for each row of SETTING_ROWS, with setting, kind, source, wanted, may_refuse and arch set.
 each_row() {
   command=$1 old_ifs=$IFS
   set -f
   IFS=$newline
-  # shellcheck disable=SC2086  # the lines are words
+  # shellcheck disable=SC2086  # split into lines
   set -- $SETTING_ROWS
   IFS=$old_ifs
   set +f
@@ -154,7 +154,7 @@ item() {
   parameter) parameter ;;
   unit) unit ;;
   thread_affinity) kernel_threads ;;
-  thread_priority) ;;  # with the others, in kernel_threads
+  thread_priority) ;;  # set by kernel_threads
   procedure) "procedure_$source" ;;
   *)
     pattern=$source
@@ -177,8 +177,7 @@ unit() {
   if as_wanted; then item_row "unit $source" "$wanted" "$found" ok; else change "unit $source" "$found" unit systemctl; fi
 }
 
-# What was decided when the machine started can only be read: PARAMETER@FILE, by the kernel's own file where it has one, otherwise by the
-# parameter on its command line.
+# A kernel parameter is only read, from source PARAMETER@FILE: from FILE if the kernel has it, otherwise from the command line.
 parameter() {
   parameter=${source%@*} source=${source#*@} found=''
   [ -z "$arch" ] || [ "$(uname -m)" = "$arch" ] || { item_row /proc/cmdline "$wanted" '' absent; return 0; }
@@ -194,18 +193,18 @@ parameter() {
   if as_wanted; then item_row "$source" "$wanted" "$found" ok; else item_row "$source" "$wanted" "$found" differs; fi
 }
 
-# All kernel threads at once: the cores of those that may be moved, and policy and priority of those that have a row thread_priority.
+# All kernel threads in one pass: CPU affinity of those that may be moved, policy and priority of those with a row thread_priority.
 kernel_threads() {
   wanted_cores=$wanted
   for process in /proc/[0-9]*; do
     read_thread "$process" || continue
     [ $((flags & 0x00200000)) -ne 0 ] || continue  # PF_KTHREAD
-    case $name in irq/*) continue ;; esac  # goes where its interrupt goes
+    case $name in irq/*) continue ;; esac  # follows the affinity of its interrupt
     pid=${process#/proc/}
     if [ $((flags & 0x04000000)) -eq 0 ]; then  # not PF_NO_SETAFFINITY
       kind=thread_affinity wanted=$wanted_cores
       read_thread_affinity
-      [ -n "$found" ] || continue  # it ended meanwhile
+      [ -n "$found" ] || continue  # it has ended meanwhile
       if as_wanted; then item_row "cores of $name" "$wanted" "$found" ok; else change "cores of $name $pid" "$found" thread_affinity taskset; fi
     fi
     case $name in */*) ;; *) continue ;; esac
@@ -233,7 +232,7 @@ note_row() {
   case $wanted_names in *" $setting "*) ;; *) wanted_names="$wanted_names$setting " ;; esac
   [ "$kind" != thread_priority ] || priorities="$priorities$setting $source $wanted$newline"
 }
-# wanted_names, all that have a row; priorities, lines `SETTING THREAD POLICY PRIORITY`
+# Set wanted_names, the settings that have a row, and priorities, lines `SETTING THREAD POLICY PRIORITY`.
 note_rows() {
   wanted_names=' ' priorities=$newline
   each_row note_row
@@ -246,8 +245,8 @@ each_item() {
   [ "$ACT" = show ] || [ "$RTVIRT_CHECK_MODE" = yes ] || [ -z "$SETTINGS" ] || printf '%s' "$refused_now" >"$refused_items"
 }
 
-# Restore, out of the journal, all items of settings that are wanted no longer; what is gone needs nothing. The last change first, since the
-# table is in the order in which the kernel takes the values.
+# Restore, from the journal, all items of settings that are no longer requested, except items that no longer exist. In reverse order, since
+# the table is in the order in which the kernel accepts the values.
 undo_settings() {
   [ -s "$journal" ] || return 0
   kept=

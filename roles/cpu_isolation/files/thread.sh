@@ -1,13 +1,13 @@
 # shellcheck shell=sh disable=SC2034
 # check mode: safe
-# Name, CPU affinity, scheduling policy and priority of a thread, by shell builtins alone.
+# Read name, CPU affinity, scheduling policy and priority of a thread with shell builtins alone; set the last two with chrt.
 
-# read_thread FOLDER (/proc/PID or /proc/PID/task/TID): sets name, flags, last_ran_on, priority and policy from its stat, fields 2, 9, 39, 40
-# and 41 (proc(5)); the name may hold spaces and brackets. Fails where the thread has ended.
+# read_thread FOLDER (/proc/PID or /proc/PID/task/TID): set name, flags, last_ran_on, priority and policy from its stat, fields 2, 9, 39, 40
+# and 41 (proc(5)); the name may hold spaces and parentheses. Fails if the thread has ended.
 read_thread() {
   IFS= read -r stat 2>/dev/null <"$1/stat" || return 1
   name=${stat#*(} name=${name%)*}
-  # shellcheck disable=SC2086  # the fields are words
+  # shellcheck disable=SC2086  # split into fields
   set -- ${stat##*) }
   [ $# -ge 39 ] || return 1  # a line break in the name cuts the line
   flags=$7 last_ran_on=${37} priority=${38}
@@ -18,13 +18,13 @@ read_thread() {
   esac
 }
 
-# read_affinity FOLDER: sets affinity to its list of cores, empty where the thread has ended
+# read_affinity FOLDER: set affinity to its list of cores, empty if the thread has ended
 read_affinity() {
   affinity=
   while read -r key value; do [ "$key" != Cpus_allowed_list: ] || affinity=$value; done 2>/dev/null <"$1/status"
 }
 
-# set_policy POLICY PRIORITY TID: by the short options, which are all that busybox knows
+# set_policy POLICY PRIORITY TID: with the short options, the only ones of busybox
 set_policy() {
   case $1 in other) option=-o ;; fifo) option=-f ;; rr) option=-r ;; batch) option=-b ;; idle) option=-i ;; *) return 1 ;; esac
   chrt "$option" -p "$2" "$3"

@@ -1,12 +1,12 @@
 #!/bin/sh
-# Work through /queue/plan, and say on the console what each step answers. A line of the plan is one of
-#   group                                    what follows shares a state of board and guest
-#   setup STEP PLACE                         brings the machine there; if it fails, the cells of the group are left out
-#   cell PHASE_US STATE STEP PLACE END       after PHASE_US: read the board's state, measure, and end the load (or -)
-# A step is the file of that name beside the plan: the text that goes to a shell of the place, board or guest, on standard input.
-# An answer is packed, since a serial line is slow, and carries its sum, since the kernel may write between its lines.
+# Work through /queue/plan, and write the answer of each step to the console. A line of the plan is one of
+#   group                                    begins a group of cells that share a state of board and guest
+#   setup STEP PLACE                         applies that state; if it fails, the cells of the group are skipped
+#   cell PHASE_US STATE STEP PLACE END       after PHASE_US: read the board's state, measure, and stop the load (END, or -)
+# A step is the file of that name next to the plan: the standard input of a shell in the place, board or guest.
+# An answer is compressed, since a serial line is slow, and has a checksum, since the kernel may write between its lines.
 queue=/queue mailbox=/run/rtvirt/guest.mailbox
-answer_at=8192  # the block of the mailbox in which the guest's answer begins
+answer_at=8192  # first block of the guest's answer in the mailbox
 
 answer() {  # NAME
   printf '\n@answer %s\n' "$1"
@@ -16,7 +16,7 @@ answer() {  # NAME
 
 block() { dd if="$mailbox" bs=512 skip="$1" count=1 2>/dev/null | head -n 1; }
 
-# Ask the guest by its mailbox (guest_init.sh): a number and a length in the first block, the text from the second one on.
+# Send a step to the guest by its mailbox (guest_init.sh): number and length in the first block, the text from the second block on.
 ask_guest() {  # STEP
   : >/run/answer
   pid=$(cat /run/rtvirt/guest.pid 2>/dev/null)
@@ -36,7 +36,7 @@ HEADER
   dd if="$mailbox" bs=512 skip=$((answer_at + 1)) count=$(((bytes + 511) / 512)) 2>/dev/null | head -c "$bytes" >/run/answer
 }
 
-step() {  # NAME PLACE: whether it did its work
+step() {  # NAME PLACE: returns whether the step succeeded
   rm -f /run/answer
   case $2 in
   board) sh <"$queue/$1" >/run/answer 2>/run/answer.err ;;
@@ -66,7 +66,7 @@ while read -r what first second third fourth fifth; do
     done=yes
     if step "$second" board; then step "$third" "$fourth" || done=no; else done=no; fi
     [ "$fifth" = - ] || step "$fifth" board || done=no
-    # What a failed cell leaves behind would spoil the next.
+    # Apply the state again: a failed cell may have changed it.
     [ "$done" = yes ] || ready=new
     ;;
   esac

@@ -1,5 +1,5 @@
 # shellcheck shell=sh
-# End a sealed machine that still runs. FOLDER: its folder.
+# Stop a sealed machine if it is running, and remove its initramfs. Needs: FOLDER, the machine's folder.
 pid=$(cat "$FOLDER/pid" 2>/dev/null)
 if [ -n "$pid" ] && tr '\0' ' ' 2>/dev/null <"/proc/$pid/cmdline" | grep -q -- '-sealed,debug-threads=on'; then
   changed "ended the sealed machine"
