@@ -87,7 +87,7 @@ class ActionModule(ActionBase):
         if reason:
             machine.resume_after(cell.id, int(os.environ.get("RTVIRT_OWNER_PID") or os.getppid()))
             return reason
-        if failure := _sealed_failure(machine.steps[cell.id], answers):
+        if failure := _sealed_failure(cell, machine.steps[cell.id], answers):
             return failure
         if differences := verify_state.board_differences(cell, args["kernel_expects"], outcome.facts):
             return f"The board is not in the state that the cell asks for: {'; '.join(differences)}."
@@ -158,7 +158,7 @@ def _emulator(path: str | None) -> dict[str, str] | None:
     return dict(zip(names, Path(path).read_text().splitlines(), strict=False))
 
 
-def _sealed_failure(steps: CellSteps, answers: Answers) -> str:
+def _sealed_failure(cell: Cell, steps: CellSteps, answers: Answers) -> str:
     """Why a cell failed on a sealed machine, by the machine's own answers; '' if they report no failure."""
     if steps.measure in answers.skipped:
         replies = (answers.reply(name) for name in steps.setup)
@@ -167,7 +167,7 @@ def _sealed_failure(steps: CellSteps, answers: Answers) -> str:
     for name in (steps.state, steps.measure, *([steps.end] if steps.end else [])):
         reply = answers.reply(name)
         if reply is None or not reply.complete:
-            return f"The guest was gone in the middle of the cell: {reply.failure if reply else 'it said nothing'}."
+            return _cut_off(cell, (reply.failure if reply else None) or "it answered nothing")
         if reply.failure:
             return reply.failure
     return ""
