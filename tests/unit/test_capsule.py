@@ -32,6 +32,8 @@ from rtvirt_runner.matrix.load import load_matrix
 from rtvirt_runner.matrix.plan import plan
 from rtvirt_runner.matrix.results import ResultsTree
 
+pytestmark = pytest.mark.usefixtures("tools")  # cpio
+
 CELLS = load_matrix(VARS / "matrix_smoke.yml", virtual_lab(), catalogue()).cells
 BOOTS = [
     tuple(cell for cell in boot.cells if cell.guest in ("none", "minimal") and not cell.board_command)[:2]

@@ -13,6 +13,7 @@ from rtvirt_runner.catalogue import collection
 from rtvirt_runner.catalogue.policies import POLICIES, REALTIME
 from rtvirt_runner.machine.settings_readback import thread_rows
 
+pytestmark = pytest.mark.usefixtures("tools")  # busybox
 SCRIPT = collection.ROOT / "roles/cpu_isolation/files/thread.sh"
 SHELLS = (["dash"], ["busybox", "sh"])
 

@@ -19,6 +19,8 @@ from rtvirt_runner.matrix.load import Matrix, load_matrix
 from rtvirt_runner.matrix.plan import plan
 from rtvirt_runner.matrix.ways import sealed_boots, why_over_ssh
 
+pytestmark = pytest.mark.usefixtures("tools")  # cpio
+
 BOARDS = {
     name: {"rtvirt_board_cpus": cpus, "rtvirt_board_clock": "virtual", "rtvirt_board_sealed": True}
     for name, cpus in (("virtual-rpi2", 4), ("virtual-cb2", 2))

@@ -26,6 +26,7 @@ from rtvirt_runner.catalogue.settings import (
 from rtvirt_runner.machine.script_reply import Reply, compose, parse
 from rtvirt_runner.machine.settings_readback import not_booted, row_differences, setting_differences, setting_rows
 
+pytestmark = pytest.mark.usefixtures("tools")  # busybox
 FILES = collection.ROOT / "roles/cpu_isolation/files"
 SHELLS = {"dash": ["dash"], "busybox": ["busybox", "sh"]}
 Machine = Callable[..., Reply]
