@@ -17,6 +17,7 @@ from rtvirt_runner.catalogue.catalogue import Catalogue
 from rtvirt_runner.catalogue.cpus import parse_cpu_list
 from rtvirt_runner.catalogue.kernels import load_kernels
 from rtvirt_runner.catalogue.lab import Lab
+from rtvirt_runner.catalogue.settings import parse_words, with_implied
 from rtvirt_runner.matrix.load import Matrix, load_matrix
 from rtvirt_runner.matrix.results import Record, ResultsTree
 from rtvirt_runner.run.playbooks import read_inventory
@@ -184,12 +185,17 @@ def test_threads_of_qemu_are_placed_as_the_tuning_says(records: list[Record]) ->
             assert {thread["policy"] for thread in [*vcpus, *others]} == {"other"}
 
 
+def wanted(words: Iterable[str]) -> set[str]:
+    """The settings that are read back where these are asked for: they and those that they imply."""
+    return set(with_implied(parse_words(words, "settings")))
+
+
 def test_every_setting_of_every_cell_was_read_back(records: list[Record]) -> None:
     for record in records:
         board, inside = record.system["board"], record.system["guest"] or {}
-        assert {row["setting"] for row in board.get("settings", [])} == set(record.cell.settings)
-        wanted = set(record.cell.guest_state.settings if record.cell.guest_state else ())
-        assert {row["setting"] for row in inside.get("settings", [])} == wanted
+        assert {row["setting"] for row in board.get("settings", [])} == wanted(record.cell.settings)
+        of_guest = record.cell.guest_state.settings if record.cell.guest_state else ()
+        assert {row["setting"] for row in inside.get("settings", [])} == wanted(of_guest)
         rows = [*board.get("settings", []), *inside.get("settings", [])]
         assert {row["state"] for row in rows} <= {"ok", "absent", "fixed"}
         assert not record.cell.settings or "ok" in {row["state"] for row in rows}
@@ -238,9 +244,9 @@ def vcpu_threads(record: Record) -> list[dict[str, Any]]:
 def test_the_machine_ran_what_the_cell_asked_for(records: list[Record]) -> None:
     for record in records:
         board = record.system["board"]
-        shows = load_kernels(collection.VARS / "kernels.yml")[record.cell.kernel].shows
-        assert board["realtime"] is shows.realtime is ("PREEMPT_RT" in board["uname_v"])
-        assert re.search(shows.release, board["uname_r"])
+        expects = load_kernels(collection.VARS / "kernels.yml")[record.cell.kernel].expects
+        assert board["realtime"] is expects.realtime is ("PREEMPT_RT" in board["uname_v"])
+        assert re.search(expects.release, board["uname_r"])
         assert f"rtvirt.kernel={record.cell.kernel}" in board["cmdline"].split()
         assert set(record.cell.kernel_params) <= set(board["cmdline"].split())
 
