@@ -19,6 +19,7 @@ boards:
     virtual-cb2: {rtvirt_board_cpus: 2, rtvirt_board_clock: virtual}
 guests: {hosts: {virtual-rpi2-guest: , virtual-cb2-guest: }}
 """
+LIMIT_S = 60  # two seconds on a quiet machine; emulated boards may run beside this
 SMOKE = (collection.VARS / "matrix_smoke.yml").read_text()
 
 
@@ -101,7 +102,7 @@ def test_a_bad_matrix(
     path.write_text(text)
     began = time.monotonic()
     done = rtvirt(command, "--matrix", str(path))
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < LIMIT_S
     refused(done, (str(path), *told))
     assert not (tmp_path / "results").exists()
 
