@@ -117,7 +117,7 @@ def test_a_lab_that_does_not_fit(
     rtvirt: Callable[..., subprocess.CompletedProcess[str]],
 ) -> None:
     (tmp_path / "other.yml").write_text(text)
-    refused(rtvirt(command, "-i", str(tmp_path / "other.yml")), told)
+    refused(rtvirt(command, "--matrix", "smoke", "-i", str(tmp_path / "other.yml")), told)
     assert not (tmp_path / "results").exists()
 
 
@@ -133,7 +133,7 @@ def test_a_bad_catalogue(name: str, old: str, new: str, told: tuple[str, ...], t
     assert old in text
     path.write_text(text.replace(old, new, 1) if old else "")
     done = subprocess.run(
-        [Path(sys.executable).parent / "rtvirt", "plan", "-i", "lab.yml"],
+        [Path(sys.executable).parent / "rtvirt", "plan", "--matrix", "smoke", "-i", "lab.yml"],
         cwd=tmp_path,
         env={**os.environ, "PYTHONPATH": str(tmp_path)},
         capture_output=True,
