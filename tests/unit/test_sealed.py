@@ -52,7 +52,7 @@ def images(tmp_path: Path) -> dict[tuple[str, str], GuestFiles]:
 
 def packed(name: str, answer: str, sum_of: str | None = None) -> str:
     """An answer as run_queue.sh prints it, on a serial console."""
-    text = base64.encodebytes(gzip.compress(answer.encode())).decode()
+    text = base64.encodebytes(gzip.compress(answer.encode(), mtime=0)).decode()
     sha256 = hashlib.sha256((answer if sum_of is None else sum_of).encode()).hexdigest()
     return f"\n@answer {name}\n{text}@end {name} {sha256}\n".replace("\n", "\r\n")
 
@@ -121,6 +121,7 @@ def test_whole_answers_are_taken_out_of_a_console_whatever_the_kernel_writes_bet
         packed("001", "@whole 0\n")[:40],
         packed("001", "@whole 0\n").replace("H4sI", "[ 1.0] H4sI"),
     ],
+    ids=["another sum", "no end", "cut off", "written into"],
 )
 def test_a_damaged_answer_is_none(console: str) -> None:
     assert Answers.read(console).texts == {}
