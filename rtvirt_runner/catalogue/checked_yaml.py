@@ -36,7 +36,7 @@ class _StrictLoader(yaml.SafeLoader):
 
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
         """Compose a node and check its size; raises ComposerError."""
-        event = self.peek_event()  # type: ignore[no-untyped-call]
+        event = self.peek_event()  # type: ignore[no-untyped-call]  # PyYAML has no types for it
         anchor = event.anchor or ""
         is_key = isinstance(parent, yaml.MappingNode) and index is None
         if is_key and not isinstance(event, yaml.ScalarEvent):

@@ -11,7 +11,7 @@ from rtvirt_runner.catalogue.kernels import ARCHITECTURES, load_kernels
 def test_the_controller_has_a_compiler_for_it(architecture: object) -> None:
     tools = yaml.safe_load((collection.ROOT / "roles" / "controller" / "defaults" / "main.yml").read_text())
     compilers = {*tools["controller_tools"], "x86_64-linux-gnu-gcc"}  # that of a PC is its gcc
-    assert f"{architecture.prefix}gcc" in compilers  # type: ignore[attr-defined]
+    assert f"{architecture.prefix}gcc" in compilers
 
 
 def test_every_kernel_runs_guests_of_its_own_architecture() -> None:
