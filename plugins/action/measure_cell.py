@@ -15,6 +15,7 @@ from ansible_collections.rtvirt.testbed.plugins.plugin_utils.far_shell import An
 from ansible_collections.rtvirt.testbed.plugins.plugin_utils.options import argument_spec
 
 from rtvirt_runner.analysis.parsers import ParseError, cyclictest, workload
+from rtvirt_runner.build import artifacts
 from rtvirt_runner.machine import cell_script, verify_state
 from rtvirt_runner.machine.script_reply import Reply
 from rtvirt_runner.machine.sealed_machine import Answers, SealedMachine
@@ -85,7 +86,8 @@ class ActionModule(ActionBase):
         answers, reason = machine.wait(cell.id, args["sealed_limit_s"])
         outcome.add_sealed(machine, cell, answers)
         if reason:
-            machine.resume_after(cell.id, int(os.environ.get("RTVIRT_OWNER_PID") or os.getppid()))
+            owner_pid = int(os.environ.get("RTVIRT_OWNER_PID") or os.getppid())
+            machine.resume_after(cell.id, owner_pid, artifacts.cache_folder() / "locks")
             return reason
         if failure := _sealed_failure(cell, machine.steps[cell.id], answers):
             return failure

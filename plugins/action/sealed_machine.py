@@ -1,4 +1,4 @@
-"""Start a sealed machine that measures the cells of one boot; wraps rtvirt_runner.machine.sealed_machine."""
+"""Start a sealed machine for the cells of one boot when it is its turn; wraps rtvirt_runner.machine.sealed_machine."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from ansible_collections.rtvirt.testbed.plugins.modules.sealed_machine import DO
 from ansible_collections.rtvirt.testbed.plugins.plugin_utils.options import argument_spec
 from ansible_collections.rtvirt.testbed.plugins.plugin_utils.plain import plain
 
-from rtvirt_runner.machine.sealed_machine import Hardware, Order, Parts, SealedError, SealedMachine
+from rtvirt_runner.build import artifacts
+from rtvirt_runner.machine.sealed_machine import Hardware, Order, Parts, SealedMachine
 from rtvirt_runner.matrix.cell import Cell
 
 
@@ -21,7 +22,7 @@ class ActionModule(ActionBase):
     TRANSFERS_FILES = False
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
-        """Write the machine's files and start QEMU."""
+        """Write the machine's files, and have QEMU started as soon as a core is free."""
         super().run(tmp, task_vars)
         _, args = self.validate_argument_spec(argument_spec=argument_spec(DOCUMENTATION))
         cells = tuple(Cell.from_dict(cell) for cell in args["cells"])
@@ -38,8 +39,9 @@ class ActionModule(ActionBase):
             {(str(each["kernel"]), str(each["flavour"])): Path(each["folder"]) for each in args["guests"]},
         )
         owner = int(os.environ.get("RTVIRT_OWNER_PID") or os.getppid())
+        folder = Path(args["folder"])
         try:
-            machine = SealedMachine.start(Path(args["folder"]), order, owner)
-        except SealedError as error:
-            return {"failed": True, "msg": str(error)}
+            machine = SealedMachine.start(folder, order, owner, artifacts.cache_folder() / "locks")
+        except OSError as error:
+            return {"failed": True, "msg": f"{error.filename or folder}: {error.strerror}."}
         return {"changed": True, "key": machine.identity["key"], "folder": str(machine.folder)}

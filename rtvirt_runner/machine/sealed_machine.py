@@ -1,7 +1,8 @@
 """A sealed machine: an emulated board without disk and network that works through a queue and powers itself off.
 
 All inputs are known, so its answers are the same on every computer that runs it. ``identity`` has a checksum of each
-input. The machine's folder holds ``initramfs``, ``console.log``, ``machine.json`` and, while it runs, ``pid``.
+input. The machine's folder holds ``queue.cpio``, ``machine.json`` and ``pid``, and once it is the machine's turn to
+run (take_turn.sh) ``initramfs`` and ``console.log``.
 """
 
 from __future__ import annotations
@@ -24,21 +25,18 @@ from typing import Any
 from rtvirt_runner.catalogue import collection
 from rtvirt_runner.machine import console_log, script_reply
 from rtvirt_runner.machine.script_reply import Reply
-from rtvirt_runner.machine.sealed_queue import CellSteps, GuestFiles, Queue, make_queue
+from rtvirt_runner.machine.sealed_queue import KERNEL_PARAMS, CellSteps, GuestFiles, Queue, make_queue
 from rtvirt_runner.matrix.cell import Cell
 from rtvirt_runner.matrix.plan import plan
 
 KEEPER = collection.ROOT / "roles" / "virtual_board" / "files" / "keep_board.sh"
+TAKE_TURN = collection.ROOT / "roles" / "sealed_board" / "files" / "take_turn.sh"
 MACHINE = "virt,virtualization=on,gic-version=3"
 DATE = "2026-01-01"
 LOOK_S = 0.2
-STARTS_WITHIN_S = 20.0
+ENDS_WITHIN_S = 10.0  # before it is killed
 
 _ANSWER = re.compile(r"^@answer (\S+)\n(.*?)^@end \1 ([0-9a-f]{64})$", re.MULTILINE | re.DOTALL)
-
-
-class SealedError(RuntimeError):
-    """A machine cannot be started; the message is one sentence."""
 
 
 @dataclass(frozen=True)
@@ -87,7 +85,7 @@ class Parts:
     def command_line(self) -> str:
         """The kernel command line."""
         fixed = ("console=ttyAMA0", "quiet", "loglevel=1", "nokaslr", "panic=-1", f"maxcpus={self.hardware.cpus}")
-        return " ".join((*fixed, *self.kernel_params))
+        return " ".join((*fixed, *KERNEL_PARAMS, *self.kernel_params))
 
     def qemu_arguments(self, kernel: str) -> list[str]:
         """QEMU's, of a machine whose initramfs and console log are in the current folder."""
@@ -197,48 +195,38 @@ class SealedMachine:
         return cls(folder, Order.from_dict(known["order"]), steps, known["identity"])
 
     @classmethod
-    def start(cls, folder: Path, order: Order, owner_pid: int) -> SealedMachine:
-        """Write a machine's files and start QEMU, which ends with the process ``owner_pid``.
+    def start(cls, folder: Path, order: Order, owner_pid: int, locks: Path) -> SealedMachine:
+        """Write a machine's files, and start it as soon as a core of this computer is free.
 
-        Raises SealedError when QEMU does not start.
+        It ends with the process ``owner_pid``. ``locks`` is the folder of the locks of all machines, one for each core.
         """
         folder.mkdir(parents=True, exist_ok=True)
         _stop(folder)
         (folder / "console.log").unlink(missing_ok=True)
         queue, packed = order.queue(), folder / "queue.cpio"
         queue.write(packed)
-        with (folder / "initramfs").open("wb") as stream:
-            for part in (order.parts.base, packed):
-                stream.write(part.read_bytes())
         machine = cls(folder, order, queue.cells, identity(order.parts, queue, packed))
         steps = {cell: asdict(each) for cell, each in queue.cells.items()}
         known = {"order": order.as_dict(), "steps": steps, "identity": machine.identity}
         (folder / "machine.json").write_text(json.dumps(known, indent=1))
-        parts = order.parts
-        command = [
-            str(parts.qemu / "bin" / "qemu-system-aarch64"),
-            *("-name", _name(folder)),
-            *parts.qemu_arguments(str(parts.kernel)),
-        ]
-        subprocess.Popen(
-            ["sh", str(KEEPER), str(owner_pid), str(folder), *command],
+        parts, cores = order.parts, len(os.sched_getaffinity(0))
+        qemu = [str(parts.qemu / "bin" / "qemu-system-aarch64"), "-name", _name(folder)]
+        turn = [str(locks), str(cores), str(owner_pid), str(KEEPER), str(folder), str(parts.base)]
+        started = subprocess.Popen(
+            ["sh", str(TAKE_TURN), *turn, *qemu, *parts.qemu_arguments(str(parts.kernel))],
             env={**os.environ, "RESETS": "qemu", "FIRMWARE": ""},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             start_new_session=True,
         )
-        began = time.monotonic()
-        while not (folder / "console.log").exists():
-            if time.monotonic() - began > STARTS_WITHIN_S:
-                raise SealedError(f"QEMU did not start: {machine._said('qemu.log')}.")
-            time.sleep(0.05)
+        (folder / "pid").write_text(f"{started.pid}\n")
         return machine
 
-    def resume_after(self, cell_id: str, owner_pid: int) -> SealedMachine | None:
+    def resume_after(self, cell_id: str, owner_pid: int, locks: Path) -> SealedMachine | None:
         """Start a machine for the cells after one in which this machine ended; None if there are none."""
         order = self.order.after(cell_id)
-        return SealedMachine.start(self.folder, order, owner_pid) if order.cells else None
+        return SealedMachine.start(self.folder, order, owner_pid, locks) if order.cells else None
 
     def answers(self) -> Answers:
         """The answers on its console so far."""
@@ -248,35 +236,40 @@ class SealedMachine:
     def wait(self, cell: str, limit_s: float) -> tuple[Answers, str]:
         """Wait until a cell has ended; returns the answers, and why the cell has none ('' if it has one).
 
-        A machine without output for ``limit_s`` seconds is stopped.
+        A machine without output for ``limit_s`` seconds is stopped, unless it has not had its turn yet.
         """
-        steps = self.steps[cell]
-        began, size = time.monotonic(), -1
+        steps, answers = self.steps[cell], self.answers()
+        size: int | None = -1
+        quiet_since = time.monotonic()
         while True:
             runs = self.runs()  # read before the console, so that a machine's last output is not missed
-            answers = self.answers()
+            if (now := self._console_bytes()) != size:
+                quiet_since, size, answers = time.monotonic(), now, self.answers()
             if answers.has_ended(steps):
                 return answers, ""
             if not runs:
                 return answers, f"The machine ended in the middle of the cell: {self._last_words()}."
-            now = (self.folder / "console.log").stat().st_size
-            if now != size:
-                began, size = time.monotonic(), now
-            if time.monotonic() - began > limit_s:
+            if now is not None and time.monotonic() - quiet_since > limit_s:
                 self.stop()
                 return answers, f"The machine said nothing for {limit_s:.0f} s of the clock here, and was ended."
             time.sleep(LOOK_S)
 
     def runs(self) -> bool:
-        """Whether QEMU is running."""
+        """Whether QEMU is running, or will be when it is the machine's turn."""
         return _pid(self.folder) is not None
 
     def stop(self) -> None:
         """Stop QEMU if it is running."""
         _stop(self.folder)
 
+    def _console_bytes(self) -> int | None:
+        """Size of the console log; None before the machine's turn."""
+        path = self.folder / "console.log"
+        return path.stat().st_size if path.exists() else None
+
     def _last_words(self) -> str:
-        said = (self.folder / "console.log").read_text(errors="replace")
+        path = self.folder / "console.log"
+        said = path.read_text(errors="replace") if path.exists() else ""
         plain = [
             line for line in console_log.last_lines(_ANSWER.sub("", said.replace("\r", ""))) if not line.startswith("@")
         ]
@@ -288,7 +281,7 @@ class SealedMachine:
 
 
 def _name(folder: Path) -> str:
-    return f"guest={folder.parent.name}-sealed,debug-threads=on"
+    return f"guest={folder.parent.name}-{folder.name},debug-threads=on"
 
 
 def _pid(folder: Path) -> int | None:
@@ -301,14 +294,14 @@ def _pid(folder: Path) -> int | None:
 
 
 def _stop(folder: Path) -> None:
-    pid = _pid(folder)
-    if pid is None:
-        return
-    os.kill(pid, signal.SIGTERM)
-    for _ in range(100):
-        if _pid(folder) is None:
+    for sent in (signal.SIGTERM, signal.SIGKILL):
+        pid = _pid(folder)
+        if pid is None:
             return
-        time.sleep(0.1)
+        os.kill(pid, sent)
+        began = time.monotonic()
+        while _pid(folder) is not None and time.monotonic() - began < ENDS_WITHIN_S:
+            time.sleep(0.1)
 
 
 def identity(parts: Parts, queue: Queue, packed: Path) -> dict[str, Any]:

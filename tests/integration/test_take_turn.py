@@ -1,0 +1,75 @@
+"""Sealed machines take turns on the computer's cores (roles/sealed_board/files/take_turn.sh)."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from rtvirt_runner.machine.sealed_machine import TAKE_TURN
+
+# In the place of keep_board.sh: it says when it runs, for half a second.
+KEEPER = 'echo "begin $2" >>"$2/../log"; sleep 0.5; echo "end $2" >>"$2/../log"\n'
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    (tmp_path / "keeper.sh").write_text(KEEPER)
+    (tmp_path / "base").write_text("base ")
+    (tmp_path / "log").touch()
+    return tmp_path
+
+
+def start(place: Path, name: str, cores: int, owner: int = 0) -> subprocess.Popen[bytes]:
+    """Start one machine in a folder of its own."""
+    folder = place / name
+    folder.mkdir()
+    (folder / "queue.cpio").write_text("queue")
+    given = [place / "locks", str(cores), str(owner), place / "keeper.sh", folder, place / "base", "qemu"]
+    return subprocess.Popen(["sh", TAKE_TURN, *given])
+
+
+def most_at_once(log: str) -> int:
+    """The largest number of machines that ran at the same time."""
+    running, most = 0, 0
+    for line in log.splitlines():
+        running += 1 if line.startswith("begin") else -1
+        most = max(most, running)
+    return most
+
+
+@pytest.mark.parametrize("cores", [1, 2])
+def test_no_more_run_at_once_than_there_are_cores_in_the_order_in_which_they_came(place: Path, cores: int) -> None:
+    machines = []
+    for number in range(4):
+        machines.append(start(place, f"m{number}", cores))
+        time.sleep(0.1)
+    assert [machine.wait(30) for machine in machines] == [0] * 4
+    log = (place / "log").read_text()
+    assert most_at_once(log) == cores
+    began = [line.rpartition("/")[2] for line in log.splitlines() if line.startswith("begin")]
+    assert began == [f"m{number}" for number in range(4)]
+    assert (place / "m3" / "initramfs").read_text() == "base queue"
+
+
+def test_one_that_waits_ends_with_its_owner_and_the_next_has_its_turn(place: Path) -> None:
+    first = start(place, "first", 1)
+    time.sleep(0.1)
+    owner = subprocess.Popen(["sleep", "0.2"])
+    orphan = start(place, "orphan", 1, owner.pid)
+    owner.wait()
+    last = start(place, "last", 1, os.getpid())
+    assert (first.wait(30), orphan.wait(30), last.wait(30)) == (0, 1, 0)
+    assert "orphan" not in (place / "log").read_text()
+
+
+def test_without_its_initramfs_it_says_why_and_runs_nothing(place: Path) -> None:
+    (place / "base").unlink()
+    assert start(place, "m", 1).wait(30) == 1
+    said = (place / "m" / "qemu.log").read_text()
+    assert "The machine's initramfs could not be written" in said
+    assert "No such file" in said
+    assert not (place / "log").read_text()
