@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, Literal
 
 from rtvirt_runner.analysis.histogram import Histogram
@@ -39,10 +39,16 @@ class ExactRow:
 
 
 def compare_exactly(before: Iterable[Measurement], after: Iterable[Measurement]) -> list[ExactRow]:
-    """One row per cell that either has a histogram of, in the order of ``before``, then of ``after``."""
+    """One row per cell that either has a histogram of, in the order of ``before``, then of ``after``.
+
+    Where a definition changed, such as a tuning's settings, a cell has another id: it is found again by its axes.
+    """
     old = {each.cell.id: each for each in before if each.histogram}
     new = {each.cell.id: each for each in after if each.histogram}
-    return [_row(cell, old.get(cell), new.get(cell)) for cell in dict.fromkeys((*old, *new))]
+    moved = {each.cell.axes: id for id, each in new.items() if id not in old}
+    pairs = {id: id if id in new else moved.pop(each.cell.axes, "") for id, each in old.items()}
+    rows = [_row(id, old[id], new.get(other)) for id, other in pairs.items()]
+    return rows + [_row(id, None, each) for id, each in new.items() if id not in pairs.values()]
 
 
 def _row(cell_id: str, old: Measurement | None, new: Measurement | None) -> ExactRow:
@@ -50,7 +56,9 @@ def _row(cell_id: str, old: Measurement | None, new: Measurement | None) -> Exac
         return ExactRow(cell_id, "only here", (), (), 0)
     if not (old.sealed and new.sealed):
         return ExactRow(cell_id, "not sealed", (), (), 0)
-    inputs, bins = _different_inputs(_sealed(old), _sealed(new)), _different_bins(old, new)
+    defined = _different(old.cell.as_dict(), new.cell.as_dict(), [each.name for each in fields(old.cell)])
+    inputs = (*defined, *_different(_sealed(old), _sealed(new), _INPUTS))
+    bins = _different_bins(old, new)
     moved = sum(abs(each.after - each.before) for each in bins) // 2
     if inputs:
         return ExactRow(cell_id, "changed" if bins else "other inputs, same bins", inputs, bins, moved)
@@ -62,8 +70,8 @@ def _sealed(measurement: Measurement) -> Mapping[str, Any]:
     return sealed if isinstance(sealed, Mapping) else {}
 
 
-def _different_inputs(old: Mapping[str, Any], new: Mapping[str, Any]) -> tuple[str, ...]:
-    return tuple(name for name in _INPUTS if old.get(name) != new.get(name))
+def _different(old: Mapping[str, Any], new: Mapping[str, Any], names: Iterable[str]) -> tuple[str, ...]:
+    return tuple(name for name in names if old.get(name) != new.get(name))
 
 
 def _different_bins(old: Measurement, new: Measurement) -> tuple[Bin, ...]:

@@ -167,7 +167,9 @@ def _parser() -> argparse.ArgumentParser:
     commands.add_parser("report", parents=[common], help="write the page again from the results").set_defaults(
         run=_report
     )
-    _add_compare(commands.add_parser("compare", help="compare two result sets of sealed machines, bin by bin"))
+    _add_compare(
+        commands.add_parser("compare", help="compare two result sets of sealed machines, or two commits, bin by bin")
+    )
     _add_capsule(commands.add_parser("capsule", help="write an archive from which anybody runs sealed cells again"))
     _add_inspect(commands.add_parser("inspect", help="show what is wanted of a board and what it has, read from it"))
     _add_kernels(commands.add_parser("kernels", help="show the kernel catalogue, or build kernels of it"))
@@ -199,10 +201,27 @@ def _common_options() -> argparse.ArgumentParser:
 
 
 def _add_compare(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("before", type=Path, metavar="A", help="a results folder")
-    parser.add_argument("after", type=Path, metavar="B", help="another")
+    parser.add_argument("results", type=Path, nargs="*", metavar="A B", help="two results folders")
     parser.add_argument(
         "--exact", action="store_true", required=True, help="cell by cell and bin by bin, of sealed measurements"
+    )
+    parser.add_argument(
+        "--since",
+        metavar="REV",
+        help="measure with the commit REV and with this checkout, and compare these (CONTRIBUTING.md)",
+    )
+    parser.add_argument(
+        "--matrix",
+        default=FIRST_MATRIX,
+        metavar="NAME|PATH",
+        help=f"with --since: which matrix (default: {FIRST_MATRIX})",
+    )
+    parser.add_argument(
+        "--into",
+        type=Path,
+        default=Path("results") / "since",
+        metavar="DIR",
+        help="with --since: where its results go (default: ./results/since)",
     )
     parser.add_argument("--json", action="store_true", help="the rows as JSON")
     parser.set_defaults(run=_compare)
@@ -379,11 +398,8 @@ def _plan(args: argparse.Namespace) -> int:
             settings = f", {len(guest.settings)} settings for cores {guest.guest_cpus}" if guest.settings else ""
             branch = boots.add(f"{name}{settings}")
             for cell in guest.cells:
-                way = why_over_ssh(cell, request.lab, request.catalogue)
-                way = (
-                    "sealed" if not way else f"over SSH: {way}" if request.lab.boards[cell.board].sealed else "over SSH"
-                )
-                branch.add(f"{'pending' if cell.id in pending else 'done   '}  {cell.id}  ({way})")
+                state = "pending" if cell.id in pending else "done   "
+                branch.add(f"{state}  {cell.id}  ({_way(request, cell)})")
     _stdout().print(tree, markup=False)
     return DONE
 
@@ -444,7 +460,15 @@ def _report_writer() -> Callable[[Matrix, ResultsTree], Path]:
 def _compare(args: argparse.Namespace) -> int:
     from rtvirt_runner.cli import compare  # pandas and what it brings
 
-    rows = compare.compare(args.before, args.after)
+    if args.since:
+        if args.results:
+            raise UsageError("compare takes either two results folders or --since, not both; leave one out.")
+        before, after = compare.measure_since(args.since, collection.matrix_path(args.matrix), args.into.absolute())
+    elif len(args.results) == 2:
+        before, after = args.results
+    else:
+        raise UsageError(f"compare got {len(args.results)} results folders, expected two, or --since REV.")
+    rows = compare.compare(before, after)
     if args.json:
         print(compare.as_json(rows))
     else:

@@ -53,13 +53,17 @@ class Cell:
         return self.guest_state.vcpus if self.guest_state else 0
 
     @property
+    def axes(self) -> str:
+        """The axes' values and the repetition, without what they stand for."""
+        names = [self.board, self.kernel, self.tuning, self.split, self.place, self.guest, self.workload]
+        return "_".join([*names, f"r{self.repetition}"])
+
+    @property
     def id(self) -> str:
         """Axis values and the first 8 hex digits of the SHA-256 of the canonical JSON; valid as a folder name."""
-        axes = [self.board, self.kernel, self.tuning, self.split, self.place, self.guest, self.workload]
-        readable = "_".join([*axes, f"r{self.repetition}"])[:200]
         values = _renamed(self._values(), _FIRST_NAMES)
         canonical = json.dumps(values, sort_keys=True, separators=(",", ":"))
-        return f"{readable}-{hashlib.sha256(canonical.encode()).hexdigest()[:8]}"
+        return f"{self.axes[:200]}-{hashlib.sha256(canonical.encode()).hexdigest()[:8]}"
 
     def as_dict(self) -> dict[str, Any]:
         """The cell as plain values, its ``id`` first, for Ansible and for cell.json."""
