@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import pytest
 from playing import LIMIT_S, SCRIPTS, count_boot, owned, run
@@ -96,7 +97,7 @@ def test_the_page_says_which_way_each_number_came(measured: tuple[Path, Path]) -
 
 def test_no_machine_is_left(measured: tuple[Path, Path]) -> None:
     running = [path.read_bytes() for path in Path("/proc").glob("[0-9]*/cmdline") if path.exists()]
-    assert not [each for each in running if b"guest=virtual-cb2-sealed" in each]
+    assert not [each for each in running if b"guest=virtual-cb2-sealed-" in each]
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="becoming another user takes root")
@@ -124,3 +125,36 @@ def test_a_capsule_gives_the_same_sums_to_another_user_in_an_empty_folder(measur
 @FIRST_SLOW
 def test_the_first_matrix_is_the_same_beside_a_load(tmp_path: Path) -> None:
     assert verdicts(*twice(collection.matrix_path("first"), tmp_path)) == {"same"}
+
+
+@pytest.mark.slow(
+    exercises=["rtvirt_runner/cli/compare.py", "rtvirt_runner/analysis/exact.py", "rtvirt_runner/machine"]
+)
+def test_between_commits_a_comment_changes_no_bin_and_a_setting_changes_the_guest(tmp_path: Path) -> None:
+    clone = tmp_path / "rtvirt"
+    subprocess.run(["git", "clone", "--quiet", collection.ROOT, clone], check=True)
+
+    def commit(path: str, before: str, after: str) -> None:
+        text = (clone / path).read_text()
+        assert text.count(before) == 1
+        (clone / path).write_text(text.replace(before, after))
+        git = ["git", "-C", clone, "-c", "user.name=test", "-c", "user.email=test@localhost"]
+        subprocess.run([*git, "commit", "--quiet", "--all", "--message", path], check=True)
+
+    def since_the_last() -> list[dict[str, Any]]:
+        count_boot("sealed")
+        command = [clone / "rtvirt", "compare", "--exact", "--json", "--since", "HEAD~1", "--matrix", str(MATRIX)]
+        done = subprocess.run(command, cwd=clone, capture_output=True, text=True, timeout=3600)
+        rows: list[dict[str, Any]] = json.loads(done.stdout)
+        assert len(rows) == 4
+        return rows
+
+    commit("roles/measure/files/measure_cell.sh", "\njson=\n", "\n# A comment.\njson=\n")
+    assert {row["verdict"] for row in since_the_last()} == {"same"}
+
+    commit("playbooks/vars/tunings.yml", "      qemu_process: {policy: rr, priority: 99}\n", "")
+    for row in since_the_last():
+        if "_guest_" in row["cell_id"]:
+            assert row["verdict"] == "changed"
+            assert row["moved"] > 0
+            assert "guest_state" in row["inputs"]
