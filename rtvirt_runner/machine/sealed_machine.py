@@ -34,6 +34,7 @@ TAKE_TURN = collection.ROOT / "roles" / "sealed_board" / "files" / "take_turn.sh
 MACHINE = "virt,virtualization=on,gic-version=3"
 DATE = "2026-01-01"
 LOOK_S = 0.2
+GONE_AFTER_S = 1.0  # without a process: for an instant there is none while the pid file is written and QEMU started
 ENDS_WITHIN_S = 10.0  # before it is killed
 
 _ANSWER = re.compile(r"^@answer (\S+)\n(.*?)^@end \1 ([0-9a-f]{64})$", re.MULTILINE | re.DOTALL)
@@ -202,7 +203,8 @@ class SealedMachine:
         """
         folder.mkdir(parents=True, exist_ok=True)
         _stop(folder)
-        (folder / "console.log").unlink(missing_ok=True)
+        for log in ("console.log", "qemu.log"):
+            (folder / log).unlink(missing_ok=True)
         queue, packed = order.queue(), folder / "queue.cpio"
         queue.write(packed)
         machine = cls(folder, order, queue.cells, identity(order.parts, queue, packed))
@@ -240,14 +242,16 @@ class SealedMachine:
         """
         steps, answers = self.steps[cell], self.answers()
         size: int | None = -1
-        quiet_since = time.monotonic()
+        quiet_since = seen_at = time.monotonic()
         while True:
-            runs = self.runs()  # read before the console, so that a machine's last output is not missed
+            # Read before the console, so that a machine's last output is not missed.
+            if self.runs():
+                seen_at = time.monotonic()
             if (now := self._console_bytes()) != size:
                 quiet_since, size, answers = time.monotonic(), now, self.answers()
             if answers.has_ended(steps):
                 return answers, ""
-            if not runs:
+            if time.monotonic() - seen_at > GONE_AFTER_S:
                 return answers, f"The machine ended in the middle of the cell: {self._last_words()}."
             if now is not None and time.monotonic() - quiet_since > limit_s:
                 self.stop()

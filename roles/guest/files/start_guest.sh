@@ -168,7 +168,9 @@ check_placement
 find_kernel
 find_machine
 find_root_disk
-definition="$NAME $FLAVOUR $VCPUS $MEMORY_MIB $machine $vmlinuz $RELEASE $PORT $SCRATCH_MIB $MEMORY_LOCK $HUGE_PAGES $KERNEL_PARAMS $(cat "$lib"/guest*.img | sha256sum)"
+# An image that was brought anew has another inode or time; its checksum would take an emulated board seconds.
+images=$(stat -L -c '%n %s %i %Y' "$lib"/guest*.img)
+definition="$NAME $FLAVOUR $VCPUS $MEMORY_MIB $machine $vmlinuz $RELEASE $PORT $SCRATCH_MIB $MEMORY_LOCK $HUGE_PAGES $KERNEL_PARAMS $images"
 if ! runs_whole || [ "$(cat "$run/definition" 2>/dev/null)" != "$definition" ]; then
   stop_guest
   start_guest
