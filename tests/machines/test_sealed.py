@@ -16,16 +16,13 @@ import pytest
 from playing import LIMIT_S, SCRIPTS, count_boot, owned, run
 
 from rtvirt_runner.catalogue import collection
-from rtvirt_runner.matrix.results import Record, ResultsTree
+from rtvirt_runner.matrix.results import Record, ResultsTree, find_matrices
 
 pytestmark = [
     pytest.mark.asserts_on("booting", "answers"),
     pytest.mark.xdist_group("virtual lab"),  # its boards' folders
 ]
 MATRIX = Path(__file__).parent / "sealed.yml"
-FIRST_SLOW = pytest.mark.slow(
-    exercises=["roles/sealed_board", "roles/measure", "roles/guest", "rtvirt_runner/machine", "playbooks/vars"]
-)
 
 
 def measure(matrix: str | Path, folder: Path) -> str:
@@ -54,6 +51,21 @@ def verdicts(before: Path, after: Path) -> set[str]:
     return {row["verdict"] for row in json.loads(said.rpartition("status")[0])}
 
 
+def answers(folder: Path) -> dict[str, str]:
+    """SHA-256 of what each cell of a results folder answered, its workload's output included."""
+    return {
+        record.cell.id: record.system["sealed"]["answer"]
+        for tree, name in find_matrices(folder)
+        for record in tree.load_records(name)
+    }
+
+
+def assert_the_same(before: Path, after: Path) -> None:
+    """The bins of all cells of two results folders, and all that they answered, are the same."""
+    assert verdicts(before, after) == {"same"}
+    assert answers(before) == answers(after)
+
+
 def twice(matrix: str | Path, folder: Path) -> tuple[Path, Path]:
     """Two results folders of a matrix, the second measured beside a load."""
     said = measure(matrix, folder / "quiet")
@@ -75,7 +87,7 @@ def records(measured: tuple[Path, Path]) -> list[Record]:
 
 
 def test_host_and_guest_are_measured_bin_for_bin_the_same_beside_a_load(measured: tuple[Path, Path]) -> None:
-    assert verdicts(*measured) == {"same"}
+    assert_the_same(*measured)
 
 
 def test_every_cell_was_measured_sealed_in_the_state_that_it_asks_for(records: list[Record]) -> None:
@@ -122,9 +134,18 @@ def test_a_capsule_gives_the_same_sums_to_another_user_in_an_empty_folder(measur
         assert sorted(path.name for path in there.iterdir()) == ["kept", "sealed-capsule"]
 
 
-@FIRST_SLOW
+@pytest.mark.slow(
+    exercises=["roles/sealed_board", "roles/measure", "roles/workloads", "rtvirt_runner/machine", "playbooks/vars"]
+)
+def test_every_workload_is_measured_the_same_beside_a_load(tmp_path: Path) -> None:
+    assert_the_same(*twice(MATRIX.with_name("sealed_workloads.yml"), tmp_path))
+
+
+@pytest.mark.slow(
+    exercises=["roles/sealed_board", "roles/measure", "roles/guest", "rtvirt_runner/machine", "playbooks/vars"]
+)
 def test_the_first_matrix_is_the_same_beside_a_load(tmp_path: Path) -> None:
-    assert verdicts(*twice(collection.matrix_path("first"), tmp_path)) == {"same"}
+    assert_the_same(*twice(collection.matrix_path("first"), tmp_path))
 
 
 @pytest.mark.slow(
