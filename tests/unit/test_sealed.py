@@ -9,10 +9,12 @@ import os
 from pathlib import Path
 
 import pytest
+import yaml
 from fakes import catalogue
 
 from rtvirt_runner.catalogue import collection
 from rtvirt_runner.catalogue.lab import Lab
+from rtvirt_runner.machine import guest_script
 from rtvirt_runner.machine.sealed_machine import Answers, Hardware, Order, Parts
 from rtvirt_runner.machine.sealed_queue import GuestFiles, make_queue, phase_us
 from rtvirt_runner.matrix.load import Matrix, load_matrix
@@ -157,3 +159,11 @@ def test_a_boot_with_one_pending_cell_is_measured_from_power_on_up_to_that() -> 
     ((found, cells),) = sealed_boots(smoke().cells, [boot.cells[1]], lab(), catalogue())
     assert (found.kernel, found.kernel_params) == (boot.kernel, boot.kernel_params)
     assert cells == boot.cells[:2]
+
+
+def test_a_guest_is_told_the_same_variables_as_by_the_role() -> None:
+    tasks = yaml.safe_load((collection.ROOT / "roles" / "guest" / "tasks" / "present.yml").read_text())
+    (start,) = (task["rtvirt.testbed.remote_script"] for task in tasks if task["name"] == "Start the guest")
+    state = next(cell.guest_state for cell in smoke().cells if cell.guest_state)
+    given = guest_script.environment(state, name="", release="", architecture="", brought=True)
+    assert list(given) == list(start["environment"])
