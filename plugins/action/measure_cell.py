@@ -14,7 +14,6 @@ from ansible_collections.rtvirt.testbed.plugins.modules.measure_cell import DOCU
 from ansible_collections.rtvirt.testbed.plugins.plugin_utils.far_shell import Answer, run_script
 from ansible_collections.rtvirt.testbed.plugins.plugin_utils.options import argument_spec
 
-from rtvirt_runner.analysis.parsers import ParseError, cyclictest, workload
 from rtvirt_runner.build import artifacts
 from rtvirt_runner.machine import cell_script, verify_state
 from rtvirt_runner.machine.script_reply import Reply
@@ -22,6 +21,7 @@ from rtvirt_runner.machine.sealed_machine import Answers, SealedMachine
 from rtvirt_runner.machine.sealed_queue import CellSteps
 from rtvirt_runner.matrix.cell import Cell
 from rtvirt_runner.matrix.results import ResultsTree, Status
+from rtvirt_runner.parsers import ParseError, cyclictest, workload
 
 
 class ActionModule(ActionBase):

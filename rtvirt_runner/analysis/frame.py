@@ -9,10 +9,10 @@ import pandas as pd
 
 from rtvirt_runner.analysis.histogram import summarize
 from rtvirt_runner.analysis.measurement import Measurement, read_measurement
-from rtvirt_runner.analysis.parsers import workload
-from rtvirt_runner.analysis.parsers.workload import WorkloadRun
 from rtvirt_runner.matrix.cell import Cell
 from rtvirt_runner.matrix.results import Record
+from rtvirt_runner.parsers import workload
+from rtvirt_runner.parsers.workload import WorkloadRun
 
 AXIS_COLUMNS = ["board", "kernel", "tuning", "split", "place", "guest", "workload", "repetition"]
 NUMBER_COLUMNS = ["samples", "min_us", "avg_us", "max_us", "p50_us", "p99_us", "p999_us", "overflows"]

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from rtvirt_runner.analysis.histogram import Histogram
-from rtvirt_runner.analysis.parsers import ParseError, cyclictest, workload
-from rtvirt_runner.analysis.parsers.workload import WorkloadRun
 from rtvirt_runner.matrix.cell import Cell
 from rtvirt_runner.matrix.results import Record
+from rtvirt_runner.parsers import ParseError, cyclictest, workload
+from rtvirt_runner.parsers.workload import WorkloadRun
 
 
 @dataclass(frozen=True)

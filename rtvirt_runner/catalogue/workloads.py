@@ -15,7 +15,7 @@ from rtvirt_runner.catalogue.cpus import Split, format_cpu_list
 CORES = ("measured", "others")
 FOLDERS = ("memory", "disk")
 TEXT, PATTERN = "text", "pattern"
-PRINTS = ("json", "sysbench", PATTERN, TEXT)  # format of a workload's output, parsed by analysis/parsers/workload.py
+PRINTS = ("json", "sysbench", PATTERN, TEXT)  # format of a workload's output, parsed by parsers/workload.py
 ORIGINS = ("sources", "archive", "git", "debian_source", "package")  # origin of its program
 
 _TEXTS = ("title", "command", "board_command", "prepare", "cleanup", "pattern", "digest", "build")

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rtvirt_runner.analysis.comparisons import Foreground, MergedMeasurement, Slowdowns, foregrounds, slowdowns
-from rtvirt_runner.analysis.parsers import ecu
-from rtvirt_runner.analysis.parsers.ecu import EcuRun, EventKind
-from rtvirt_runner.analysis.parsers.sysbench import SysbenchRun, merge
+from rtvirt_runner.parsers import ecu
+from rtvirt_runner.parsers.ecu import EcuRun, EventKind
+from rtvirt_runner.parsers.sysbench import SysbenchRun, merge
 from rtvirt_runner.report.blocks import Block, ColumnGroup, TableRow, avg_p99_max, common_title
 from rtvirt_runner.report.figures.workloads import LatenessLane, SlowdownRow, lateness_figure, slowdown_figure
 from rtvirt_runner.report.format import (

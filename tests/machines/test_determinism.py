@@ -13,7 +13,6 @@ from pathlib import Path
 import pytest
 from playing import count_boot, make
 
-from rtvirt_runner.analysis.parsers import cyclictest, workload
 from rtvirt_runner.catalogue import collection
 from rtvirt_runner.catalogue.catalogue import Catalogue
 from rtvirt_runner.catalogue.lab import Lab
@@ -21,6 +20,7 @@ from rtvirt_runner.machine import cell_script, script_reply
 from rtvirt_runner.machine.script_reply import Reply
 from rtvirt_runner.matrix.cell import Cell
 from rtvirt_runner.matrix.load import load_matrix
+from rtvirt_runner.parsers import cyclictest, workload
 from rtvirt_runner.run.playbooks import read_inventory
 
 pytestmark = [

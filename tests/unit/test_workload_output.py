@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from rtvirt_runner.analysis.parsers import ParseError, ecu
-from rtvirt_runner.analysis.parsers.workload import WorkloadRun, parse, seconds_per_iteration
 from rtvirt_runner.catalogue.workloads import Program
+from rtvirt_runner.parsers import ParseError, ecu
+from rtvirt_runner.parsers.workload import WorkloadRun, parse, seconds_per_iteration
 
 SYSBENCH = Path(__file__).parents[1] / "data" / "sysbench"
 DIGEST = "0123456789abcdef"

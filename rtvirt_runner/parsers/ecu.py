@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from rtvirt_runner.analysis.parsers import ParseError
+from rtvirt_runner.parsers import ParseError
 
 __all__ = ["EcuRun", "EventKind", "ParseError", "merge", "parse"]
 

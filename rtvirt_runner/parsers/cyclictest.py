@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from rtvirt_runner.analysis.parsers import ParseError
+from rtvirt_runner.parsers import ParseError
 
 __all__ = ["CyclictestRun", "CyclictestThread", "ParseError", "parse_json", "parse_text"]
 

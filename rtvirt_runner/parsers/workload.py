@@ -13,8 +13,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from rtvirt_runner.analysis.parsers import ParseError, ecu, sysbench
 from rtvirt_runner.catalogue.workloads import Program
+from rtvirt_runner.parsers import ParseError, ecu, sysbench
 
 __all__ = ["ParseError", "WorkloadRun", "parse", "seconds_per_iteration"]
 

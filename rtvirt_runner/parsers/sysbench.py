@@ -10,7 +10,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from rtvirt_runner.analysis.parsers import ParseError
+from rtvirt_runner.parsers import ParseError
 
 __all__ = ["ParseError", "SysbenchRun", "merge", "parse"]
 
