@@ -19,9 +19,10 @@ from rtvirt_runner.machine import cell_script, verify_state
 from rtvirt_runner.machine.script_reply import Reply
 from rtvirt_runner.machine.sealed_machine import Answers, SealedMachine
 from rtvirt_runner.machine.sealed_queue import CellSteps
+from rtvirt_runner.matrix.acceptance import read_output
 from rtvirt_runner.matrix.cell import Cell
 from rtvirt_runner.matrix.results import ResultsTree, Status
-from rtvirt_runner.parsers import ParseError, cyclictest, workload
+from rtvirt_runner.parsers import ParseError
 
 
 class ActionModule(ActionBase):
@@ -181,14 +182,9 @@ def _cut_off(cell: Cell, failure: str) -> str:
 
 
 def _unusable(cell: Cell, files: Mapping[str, str]) -> str:
-    """Why a record is unusable: its files cannot be parsed, or its workload's result is wrong; '' if it is usable."""
+    """Why a cell's files are no measurement; '' if they are one."""
     try:
-        if "cyclictest.json" in files:
-            cyclictest.parse_json(files["cyclictest.json"])
-        else:
-            cyclictest.parse_text(files.get("cyclictest.txt", ""))
-        if cell.program:
-            return workload.parse(files.get("workload.txt", ""), cell.program).wrong
+        read_output(cell, files.get)
     except ParseError as error:
         return str(error)
     return ""

@@ -88,7 +88,7 @@ def _row(measurement: Measurement) -> dict[str, Any]:
         "reason": measurement.reason,
         "guest_is_emulated": "yes" if measurement.guest_uses_tcg else "no",
         "way": "sealed" if measurement.sealed else "ssh",
-        "sealed_key": (record.system.get("sealed") or {}).get("key", ""),
+        "sealed_key": str((record.system.get("sealed") or {}).get("key", "")),
     }
     if measurement.histogram:
         summary = summarize(measurement.histogram)

@@ -44,8 +44,10 @@ class Program:
 
     @classmethod
     def from_dict(cls, values: Any) -> Program:
-        """The inverse of as_dict; raises InputError when a field is missing or unknown."""
-        return cls(**checked_yaml.exact_fields(values, cls, "The program of a cell"))
+        """The inverse of as_dict; raises InputError when a field is missing, unknown or of another type."""
+        given = checked_yaml.typed_fields(values, cls, "The program of a cell")
+        checked_yaml.known(given["prints"], PRINTS, "format", "The program of a cell: prints")
+        return cls(**given)
 
 
 @dataclass(frozen=True)
