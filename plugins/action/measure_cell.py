@@ -21,7 +21,7 @@ from rtvirt_runner.machine.sealed_machine import Answers, SealedMachine
 from rtvirt_runner.machine.sealed_queue import CellSteps
 from rtvirt_runner.matrix.acceptance import read_output
 from rtvirt_runner.matrix.cell import Cell
-from rtvirt_runner.matrix.results import ResultsTree, Status
+from rtvirt_runner.matrix.results import BadRecord, Record, ResultsTree, Status
 from rtvirt_runner.parsers import ParseError
 
 
@@ -36,7 +36,8 @@ class ActionModule(ActionBase):
         _, args = self.validate_argument_spec(argument_spec=argument_spec(DOCUMENTATION))
         cell = Cell.from_dict(args["cell"])
         tree = ResultsTree(Path(str(args["results_dir"])))
-        if tree.is_done(str(args["matrix_name"]), cell):
+        stored = tree.find(str(args["matrix_name"]), cell)
+        if isinstance(stored, Record) and stored.status.status == "done":
             return {"changed": False, "cell_id": cell.id, "status": "done", "reason": "", "seconds": 0.0}
         began, started_at = time.monotonic(), _now()
         outcome = Outcome(board=args["board"] or {}, emulator=_emulator(args["emulator_file"]))
@@ -61,6 +62,9 @@ class ActionModule(ActionBase):
             "reason": status.reason,
             "seconds": round(elapsed_s, 1),
             "path": str(path),
+            "warnings": [f"Damaged record {stored.path} is kept aside: {stored.reason}"]
+            if isinstance(stored, BadRecord)
+            else [],
         }
 
     def _measure(self, cell: Cell, args: Mapping[str, Any], outcome: Outcome) -> str:

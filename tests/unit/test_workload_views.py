@@ -304,7 +304,7 @@ def page(folder: Path, clock: str) -> str:
     for cell in matrix.cells:
         raw = {"cyclictest.json": cyclictest_json({40: 970, 90: 30}), "workload.txt": workload_output(cell)}
         tree.write_record(matrix.name, cell, done(), system(cell), raw)
-    return write_report(matrix, tree).read_text(encoding="utf-8")
+    return write_report(matrix, tree).page.read_text(encoding="utf-8")
 
 
 def test_workloads_in_virtual_time_are_said_to_be_wherever_they_stand(tmp_path: Path) -> None:
