@@ -10,6 +10,7 @@ anywhere between the histogram's end and the maximum; text has the average witho
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -59,7 +60,8 @@ def parse_json(text: str, limit_us: int | None = None) -> CyclictestRun:
     try:
         document = strict_json.loads(text)
     except ValueError as error:
-        raise ParseError(f"cyclictest's JSON ({len(text)} characters) is empty or cut off: {error}.") from error
+        how = "is empty or cut off" if isinstance(error, json.JSONDecodeError) else "is garbled"
+        raise ParseError(f"cyclictest's JSON ({len(text)} characters) {how}: {error}.") from error
     if not isinstance(document, dict) or not isinstance(document.get("thread"), dict) or not document["thread"]:
         raise ParseError("cyclictest's JSON has no object 'thread' with at least one thread; is it cyclictest's?")
     if document.get("return_code", 0) != 0:
