@@ -471,13 +471,16 @@ def _read_bytes(path: Path) -> bytes:
     """A file's content; raises OSError, and _BadFile for what is no regular file or larger than MOST_BYTES."""
     # a FIFO that nobody writes into would be waited for
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    with os.fdopen(descriptor, "rb") as stream:
+    try:
         about = os.fstat(descriptor)
         if not stat.S_ISREG(about.st_mode):
             raise _BadFile(f"is {'a folder' if stat.S_ISDIR(about.st_mode) else 'no regular file'}, expected a file")
         if about.st_size > MOST_BYTES:
             raise _BadFile(f"has {about.st_size} bytes, expected at most {MOST_BYTES}")
-        return stream.read(MOST_BYTES)
+        with os.fdopen(descriptor, "rb", closefd=False) as stream:
+            return stream.read(MOST_BYTES)
+    finally:
+        os.close(descriptor)
 
 
 def _why(error: OSError | ValueError) -> str:

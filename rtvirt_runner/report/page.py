@@ -154,9 +154,11 @@ def _keep_larger(folder: Path, measured: int) -> str:
 
 
 def _kept_sentence(before: float, measured: int, kept: Path) -> str:
-    had = "which cannot be counted," if math.isinf(before) else f"{before:.0f} measured cells,"
+    where = kept / "index.html"
+    if math.isinf(before):
+        return f"The page before this one has a cells.csv that cannot be read, and is kept as {where}."
     return (
-        f"The page before this one had {had} this one has {measured}; that one is kept as {kept / 'index.html'}. "
+        f"The page before this one had {before:.0f} measured cells, this one has {measured}; that one is kept as {where}. "
         "Was the matrix changed, or were records removed?"
     )
 
