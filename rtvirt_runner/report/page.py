@@ -158,8 +158,8 @@ def _kept_sentence(before: float, measured: int, kept: Path) -> str:
     if math.isinf(before):
         return f"The page before this one has a cells.csv that cannot be read, and is kept as {where}."
     return (
-        f"The page before this one had {before:.0f} measured cells, this one has {measured}; that one is kept as {where}. "
-        "Was the matrix changed, or were records removed?"
+        f"The page before this one had {before:.0f} measured cells, this one has {measured}; that one is kept as "
+        f"{where}. Was the matrix changed, or were records removed?"
     )
 
 
