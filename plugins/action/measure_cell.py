@@ -14,14 +14,15 @@ from ansible_collections.rtvirt.testbed.plugins.modules.measure_cell import DOCU
 from ansible_collections.rtvirt.testbed.plugins.plugin_utils.far_shell import Answer, run_script
 from ansible_collections.rtvirt.testbed.plugins.plugin_utils.options import argument_spec
 
-from rtvirt_runner.analysis.parsers import ParseError, cyclictest, workload
 from rtvirt_runner.build import artifacts
 from rtvirt_runner.machine import cell_script, verify_state
 from rtvirt_runner.machine.script_reply import Reply
 from rtvirt_runner.machine.sealed_machine import Answers, SealedMachine
 from rtvirt_runner.machine.sealed_queue import CellSteps
+from rtvirt_runner.matrix.acceptance import read_output
 from rtvirt_runner.matrix.cell import Cell
-from rtvirt_runner.matrix.results import ResultsTree, Status
+from rtvirt_runner.matrix.results import BadRecord, Record, ResultsTree, Status
+from rtvirt_runner.parsers import ParseError
 
 
 class ActionModule(ActionBase):
@@ -35,7 +36,8 @@ class ActionModule(ActionBase):
         _, args = self.validate_argument_spec(argument_spec=argument_spec(DOCUMENTATION))
         cell = Cell.from_dict(args["cell"])
         tree = ResultsTree(Path(str(args["results_dir"])))
-        if tree.is_done(str(args["matrix_name"]), cell):
+        stored = tree.find(str(args["matrix_name"]), cell)
+        if isinstance(stored, Record) and stored.status.status == "done":
             return {"changed": False, "cell_id": cell.id, "status": "done", "reason": "", "seconds": 0.0}
         began, started_at = time.monotonic(), _now()
         outcome = Outcome(board=args["board"] or {}, emulator=_emulator(args["emulator_file"]))
@@ -60,6 +62,9 @@ class ActionModule(ActionBase):
             "reason": status.reason,
             "seconds": round(elapsed_s, 1),
             "path": str(path),
+            "warnings": [f"Damaged record {stored.path} is kept aside: {stored.reason}"]
+            if isinstance(stored, BadRecord)
+            else [],
         }
 
     def _measure(self, cell: Cell, args: Mapping[str, Any], outcome: Outcome) -> str:
@@ -181,14 +186,9 @@ def _cut_off(cell: Cell, failure: str) -> str:
 
 
 def _unusable(cell: Cell, files: Mapping[str, str]) -> str:
-    """Why a record is unusable: its files cannot be parsed, or its workload's result is wrong; '' if it is usable."""
+    """Why a cell's files are no measurement; '' if they are one."""
     try:
-        if "cyclictest.json" in files:
-            cyclictest.parse_json(files["cyclictest.json"])
-        else:
-            cyclictest.parse_text(files.get("cyclictest.txt", ""))
-        if cell.program:
-            return workload.parse(files.get("workload.txt", ""), cell.program).wrong
+        read_output(cell, files.get)
     except ParseError as error:
         return str(error)
     return ""

@@ -12,11 +12,14 @@ from ansible_collections.rtvirt.testbed.plugins.plugin_utils.options import argu
 
 from rtvirt_runner.catalogue.checked_yaml import InputError
 from rtvirt_runner.catalogue.extras import extra
-from rtvirt_runner.matrix.results import ResultsTree
+from rtvirt_runner.matrix.results import ResultsTree, unusable
 
 
 class ActionModule(ActionBase):
-    """Returns page (its path) and missing (cells that are not done); changed when the content of a file changed."""
+    """Returns page (its path) and missing (cells that are not done); changed when the content of a file changed.
+
+    Warns of records that cannot be used, and of a page with fewer measured cells than the one that it replaces.
+    """
 
     TRANSFERS_FILES = False
 
@@ -32,15 +35,20 @@ class ActionModule(ActionBase):
         except InputError as error:
             return {"failed": True, "msg": str(error)}
         tree = ResultsTree(Path(str(args["results_dir"])))
-        reasons = {record.cell.id: record.status.reason for record in tree.load_records(matrix.name)}
-        missing = [
-            {"id": cell.id, "reason": reasons.get(cell.id, "it was not measured")}
-            for cell in tree.pending(matrix.name, matrix.cells)
-        ]
+        missing = []
+        for cell in tree.pending(matrix.name, matrix.cells):
+            record = tree.find(matrix.name, cell)
+            missing.append({"id": cell.id, "reason": record.reason if record else "it was not measured"})
         folder = tree.root / matrix.name / "report"
         before = _contents(folder)
-        page = write_report(matrix, tree)
-        return {"changed": _contents(folder) != before, "page": str(page), "missing": missing}
+        report = write_report(matrix, tree)
+        bad = [f"Damaged record {each.path}: {each.reason}" for each in unusable(tree.read(matrix.name))]
+        return {
+            "changed": _contents(folder) != before,
+            "page": str(report.page),
+            "missing": missing,
+            "warnings": [*bad, *([report.kept] if report.kept else [])],
+        }
 
 
 def _contents(folder: Path) -> dict[str, bytes]:

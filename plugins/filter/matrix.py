@@ -96,7 +96,12 @@ def pending_plan(
         loaded, lab, catalogue = load_matrix(matrix_file, groups, hostvars, vars_dir)
     except checked_yaml.InputError as error:
         raise AnsibleFilterError(str(error)) from error
-    pending = results.ResultsTree(Path(str(results_dir))).pending(loaded.name, loaded.cells)
+    tree = results.ResultsTree(Path(str(results_dir)))
+    pending = tree.pending(loaded.name, loaded.cells)
+    try:
+        tree.refuse_newer(loaded.name, pending)
+    except results.ResultsError as error:
+        raise AnsibleFilterError(str(error)) from error
     pending = [cell for cell in pending if board is None or cell.board == str(board)]
     boots: list[dict[str, Any]] = []
     if sealed:

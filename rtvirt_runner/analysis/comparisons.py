@@ -10,12 +10,12 @@ from typing import Any, TypeVar
 
 from rtvirt_runner.analysis.histogram import Histogram, Summary, merge, summarize
 from rtvirt_runner.analysis.measurement import Measurement
-from rtvirt_runner.analysis.parsers.workload import WorkloadRun, seconds_per_iteration
 from rtvirt_runner.catalogue.guests import NO_GUEST
 from rtvirt_runner.catalogue.settings import SETTINGS
 from rtvirt_runner.catalogue.tunings import MINUS
 from rtvirt_runner.machine.settings_readback import ABSENT, FIXED, setting_rows
 from rtvirt_runner.matrix.cell import Cell
+from rtvirt_runner.parsers.workload import WorkloadRun, seconds_per_iteration
 
 HOST, KVMS_GIC, QEMUS_GIC = "host", "guest with KVM's GIC", "guest with QEMU's GIC"
 _GICS = {"in_kernel": KVMS_GIC, "user_space": QEMUS_GIC}

@@ -9,10 +9,10 @@ import pandas as pd
 
 from rtvirt_runner.analysis.histogram import summarize
 from rtvirt_runner.analysis.measurement import Measurement, read_measurement
-from rtvirt_runner.analysis.parsers import workload
-from rtvirt_runner.analysis.parsers.workload import WorkloadRun
 from rtvirt_runner.matrix.cell import Cell
 from rtvirt_runner.matrix.results import Record
+from rtvirt_runner.parsers import workload
+from rtvirt_runner.parsers.workload import WorkloadRun
 
 AXIS_COLUMNS = ["board", "kernel", "tuning", "split", "place", "guest", "workload", "repetition"]
 NUMBER_COLUMNS = ["samples", "min_us", "avg_us", "max_us", "p50_us", "p99_us", "p999_us", "overflows"]
@@ -88,7 +88,7 @@ def _row(measurement: Measurement) -> dict[str, Any]:
         "reason": measurement.reason,
         "guest_is_emulated": "yes" if measurement.guest_uses_tcg else "no",
         "way": "sealed" if measurement.sealed else "ssh",
-        "sealed_key": (record.system.get("sealed") or {}).get("key", ""),
+        "sealed_key": str((record.system.get("sealed") or {}).get("key", "")),
     }
     if measurement.histogram:
         summary = summarize(measurement.histogram)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from itertools import accumulate
 
-from rtvirt_runner.analysis.parsers.cyclictest import CyclictestRun
+from rtvirt_runner.parsers.cyclictest import CyclictestRun
 
 
 class QuantileBeyondOverflow(ValueError):

@@ -6,10 +6,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from rtvirt_runner.analysis.histogram import Histogram
-from rtvirt_runner.analysis.parsers import ParseError, cyclictest, workload
-from rtvirt_runner.analysis.parsers.workload import WorkloadRun
 from rtvirt_runner.matrix.cell import Cell
 from rtvirt_runner.matrix.results import Record
+from rtvirt_runner.parsers.workload import WorkloadRun
 
 
 @dataclass(frozen=True)
@@ -30,6 +29,11 @@ class Measurement:
     def sealed(self) -> bool:
         """Whether a sealed machine measured it, so that the same inputs give the same bins anywhere."""
         return bool(self.record.system.get("sealed"))
+
+    @property
+    def realtime(self) -> bool:
+        """Whether the board's kernel had PREEMPT_RT."""
+        return bool(self._board().get("realtime"))
 
     @property
     def guest_uses_tcg(self) -> bool:
@@ -54,32 +58,10 @@ class Measurement:
 
 
 def read_measurement(record: Record) -> Measurement:
-    """Parse a record's raw output, cyclictest's and the workload's.
+    """A record's raw output, cyclictest's and the workload's, as numbers.
 
-    A record with status ``done`` counts as failed if its output cannot be parsed or its workload gave a wrong answer.
+    A record with status ``done`` counts as failed if its output is not whole (matrix/acceptance.py).
     """
-    if record.status.status != "done":
-        return Measurement(record, None, record.status.reason or "failed without a reason")
-    try:
-        histogram, run = _histogram(record), _workload(record)
-    except ParseError as error:
-        return Measurement(record, None, str(error))
-    if run and run.wrong:
-        return Measurement(record, None, run.wrong)
-    return Measurement(record, histogram, "", run)
-
-
-def _histogram(record: Record) -> Histogram:
-    """From ``cyclictest.json``, or else ``cyclictest.txt``; raises ParseError."""
-    if (text := record.raw("cyclictest.json")) is not None:
-        run = cyclictest.parse_json(text)
-    elif (text := record.raw("cyclictest.txt")) is not None:
-        run = cyclictest.parse_text(text)
-    else:
-        raise ParseError("The record has neither cyclictest.json nor cyclictest.txt.")
-    return Histogram.of_run(run, record.cell.histogram_us)
-
-
-def _workload(record: Record) -> WorkloadRun | None:
-    program = record.cell.program
-    return workload.parse(record.raw("workload.txt") or "", program) if program else None
+    if (output := record.output) is None:
+        return Measurement(record, None, record.reason)
+    return Measurement(record, Histogram.of_run(output.latencies, record.cell.histogram_us), "", output.workload)

@@ -76,7 +76,7 @@ def preemption(measurements: Iterable[Measurement]) -> Preemption:
     for each in measurements:
         cell = each.cell
         if cell.place == "host" and each.histogram:
-            kernel = (cell.kernel, bool(each.record.system.get("board", {}).get("realtime")))
+            kernel = (cell.kernel, each.realtime)
             maximum = points.setdefault((cell.board, cell.workload, cell.tuning, cell.split), {})
             maximum[kernel] = max(maximum.get(kernel, 0), each.histogram.max_us)
     points = {point: kernels for point, kernels in points.items() if len({realtime for _, realtime in kernels}) == 2}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any, cast
@@ -203,6 +203,28 @@ def exact_fields(values: Any, kind: type, what: str) -> dict[str, Any]:
         raise InputError(
             f"{what} has missing or unknown fields: {', '.join(wrong)}; was it written by another version?"
         )
+    return given
+
+
+_KINDS: dict[str, tuple[str, Callable[[Any], bool]]] = {  # by a field's annotation
+    "str": ("text", lambda value: isinstance(value, str)),
+    "int": ("a whole number from 0 to 2147483647", lambda value: is_int(value) and 0 <= value < 1 << 31),
+    "bool": ("true or false", lambda value: isinstance(value, bool)),
+    "tuple[str, ...]": (
+        "a list of text",
+        lambda value: isinstance(value, list) and all(isinstance(each, str) for each in value),
+    ),
+    "Mapping[str, Any]": ("keys with values", lambda value: isinstance(value, dict)),
+}
+
+
+def typed_fields(values: Any, kind: type, what: str) -> dict[str, Any]:
+    """As exact_fields, and each value of its field's type, tuples as lists; raises InputError otherwise."""
+    given = exact_fields(values, kind, what)
+    for item in fields(kind):
+        expected, fits = _KINDS.get(str(item.type), ("", lambda _: True))
+        if not fits(given[item.name]):
+            raise InputError(f"{what}: {item.name} is {format_value(given[item.name])}, expected {expected}.")
     return given
 
 

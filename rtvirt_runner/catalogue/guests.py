@@ -47,8 +47,8 @@ class GuestState:
 
     @classmethod
     def from_dict(cls, values: Any) -> GuestState:
-        """The inverse of as_dict; raises InputError when a field is missing or unknown."""
-        given = checked_yaml.exact_fields(values, cls, "The guest_state of a cell")
+        """The inverse of as_dict; raises InputError when a field is missing, unknown or of another type."""
+        given = checked_yaml.typed_fields(values, cls, "The guest_state of a cell")
         lists = {name: tuple(given[name]) for name in ("kernel_params", "settings")}
         return cls(**{**given, **lists})
 

@@ -20,7 +20,7 @@ LAB_WORKLOADS = "rtvirt_lab_workloads"
 RUNNING = "running"  # kernel of a board that must not be rebooted: the one that is running
 
 
-_TAKEN_FOLDERS = ("log", "report", "sealed")  # names in the results tree next to the boards' folders
+TAKEN_FOLDERS = ("log", "report", "sealed")  # names in the results tree next to the boards' folders
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ def _lab_workloads(boards: Iterable[str], hostvars: Mapping[str, Mapping[str, An
 
 
 def _board(name: str, variables: Mapping[str, Any], hosts: Collection[str], profiles: Sequence[Path]) -> Board:
-    if not checked_yaml.NAME.fullmatch(name) or name in _TAKEN_FOLDERS:
+    if not checked_yaml.NAME.fullmatch(name) or name in TAKEN_FOLDERS:
         raise InputError(
             f"Inventory: board '{name}' cannot name its results folder, expected letters, digits and "
             "'.', '_', '+', '-', and none of 'log', 'report' and 'sealed'; rename it."

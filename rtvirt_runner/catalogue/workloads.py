@@ -15,7 +15,7 @@ from rtvirt_runner.catalogue.cpus import Split, format_cpu_list
 CORES = ("measured", "others")
 FOLDERS = ("memory", "disk")
 TEXT, PATTERN = "text", "pattern"
-PRINTS = ("json", "sysbench", PATTERN, TEXT)  # format of a workload's output, parsed by analysis/parsers/workload.py
+PRINTS = ("json", "sysbench", PATTERN, TEXT)  # format of a workload's output, parsed by parsers/workload.py
 ORIGINS = ("sources", "archive", "git", "debian_source", "package")  # origin of its program
 
 _TEXTS = ("title", "command", "board_command", "prepare", "cleanup", "pattern", "digest", "build")
@@ -44,8 +44,10 @@ class Program:
 
     @classmethod
     def from_dict(cls, values: Any) -> Program:
-        """The inverse of as_dict; raises InputError when a field is missing or unknown."""
-        return cls(**checked_yaml.exact_fields(values, cls, "The program of a cell"))
+        """The inverse of as_dict; raises InputError when a field is missing, unknown or of another type."""
+        given = checked_yaml.typed_fields(values, cls, "The program of a cell")
+        checked_yaml.known(given["prints"], PRINTS, "format", "The program of a cell: prints")
+        return cls(**given)
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from rtvirt_runner.catalogue.checked_yaml import InputError
 from rtvirt_runner.cli.cache import size
 from rtvirt_runner.machine.capsule import RUNS_ON, Capsule, MeasuredCell, MeasuredMachine
 from rtvirt_runner.machine.sealed_machine import Order
-from rtvirt_runner.matrix.results import ResultsTree, find_matrices
+from rtvirt_runner.matrix.results import BadRecord, Record, ResultsTree, find_matrices
 from rtvirt_runner.report.format import decimals, number, quantile
 from rtvirt_runner.run.progress import duration
 
@@ -108,12 +108,14 @@ def _one_matrix(results: Path) -> tuple[ResultsTree, str]:
 
 def _choose(tree: ResultsTree, matrix: str, cell_ids: Sequence[str]) -> tuple[dict[str, Measurement], tuple[str, ...]]:
     """Cells that were measured sealed, by id, and why others are left out; those asked for must all be there."""
-    measured = {record.cell.id: read_measurement(record) for record in tree.load_records(matrix)}
+    found = tree.read(matrix)
+    measured = {each.cell.id: read_measurement(each) for each in found if isinstance(each, Record)}
+    bad = [f"{each.name}: {each.reason}" for each in found if isinstance(each, BadRecord) and not cell_ids]
     for cell in cell_ids:
         if cell not in measured:
             raise InputError(f"{tree.root / matrix} has no cell {cell}, expected the id of a measured cell.")
     reasons = {cell: _why_not(each) for cell, each in measured.items() if cell in (cell_ids or measured)}
-    left_out = tuple(f"{cell} {reason}" for cell, reason in reasons.items() if reason)
+    left_out = (*(f"{cell} {reason}" for cell, reason in reasons.items() if reason), *bad)
     if cell_ids and left_out:
         raise InputError(f"Cell {left_out[0]}, expected one that a sealed machine has measured; ask for others.")
     chosen = {cell: measured[cell] for cell, reason in reasons.items() if not reason}
@@ -128,7 +130,10 @@ def _choose(tree: ResultsTree, matrix: str, cell_ids: Sequence[str]) -> tuple[di
 def _why_not(measurement: Measurement) -> str:
     if not measurement.histogram:
         return f"failed: {measurement.reason.rstrip('.')}"
-    return "" if measurement.sealed else "was measured over SSH"
+    if not measurement.sealed:
+        return "was measured over SSH"
+    lacks = [key for key in ("key", "step", "answer") if key not in measurement.record.system["sealed"]]
+    return f"does not say its machine's {' and '.join(lacks)} in system.json" if lacks else ""
 
 
 def _machines(tree: ResultsTree, matrix: str, chosen: dict[str, Measurement]) -> list[MeasuredMachine]:

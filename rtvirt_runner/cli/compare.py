@@ -16,7 +16,7 @@ from rtvirt_runner.analysis.exact import ExactRow, compare_exactly
 from rtvirt_runner.analysis.measurement import Measurement, read_measurement
 from rtvirt_runner.catalogue import collection
 from rtvirt_runner.catalogue.checked_yaml import InputError
-from rtvirt_runner.matrix.results import find_matrices
+from rtvirt_runner.matrix.results import BadRecord, find_matrices, unusable
 
 MOST_BINS = 8  # that a row of the table names
 
@@ -27,6 +27,11 @@ def read_results(folder: Path) -> list[Measurement]:
     Raises InputError when there are none.
     """
     return [read_measurement(record) for tree, name in find_matrices(folder) for record in tree.load_records(name)]
+
+
+def bad_records(folder: Path) -> list[BadRecord]:
+    """What is in the place of records in a results folder and cannot be used; raises InputError as read_results."""
+    return [bad for tree, name in find_matrices(folder) for bad in unusable(tree.read(name))]
 
 
 def compare(before: Path, after: Path) -> list[ExactRow]:

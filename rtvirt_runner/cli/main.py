@@ -1,7 +1,8 @@
 """The command line: ``rtvirt COMMAND``; each command's options, and what it does.
 
 Results go to stdout, messages to stderr. Exit status: 0 success, 1 cells or checks failed, or a board or the cache's
-size is not as wanted, 2 bad input, 130 interrupted. The report (pandas, matplotlib: a second to import) is imported
+size is not as wanted, 2 bad input, 3 what was asked for is done, but records cannot be used, or a page was replaced by
+one with fewer cells (both are named), 130 interrupted. The report (pandas, matplotlib: a second to import) is imported
 only to write it, so that help and error messages come at once.
 """
 
@@ -15,6 +16,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.table import Table
@@ -32,14 +34,17 @@ from rtvirt_runner.cli import kernels as cli_kernels
 from rtvirt_runner.matrix.cell import Cell
 from rtvirt_runner.matrix.load import Matrix, load_matrix
 from rtvirt_runner.matrix.plan import plan
-from rtvirt_runner.matrix.results import Record, ResultsError, ResultsTree
+from rtvirt_runner.matrix.results import BadRecord, Record, ResultsError, ResultsTree, unusable
 from rtvirt_runner.matrix.ways import why_over_ssh
 from rtvirt_runner.run.playbooks import InventoryError, Outcome, read_inventory, run_playbook
 from rtvirt_runner.run.progress import Stage, duration
 
+if TYPE_CHECKING:
+    from rtvirt_runner.report.page import Report
+
 FIRST_MATRIX = "first"
 NEXT = {"first": "'rtvirt matrix --matrix smoke', every kind of experiment, about half an hour on two cores"}
-DONE, FAILED_CELLS, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
+DONE, FAILED_CELLS, BAD_INPUT, BAD_RECORDS, INTERRUPTED = 0, 1, 2, 3, 130
 MOST_TEST_WORKERS = 2  # each may have an emulated board, which keeps a core busy and needs memory
 
 _ABOUT = """\
@@ -69,6 +74,8 @@ results:
   results/<matrix>/report/index.html     the page; cells.csv beside it has a row per cell
   results/<matrix>/<board>/<cell>/       one record per cell (docs/results-folder.md)
   results/<matrix>/log/                  the whole output of each run
+Records that cannot be used are named with their reason, the others count, and plan, status, report and compare end
+with exit status 3; matrix keeps them aside and measures their cells again.
 Cells that are done are never measured again: an interrupted run goes on where it stopped. To measure a cell again,
 remove its folder.
 """
@@ -112,6 +119,10 @@ class Request:
     def records(self) -> dict[str, Record]:
         """The records of this matrix by cell id."""
         return {record.cell.id: record for record in self.tree.load_records(self.matrix.name)}
+
+    def bad_records(self) -> list[BadRecord]:
+        """What is in the place of records of this matrix and cannot be used."""
+        return unusable(self.tree.read(self.matrix.name))
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -336,6 +347,8 @@ def _matrix(args: argparse.Namespace) -> int:
     if not pending:
         say(f"nothing left to do: all {len(request.matrix.cells)} cells of matrix '{request.matrix.name}' are done")
         return _finish(request)
+    request.tree.refuse_newer(request.matrix.name, pending)
+    _name_bad_records(request.bad_records())
     say(f"{len(pending)} of {len(request.matrix.cells)} cells to measure, see 'rtvirt plan'")
     outcome = _measure(request, pending, args)
     if outcome.interrupted:
@@ -378,11 +391,16 @@ def _finish(request: Request) -> int:
 
 def _name_what_is_left(request: Request) -> int:
     pending = request.pending()
-    records = request.records()
     for cell in pending:
-        record = records.get(cell.id)
-        say(f"cell {cell.id} failed: {record.status.reason}" if record else f"cell {cell.id} was not measured")
+        found = request.tree.find(request.matrix.name, cell)
+        say(f"cell {cell.id} failed: {found.reason}" if found else f"cell {cell.id} was not measured")
     return len(pending)
+
+
+def _name_bad_records(bad: Sequence[BadRecord]) -> None:
+    """One line for each; those of cells that are measured again are kept aside then."""
+    for each in bad:
+        say(f"damaged record {each.path}: {each.reason}")
 
 
 def _plan(args: argparse.Namespace) -> int:
@@ -401,7 +419,9 @@ def _plan(args: argparse.Namespace) -> int:
                 state = "pending" if cell.id in pending else "done   "
                 branch.add(f"{state}  {cell.id}  ({_way(request, cell)})")
     _stdout().print(tree, markup=False)
-    return DONE
+    bad = request.bad_records()
+    _name_bad_records(bad)
+    return BAD_RECORDS if bad else DONE
 
 
 def _way(request: Request, cell: Cell) -> str:
@@ -414,8 +434,11 @@ def _way(request: Request, cell: Cell) -> str:
 
 def _status(args: argparse.Namespace) -> int:
     request = _load(args)
-    records = request.records()
-    pending = {cell.id for cell in request.pending()}
+    found = request.tree.read(request.matrix.name)
+    bad = unusable(found)
+    damaged = {each.path for each in bad}
+    records = {each.cell.id: each for each in found if isinstance(each, Record) and each.path not in damaged}
+    pending = {cell.id for cell in request.matrix.cells if cell.id not in records or not records[cell.id].output}
     table = Table(title=f"{request.matrix.name}: {request.matrix.title}", title_justify="left")
     for heading in ("experiment", "board", "done", "failed", "pending"):
         table.add_column(heading, justify="right" if heading in ("done", "failed", "pending") else "left")
@@ -427,7 +450,9 @@ def _status(args: argparse.Namespace) -> int:
     for cell in request.matrix.cells:
         if _state(cell, pending, records) == "failed":
             print(f"failed: {cell.id}: {records[cell.id].status.reason}")
-    return DONE
+    for each in bad:
+        print(f"damaged: {each.name}: {each.reason}")
+    return BAD_RECORDS if bad else DONE
 
 
 def _state(cell: Cell, pending: set[str], records: dict[str, Record]) -> str:
@@ -438,19 +463,26 @@ def _state(cell: Cell, pending: set[str], records: dict[str, Record]) -> str:
 
 def _report(args: argparse.Namespace) -> int:
     request = _load(args)
-    if not request.records():
+    if not request.tree.read(request.matrix.name):
         raise UsageError(
             f"{request.tree.root} holds no results of matrix '{request.matrix.name}'; run 'rtvirt matrix' first."
         )
-    _report_page(request)
-    return DONE
+    bad = request.bad_records()
+    _name_bad_records(bad)
+    is_smaller = _report_page(request)
+    return BAD_RECORDS if bad or is_smaller else DONE
 
 
-def _report_page(request: Request) -> None:
-    print(_report_writer()(request.matrix, request.tree), flush=True)
+def _report_page(request: Request) -> bool:
+    """Write the page and print its path; says whether it has fewer measured cells than the one before."""
+    report = _report_writer()(request.matrix, request.tree)
+    if report.kept:
+        say(report.kept)
+    print(report.page, flush=True)
+    return bool(report.kept)
 
 
-def _report_writer() -> Callable[[Matrix, ResultsTree], Path]:
+def _report_writer() -> Callable[[Matrix, ResultsTree], Report]:
     """What writes the page. Raises InputError when the extra ``report`` is not installed."""
     with extra("report"):
         from rtvirt_runner.report.page import write_report
@@ -468,12 +500,16 @@ def _compare(args: argparse.Namespace) -> int:
         before, after = args.results
     else:
         raise UsageError(f"compare got {len(args.results)} results folders, expected two, or --since REV.")
+    bad = [*compare.bad_records(before), *compare.bad_records(after)]
+    _name_bad_records(bad)
     rows = compare.compare(before, after)
     if args.json:
         print(compare.as_json(rows))
     else:
         _stdout().print(compare.exact_table(rows))
         print(compare.summary(rows), flush=True)
+    if bad:
+        return BAD_RECORDS
     return DONE if compare.all_same(rows) else FAILED_CELLS
 
 

@@ -6,13 +6,14 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, get_args
 
-from rtvirt_runner.catalogue.checked_yaml import InputError, exact_fields
+from rtvirt_runner.catalogue.checked_yaml import InputError, known, typed_fields
 from rtvirt_runner.catalogue.guests import GuestState
 from rtvirt_runner.catalogue.lab import Clock
 from rtvirt_runner.catalogue.workloads import Program
 
+PLACES = ("host", "guest")
 _TUPLES = ("kernel_params", "settings")  # lists in JSON
 # Present name -> the name used to compute ids and found in older records, so that measured cells keep their id.
 _FIRST_NAMES = {"kernel_params": "kernel_words"}
@@ -71,11 +72,14 @@ class Cell:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Cell:
-        """The inverse of as_dict; raises InputError when a field is missing or unknown, or the id does not match."""
+        """The inverse of as_dict; raises InputError for a missing, unknown or mistyped field, or another's id."""
         # by way of JSON, to remove the tags of Ansible's values
         given = json.loads(json.dumps({key: value for key, value in values.items() if key != "id"}))
         given = _renamed(given, {first: name for name, first in _FIRST_NAMES.items()})
-        given = exact_fields(given, cls, "A cell") | {name: tuple(given[name]) for name in _TUPLES}
+        given = typed_fields(given, cls, "A cell")
+        known(given["clock"], get_args(Clock), "clock", "A cell: clock")
+        known(given["place"], PLACES, "place", "A cell: place")
+        given |= {name: tuple(given[name]) for name in _TUPLES}
         given["guest_state"] = GuestState.from_dict(given["guest_state"]) if given["guest_state"] else None
         given["program"] = Program.from_dict(given["program"]) if given["program"] else None
         cell = cls(**given)

@@ -19,13 +19,12 @@ from rtvirt_runner.catalogue.checked_yaml import InputError
 from rtvirt_runner.catalogue.cpus import Split, format_cpu_list, parse_cpu_list
 from rtvirt_runner.catalogue.guests import NO_GUEST
 from rtvirt_runner.catalogue.lab import RUNNING, Board, Lab
-from rtvirt_runner.matrix.cell import Cell
+from rtvirt_runner.matrix.cell import PLACES, Cell
 from rtvirt_runner.matrix.plan import plan
 
 Point = dict[str, str]  # axis -> value
 
 AXES = ("board", "kernel", "tuning", "split", "place", "guest", "workload")  # as written in a matrix file
-PLACES = ("host", "guest")
 HISTOGRAMS = "histograms"
 COMPARISONS = ("ablation", "gic", "load", "partitioning", "flavours", "slowdown", "ecu", "sysbench")
 VIEWS = (HISTOGRAMS, *COMPARISONS)  # how the page shows an experiment

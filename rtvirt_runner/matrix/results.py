@@ -5,29 +5,43 @@
         system.json    the effective state of board and guest, read back from them
         status.json    done or failed, when, and how long it took
         <raw files>    output of the tools, unparsed, so that old results can be parsed again
+    results/<matrix>/<board>/<cell id>.damaged-<n>    what could not be used, kept when the cell was measured again
     results/<matrix>/sealed/<key>.json    order and parts of a sealed machine
 
-All state is in this tree. A record appears under its name only when it is complete.
+All state is in this tree. A record appears under its name only when it is complete. What is found there is believed
+only after it was read: BadRecord says of anything else what is wrong with it.
 """
 
 from __future__ import annotations
 
+import errno
+import itertools
 import json
+import math
 import os
 import re
 import shutil
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, fields
+import stat
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
 from rtvirt_runner.catalogue.checked_yaml import InputError
+from rtvirt_runner.catalogue.lab import TAKEN_FOLDERS
+from rtvirt_runner.matrix.acceptance import Output, read_output
 from rtvirt_runner.matrix.cell import Cell
+from rtvirt_runner.parsers import ParseError, strict_json
 
 SCHEMA_VERSION = 1
+MOST_BYTES = 32 << 20  # of one file of a record; a histogram of a million buckets takes 14 MB
 
 _ORDERS = "sealed"  # the folder of orders, beside those of boards
 _OWN_FILES = ("cell.json", "system.json", "status.json")
+_MACHINES = ("board", "guest", "emulator", "run", "sealed")  # objects of system.json
+_RECORD = re.compile(r".+-[0-9a-f]{8}")  # the name of a record's folder: the cell's id
+_ASIDE = re.compile(r".+\.damaged-[0-9]+")
 _PASSING = re.compile(r"\.(?:partial|replaced)-.+-(?P<pid>\d+)")  # of a writer that is running, or was killed
 
 
@@ -58,9 +72,54 @@ class Record:
     system: dict[str, Any]
 
     def raw(self, name: str) -> str | None:
-        """The text of one raw file, or None when this record has no such file."""
-        path = self.path / name
-        return path.read_text(encoding="utf-8", errors="replace") if path.is_file() else None
+        """The text of one raw file, or None when this record has no such file; raises ParseError.
+
+        Bytes that are no UTF-8 become U+FFFD, line ends stay as they are.
+        """
+        try:
+            return _read_bytes(self.path / name).decode(errors="replace")
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError) as error:
+            raise ParseError(f"{name} {_why(error)}.") from error
+
+    @property
+    def output(self) -> Output | None:
+        """The parsed raw output of a cell that is done; None when it failed or its output is not whole."""
+        return self._judged[0]
+
+    @property
+    def reason(self) -> str:
+        """Why the cell has no measurement, one sentence: it failed, or its output is not whole; '' if it has one."""
+        return self._judged[1]
+
+    @cached_property
+    def _judged(self) -> tuple[Output | None, str]:
+        if self.status.status != "done":
+            return None, self.status.reason or "failed without a reason"
+        try:
+            return read_output(self.cell, self.raw), ""
+        except ParseError as error:
+            return None, str(error)
+
+
+@dataclass(frozen=True)
+class BadRecord:
+    """What is in the place of a record and cannot be used as one: damaged, incomplete, another cell's, not whole."""
+
+    path: Path
+    reason: str  # one sentence
+
+    @property
+    def name(self) -> str:
+        """Board and folder."""
+        return f"{self.path.parent.name}/{self.path.name}"
+
+
+def unusable(found: Iterable[Record | BadRecord]) -> list[BadRecord]:
+    """Those of ``ResultsTree.read`` that cannot be used, with records that are said to be done and are not whole."""
+    judged = (_judge(each) for each in found)
+    return [each for each in judged if isinstance(each, BadRecord)]
 
 
 @dataclass(frozen=True)
@@ -73,31 +132,45 @@ class ResultsTree:
         """The folder of a cell's record, which need not exist."""
         return self.root / matrix_name / cell.board / cell.id
 
+    def find(self, matrix_name: str, cell: Cell) -> Record | BadRecord | None:
+        """The record of a cell, done or failed; what is in its place and is none; None when nothing is there."""
+        path = self.record_path(matrix_name, cell)
+        return _judge(_load_record(path)) if os.path.lexists(path) else None
+
     def is_done(self, matrix_name: str, cell: Cell) -> bool:
-        """Whether a complete record of exactly this cell has the status done."""
-        status = _read_status(self.record_path(matrix_name, cell))
-        return (
-            status.get("schema_version") == SCHEMA_VERSION
-            and status.get("status") == "done"
-            and status.get("cell_id") == cell.id
-        )
+        """Whether a complete record of exactly this cell has the status done, and its output is whole."""
+        found = self.find(matrix_name, cell)
+        return isinstance(found, Record) and found.status.status == "done"
 
     def pending(self, matrix_name: str, cells: Iterable[Cell]) -> list[Cell]:
         """The cells that are not done, failed ones included, in the given order."""
         return [cell for cell in cells if not self.is_done(matrix_name, cell)]
 
+    def read(self, matrix_name: str) -> list[Record | BadRecord]:
+        """Everything of a matrix that is a record or is in the place of one, by board and cell id.
+
+        Records that were kept aside, hidden folders and what is named unlike a record are left out.
+        """
+        return list(_read_matrix(self.root / matrix_name))
+
     def load_records(self, matrix_name: str) -> list[Record]:
         """Every readable record of a matrix, done or failed, by board and cell id.
 
-        Unreadable records (another schema, a damaged file, a renamed folder) are left out: the cell counts as
-        not measured.
+        Others (another schema, a damaged file, a renamed folder) are left out: the cell counts as not measured.
         """
-        folders = sorted(path for path in (self.root / matrix_name).glob("*/*") if not path.name.startswith("."))
-        return [record for folder in folders if (record := _load_record(folder)) is not None]
+        return [each for each in self.read(matrix_name) if isinstance(each, Record)]
+
+    def refuse_newer(self, matrix_name: str, cells: Iterable[Cell]) -> None:
+        """Raise ResultsError if one of the cells has a record that a newer version of rtvirt wrote."""
+        for cell in cells:
+            _refuse_newer(self.record_path(matrix_name, cell))
 
     def load_order(self, matrix_name: str, key: str) -> dict[str, Any]:
         """What the sealed machine with this key was made of and told to do; empty where that was not kept."""
-        return _read_json(self._order_path(matrix_name, key))
+        try:
+            return _read_object(self._order_path(matrix_name, key))
+        except _Unreadable:
+            return {}
 
     def keep_order(self, matrix_name: str, key: str, order: Mapping[str, Any]) -> None:
         """Store the order of a sealed machine under its key, whole or not at all; one that is there is kept."""
@@ -124,8 +197,9 @@ class ResultsTree:
         """Store a record and return its folder.
 
         An existing failed record is replaced; one that is done is kept and the new one dropped, since another run was
-        faster. If the process is killed, the old record, the new one or none is left, never a partial one; the next
-        writer removes the hidden folders of killed ones. Raises ResultsError for an invalid name of a raw file, and if
+        faster; anything that cannot be used is kept aside as ``<cell id>.damaged-<n>``. If the process is killed, the
+        old record, the new one or none is left, never a partial one; the next writer removes the hidden folders of
+        killed ones. Raises ResultsError for an invalid name of a raw file, and if
         the existing record was written by a newer version of rtvirt.
         """
         final = self.record_path(matrix_name, cell)
@@ -136,8 +210,11 @@ class ResultsTree:
         partial = final.with_name(f".partial-{cell.id}-{os.getpid()}")
         try:
             _write_folder(partial, files)
-            if self.is_done(matrix_name, cell):
+            found = self.find(matrix_name, cell)
+            if isinstance(found, Record) and found.status.status == "done":
                 return final
+            if isinstance(found, BadRecord):
+                _set_aside(final)
             _move_in(partial, final)
         finally:
             shutil.rmtree(partial, ignore_errors=True)
@@ -154,7 +231,7 @@ def find_matrices(folder: Path) -> list[tuple[ResultsTree, str]]:
     folder = folder.absolute()
     names = sorted(each.name for each in folder.iterdir() if each.is_dir() and not each.name.startswith("."))
     found = [(ResultsTree(folder), name) for name in names] + [(ResultsTree(folder.parent), folder.name)]
-    matrices = [(tree, name) for tree, name in found if tree.load_records(name)]
+    matrices = [(tree, name) for tree, name in found if tree.read(name)]
     if not matrices:
         raise InputError(f"{folder} holds no measured cell, expected a results folder of rtvirt; check the path.")
     return matrices
@@ -234,8 +311,26 @@ def _alive(pid: int) -> bool:
     return True
 
 
+def _set_aside(path: Path) -> None:
+    """Rename what cannot be used to the first free name that readers leave out."""
+    for number in itertools.count(1):
+        aside = path.with_name(f"{path.name}.damaged-{number}")
+        if os.path.lexists(aside):
+            continue
+        try:
+            path.rename(aside)
+        except OSError as error:  # another writer took the name
+            if error.errno not in (errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR, errno.EISDIR):
+                raise
+        else:
+            return
+
+
 def _refuse_newer(folder: Path) -> None:
-    version = _read_status(folder).get("schema_version")
+    try:
+        version = _read_object(folder / "status.json").get("schema_version")
+    except _Unreadable:
+        return
     if isinstance(version, int) and version > SCHEMA_VERSION:
         raise ResultsError(
             f"{folder} was written by a newer rtvirt (schema {version}, this one knows {SCHEMA_VERSION}); "
@@ -243,27 +338,150 @@ def _refuse_newer(folder: Path) -> None:
         )
 
 
-def _read_json(path: Path) -> dict[str, Any]:
+# --------------------------------------------------------------------------------------------------------- reading
+
+
+class _Unreadable(ValueError):
+    """What is in the place of a record is none; the message is one sentence."""
+
+
+def _judge(found: Record | BadRecord) -> Record | BadRecord:
+    """The record, unless it is said to be done and its output is not whole."""
+    if isinstance(found, Record) and found.status.status == "done" and found.reason:
+        return BadRecord(found.path, found.reason)
+    return found
+
+
+def _read_matrix(folder: Path) -> Iterator[Record | BadRecord]:
+    for board in _entries(folder):
+        if isinstance(board, BadRecord):
+            yield board
+        elif board.name not in TAKEN_FOLDERS and board.is_dir():
+            for path in _entries(board):
+                if isinstance(path, BadRecord):
+                    yield path
+                elif _is_record(path):
+                    yield _load_record(path)
+
+
+def _entries(folder: Path) -> Sequence[Path | BadRecord]:
+    """What is in a folder, without what is hidden; nothing where there is no folder."""
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return values if isinstance(values, dict) else {}
+        return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    except OSError as error:
+        return [BadRecord(folder, f"The folder {_why(error)}.")]
 
 
-def _read_status(folder: Path) -> dict[str, Any]:
-    return _read_json(folder / "status.json")
+def _is_record(path: Path) -> bool:
+    """Whether something is in a record's place: by its name, or by what it holds, such as a copy."""
+    if _ASIDE.fullmatch(path.name):
+        return False
+    return bool(_RECORD.fullmatch(path.name)) or all((path / name).exists() for name in ("cell.json", "status.json"))
 
 
-def _load_record(folder: Path) -> Record | None:
-    status = _read_status(folder)
-    if status.get("schema_version") != SCHEMA_VERSION:
-        return None
+def _load_record(folder: Path) -> Record | BadRecord:
     try:
-        cell = Cell.from_dict(_read_json(folder / "cell.json"))
-        known = Status(**{item.name: status[item.name] for item in fields(Status)})
-    except (InputError, KeyError, TypeError):
-        return None
-    if not folder.name == cell.id == status.get("cell_id"):
-        return None
-    return Record(folder, cell, known, _read_json(folder / "system.json"))
+        if not folder.is_dir():
+            raise _Unreadable("It is no folder, expected one with the files of a record.")
+        status = _read_object(folder / "status.json")
+        known = _status(status)
+        cell = _cell(folder / "cell.json")
+        system = _system(folder / "system.json")
+        if not folder.name == cell.id == status.get("cell_id"):
+            of = cell.id if folder.name != cell.id else str(status.get("cell_id"))[:250]
+            raise _Unreadable(f"It is the record of another cell, {of}, expected that of {folder.name}.")
+    except _Unreadable as error:
+        return BadRecord(folder, str(error))
+    except OSError as error:
+        return BadRecord(folder, f"The folder {_why(error)}.")
+    return Record(folder, cell, known, system)
+
+
+def _cell(path: Path) -> Cell:
+    values = _read_object(path)
+    try:
+        return Cell.from_dict(values)
+    except InputError as error:
+        raise _Unreadable(f"{path.name} holds no cell: {error}") from error
+
+
+def _status(values: Mapping[str, Any]) -> Status:
+    version = values.get("schema_version")
+    if type(version) is not int or version != SCHEMA_VERSION:
+        raise _Unreadable(
+            f"status.json has the schema_version {str(version)[:60]}, expected {SCHEMA_VERSION}: another version of "
+            "rtvirt wrote it, or it is damaged."
+        )
+    expected: dict[str, tuple[str, bool]] = {"status": ("done or failed", values.get("status") in ("done", "failed"))}
+    for key in ("reason", "started_at", "ended_at"):
+        expected[key] = ("text", isinstance(values.get(key), str))
+    expected["ssh_commands"] = ("a whole number from 0 to 1000000", _is_number(values.get("ssh_commands"), whole=True))
+    for key in ("overhead_s", "measure_s"):
+        expected[key] = ("seconds from 0 to 1000000000", _is_number(values.get(key)))
+    for key, (wanted, fits) in expected.items():
+        if not fits:
+            raise _Unreadable(f"status.json: {key} is {_found(values, key)}, expected {wanted}.")
+    return Status(**{key: values[key] for key in expected})
+
+
+def _is_number(value: Any, whole: bool = False) -> bool:
+    if type(value) is int:
+        return 0 <= value <= (1_000_000 if whole else 1_000_000_000)
+    return not whole and type(value) is float and math.isfinite(value) and 0 <= value <= 1_000_000_000
+
+
+def _system(path: Path) -> dict[str, Any]:
+    values = _read_object(path)
+    for key in _MACHINES:
+        if not isinstance(values.get(key), (dict, type(None))):
+            raise _Unreadable(f"system.json: {key} is {_found(values, key)}, expected an object or null.")
+    return values
+
+
+def _found(values: Mapping[str, Any], key: str) -> str:
+    return repr(values[key])[:60] if key in values else "missing"
+
+
+def _read_object(path: Path) -> dict[str, Any]:
+    """The JSON object in a file; raises _Unreadable."""
+    try:
+        value = strict_json.loads(_read_bytes(path).decode())
+    except FileNotFoundError:
+        raise _Unreadable(f"{path.name} is missing: the record is incomplete.") from None
+    except UnicodeDecodeError:
+        raise _Unreadable(f"{path.name} is damaged: it is no UTF-8 text.") from None
+    except _BadFile as error:
+        raise _Unreadable(f"{path.name} {error}.") from None
+    except OSError as error:
+        raise _Unreadable(f"{path.name} {_why(error)}.") from None
+    except ValueError as error:
+        raise _Unreadable(f"{path.name} is damaged: {error}.") from None
+    if not isinstance(value, dict):
+        raise _Unreadable(f"{path.name} is damaged: it holds {str(value)[:60]!r}, expected an object.")
+    return value
+
+
+class _BadFile(ValueError):
+    """A file that is not read; the message ends a sentence that begins with its name."""
+
+
+def _read_bytes(path: Path) -> bytes:
+    """A file's content; raises OSError, and _BadFile for what is no regular file or larger than MOST_BYTES."""
+    # a FIFO that nobody writes into would be waited for
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        about = os.fstat(descriptor)
+        if not stat.S_ISREG(about.st_mode):
+            raise _BadFile(f"is {'a folder' if stat.S_ISDIR(about.st_mode) else 'no regular file'}, expected a file")
+        if about.st_size > MOST_BYTES:
+            raise _BadFile(f"has {about.st_size} bytes, expected at most {MOST_BYTES}")
+        with os.fdopen(descriptor, "rb", closefd=False) as stream:
+            return stream.read(MOST_BYTES)
+    finally:
+        os.close(descriptor)
+
+
+def _why(error: OSError | ValueError) -> str:
+    return str(error) if isinstance(error, ValueError) else f"cannot be read ({error.strerror})"

@@ -5,8 +5,11 @@ The same records give the same bytes, and unchanged files are not rewritten, so 
 
 from __future__ import annotations
 
+import csv
+import itertools
 import math
 import os
+import shutil
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -25,7 +28,7 @@ from rtvirt_runner.catalogue.settings import SETTINGS
 from rtvirt_runner.catalogue.tunings import MINUS
 from rtvirt_runner.matrix.cell import Cell
 from rtvirt_runner.matrix.load import HISTOGRAMS, Experiment, Matrix
-from rtvirt_runner.matrix.results import Record, ResultsTree
+from rtvirt_runner.matrix.results import BadRecord, Record, ResultsTree, unusable
 from rtvirt_runner.report.blocks import Block
 from rtvirt_runner.report.experiment_sections import blocks, cautions
 from rtvirt_runner.report.figures.histograms import Lane, histogram_figure
@@ -90,11 +93,19 @@ class Section:
 
 @dataclass(frozen=True)
 class Gap:
-    """A cell without a number, and why."""
+    """A cell without a number, or what is in the place of a record, and why."""
 
-    cell: Cell
-    status: str  # failed or missing
+    name: str  # of the cell or, where it is not of the matrix, board and folder
+    status: str  # failed, missing or damaged
     reason: str
+
+
+@dataclass(frozen=True)
+class Report:
+    """A page that was written."""
+
+    page: Path
+    kept: str  # one sentence, if the page before it had more measured cells: where that is now; empty otherwise
 
 
 @dataclass(frozen=True)
@@ -106,24 +117,67 @@ class Fact:
     seen_in: str
 
 
-def write_report(matrix: Matrix, tree: ResultsTree) -> Path:
-    """Write ``report/index.html`` and ``report/cells.csv`` of a matrix; return the path of the page.
+def write_report(matrix: Matrix, tree: ResultsTree) -> Report:
+    """Write ``report/index.html`` and ``report/cells.csv`` of a matrix.
 
     Cells without a record are listed on the page as missing; records of cells that the matrix no longer has are left
-    out.
+    out; what cannot be used as a record has a line with its reason. A page with more measured cells than the new one is
+    copied to ``report.previous-<n>`` first.
     """
-    stored = {record.cell: record for record in tree.load_records(matrix.name)}
+    found = tree.read(matrix.name)
+    stored = {each.cell: each for each in found if isinstance(each, Record)}
     records = [stored[cell] for cell in matrix.cells if cell in stored]
     folder = tree.root / matrix.name / "report"
     folder.mkdir(parents=True, exist_ok=True)
+    kept = _keep_larger(folder, sum(record.output is not None for record in records))
     _write_if_changed(folder / "cells.csv", tidy_frame(records).to_csv(index=False, lineterminator="\n"))
     page = folder / "index.html"
-    _write_if_changed(page, render(matrix, records))
-    return page
+    _write_if_changed(page, render(matrix, records, unusable(found)))
+    return Report(page, kept)
 
 
-def render(matrix: Matrix, records: Sequence[Record]) -> str:
-    """The page as text; ``records`` are those of the matrix's cells, in plan order."""
+def _keep_larger(folder: Path, measured: int) -> str:
+    """Copy a report with more measured cells than the one that will replace it; says so in a sentence, or ''."""
+    if not (folder / "index.html").is_file() or (before := _measured_in(folder / "cells.csv")) <= measured:
+        return ""
+    for place in itertools.count(1):
+        kept = folder.with_name(f"{folder.name}.previous-{place}")
+        if not kept.exists():
+            break
+        if _contents(kept) == _contents(folder):
+            return _kept_sentence(before, measured, kept)
+    partial = folder.with_name(f".{folder.name}-{os.getpid()}")
+    shutil.rmtree(partial, ignore_errors=True)
+    shutil.copytree(folder, partial, ignore=shutil.ignore_patterns(".*"))
+    partial.rename(kept)
+    return _kept_sentence(before, measured, kept)
+
+
+def _kept_sentence(before: float, measured: int, kept: Path) -> str:
+    where = kept / "index.html"
+    if math.isinf(before):
+        return f"The page before this one has a cells.csv that cannot be read, and is kept as {where}."
+    return (
+        f"The page before this one had {before:.0f} measured cells, this one has {measured}; that one is kept as "
+        f"{where}. Was the matrix changed, or were records removed?"
+    )
+
+
+def _measured_in(table: Path) -> float:
+    """The measured cells of a cells.csv; infinity if it cannot be read."""
+    try:
+        with table.open(encoding="utf-8", newline="") as stream:
+            return len([row for row in csv.DictReader(stream) if row["status"] == "done"])
+    except (OSError, ValueError, KeyError, csv.Error):
+        return math.inf
+
+
+def _contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file() and path.name[0] != "."}
+
+
+def render(matrix: Matrix, records: Sequence[Record], bad: Sequence[BadRecord] = ()) -> str:
+    """The page as text; ``records`` are those of the matrix's cells, in plan order; ``bad`` cannot be used as any."""
     measurements = {record.cell: read_measurement(record) for record in records}
     # in the order of the experiments for the reader, not in that of the plan
     told = dict.fromkeys(cell for experiment in matrix.experiments for cell in experiment.cells)
@@ -153,7 +207,8 @@ def render(matrix: Matrix, records: Sequence[Record]) -> str:
         maxima=[(clock, table) for clock, each in _by_clock(plain_pairs) if (table := maxima(each)).columns],
         preemption=[(clock, pair) for clock, each in _by_clock(measured) if (pair := preemption(each)).columns],
         sections=[_section(experiment, measurements) for experiment in matrix.experiments],
-        gaps=_gaps(matrix, measurements),
+        gaps=_gaps(matrix, measurements, bad),
+        without_number=sum(not (each := measurements.get(cell)) or not each.histogram for cell in matrix.cells),
         costs=list(records),
         machines=_machines(records),
     )
@@ -258,14 +313,17 @@ def _varying(cells: Sequence[Cell]) -> list[str]:
     return [axis for axis in _VARIED_AXES if len(values[axis]) > 1]
 
 
-def _gaps(matrix: Matrix, measurements: Mapping[Cell, Measurement]) -> list[Gap]:
+def _gaps(matrix: Matrix, measurements: Mapping[Cell, Measurement], bad: Sequence[BadRecord]) -> list[Gap]:
+    damaged = {(each.path.parent.name, each.path.name): each.reason for each in bad}
     gaps = []
     for cell in matrix.cells:
-        if cell not in measurements:
-            gaps.append(Gap(cell, "missing", "not measured yet"))
+        if reason := damaged.pop((cell.board, cell.id), ""):
+            gaps.append(Gap(cell.id, "damaged", reason))
+        elif cell not in measurements:
+            gaps.append(Gap(cell.id, "missing", "not measured yet"))
         elif measurements[cell].reason:
-            gaps.append(Gap(cell, "failed", measurements[cell].reason))
-    return gaps
+            gaps.append(Gap(cell.id, "failed", measurements[cell].reason))
+    return gaps + [Gap("/".join(place), "damaged", reason) for place, reason in damaged.items()]
 
 
 # ----------------------------------------------------------------------------------------------- state of the machines

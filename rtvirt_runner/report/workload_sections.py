@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rtvirt_runner.analysis.comparisons import Foreground, MergedMeasurement, Slowdowns, foregrounds, slowdowns
-from rtvirt_runner.analysis.parsers import ecu
-from rtvirt_runner.analysis.parsers.ecu import EcuRun, EventKind
-from rtvirt_runner.analysis.parsers.sysbench import SysbenchRun, merge
+from rtvirt_runner.parsers import ecu
+from rtvirt_runner.parsers.ecu import EcuRun, EventKind
+from rtvirt_runner.parsers.sysbench import SysbenchRun, merge
+from rtvirt_runner.parsers.workload import WorkloadRun
 from rtvirt_runner.report.blocks import Block, ColumnGroup, TableRow, avg_p99_max, common_title
 from rtvirt_runner.report.figures.workloads import LatenessLane, SlowdownRow, lateness_figure, slowdown_figure
 from rtvirt_runner.report.format import (
@@ -230,8 +231,16 @@ def _sysbench_says(row: Foreground, runs: Sequence[tuple[SysbenchRun | None, int
 
 def ecu_blocks(measured: Sequence[MergedMeasurement], axes: Sequence[str], name: str) -> list[Block]:
     """Lateness of the engine controller's events in degrees of crank angle, one block per guest."""
-    of_ecu = [each for each in measured if any(run.numbers.get("workload") == "ecu" for run in each.runs)]
+    of_ecu = [
+        each
+        for each in measured
+        if each.cell.program and each.cell.program.prints == "json" and each.runs and all(map(_is_ecu, each.runs))
+    ]
     return [_ecu(each, axes, f"{name}-{n}") for n, each in enumerate(foregrounds(of_ecu))]
+
+
+def _is_ecu(run: WorkloadRun) -> bool:
+    return run.numbers.get("workload") == "ecu"
 
 
 def _ecu(row: Foreground, axes: Sequence[str], name: str) -> Block:

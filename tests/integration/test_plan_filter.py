@@ -89,7 +89,11 @@ def states(boots: list[dict[str, Any]]) -> list[tuple[str, list[str]]]:
 
 def store(tree: ResultsTree, cell: Cell) -> None:
     status = Status("done", "", "2026-01-01T00:00:00Z", "2026-01-01T00:01:00Z", 3, 1.0, 5.0)
-    tree.write_record("smoke", cell, status, {}, {})
+    samples = {"histogram": {"50": cell.loops}, "cycles": cell.loops, "min": 50, "avg": 50.0, "max": 50}
+    raw = {"cyclictest.json": json.dumps({"thread": {"0": samples}})}
+    if cell.program:
+        raw["workload.txt"] = json.dumps({"seconds_per_iteration": 1, "digest": cell.program.digest})
+    tree.write_record("smoke", cell, status, {}, raw)
 
 
 def test_a_bad_matrix_fails_with_its_sentence(tmp_path: Path) -> None:

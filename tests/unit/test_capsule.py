@@ -456,7 +456,7 @@ def test_a_script_that_has_changed(
 
 def test_cells_that_cannot_be_in_it(measured: Measured, capsys: pytest.CaptureFixture[str]) -> None:
     cell = replace(measured.cells[0], repetition=7)
-    measured.tree.write_record("smoke", cell, done(), {}, {"cyclictest.json": cyclictest_json({5: 1})})
+    measured.tree.write_record("smoke", cell, done(), {}, {"cyclictest.json": cyclictest_json({5: 5000})})
     broken = replace(measured.cells[0], repetition=8)
     measured.tree.write_record("smoke", broken, failed("It was late."), {}, {})
     assert f"has no cell {cell.id}x" in refuse(measured, capsys, "--cell", f"{cell.id}x")
@@ -469,7 +469,7 @@ def test_cells_that_cannot_be_in_it(measured: Measured, capsys: pytest.CaptureFi
 
 def test_results_without_sealed_cells(measured: Measured, capsys: pytest.CaptureFixture[str]) -> None:
     tree = ResultsTree(measured.folder / "results" / "of another")
-    tree.write_record("smoke", CELLS[0], done(), {}, {"cyclictest.json": cyclictest_json({5: 1})})
+    tree.write_record("smoke", CELLS[0], done(), {}, {"cyclictest.json": cyclictest_json({5: 5000})})
     assert "no cell that a sealed machine has measured" in refuse(measured, capsys, results=str(tree.root))
 
 

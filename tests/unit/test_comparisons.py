@@ -75,13 +75,13 @@ def measure(cells: list[Cell], tmp_path: Path) -> Measure:
     ) -> Measurement:
         wanted = {"board": "virtual-cb2", "tuning": "full", "split": "1-1", "workload": "idle", "place": "host"} | axes
         cell = next(each for each in cells if all(getattr(each, axis) == value for axis, value in wanted.items()))
-        cell = dataclasses.replace(cell, repetition=repetition)
+        histogram = us if isinstance(us, dict) else {40: 97, us: 3}
+        cell = dataclasses.replace(cell, repetition=repetition, loops=sum(histogram.values()))
         state = system(cell)
         state["board"] |= board_facts or {}
         state["emulator"] = emulator
         folder = tmp_path / cell.id
         folder.mkdir(exist_ok=True)
-        histogram = us if isinstance(us, dict) else {40: 97, us: 3}
         (folder / "cyclictest.json").write_text(cyclictest_json(histogram), encoding="utf-8")
         return read_measurement(Record(folder, cell, done(), state))
 

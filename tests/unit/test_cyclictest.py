@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from rtvirt_runner.analysis.parsers import ParseError
-from rtvirt_runner.analysis.parsers.cyclictest import parse_json, parse_text
+from rtvirt_runner.parsers import ParseError
+from rtvirt_runner.parsers.cyclictest import parse_json, parse_text
 
 DATA = Path(__file__).parents[1] / "data" / "cyclictest"
 RUNS = ["one_thread", "two_threads", "overflow", "all_overflow"]

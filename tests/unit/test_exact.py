@@ -17,7 +17,7 @@ from rtvirt_runner.matrix.load import load_matrix
 from rtvirt_runner.matrix.results import ResultsTree
 
 SMOKE = load_matrix(collection.matrix_path("smoke"), virtual_lab(), catalogue())
-CELL, OTHER, *_ = (cell for cell in SMOKE.cells if cell.workload == "idle")
+CELL, OTHER, *_ = (replace(cell, loops=1000) for cell in SMOKE.cells if cell.workload == "idle")
 INPUTS: dict[str, Any] = {"key": "1", "kernel": "aa", "queue": "bb"}
 BINS = {50: 900, 60: 100}
 

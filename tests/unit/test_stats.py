@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rtvirt_runner.analysis.histogram import Histogram, QuantileBeyondOverflow, merge, quantile, summarize
-from rtvirt_runner.analysis.parsers.cyclictest import CyclictestRun, CyclictestThread
+from rtvirt_runner.parsers.cyclictest import CyclictestRun, CyclictestThread
 
 LIMIT = 400
 samples_us = st.lists(st.integers(0, LIMIT - 1), min_size=1, max_size=300)

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from rtvirt_runner.analysis.parsers import ParseError
-from rtvirt_runner.analysis.parsers.sysbench import SysbenchRun, merge, parse
+from rtvirt_runner.parsers import ParseError
+from rtvirt_runner.parsers.sysbench import SysbenchRun, merge, parse
 
 DATA = Path(__file__).parents[1] / "data" / "sysbench"
 

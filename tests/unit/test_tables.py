@@ -40,6 +40,7 @@ def tree(tmp_path: Path) -> ResultsTree:
 def record(tree: ResultsTree, of: Cell, histogram: dict[int, int], realtime: bool = True) -> Record:
     state = system(of)
     state["board"]["realtime"] = realtime
+    of = dataclasses.replace(of, loops=sum(histogram.values()))
     raw = {"cyclictest.json": cyclictest_json(histogram), "workload.txt": workload_output(of)}
     tree.write_record("smoke", of, done(), state, raw)
     (found,) = [each for each in tree.load_records("smoke") if each.cell == of]
@@ -57,7 +58,7 @@ def test_the_tidy_frame_has_a_row_per_record_and_a_column_per_axis(tree: Results
     assert (row.board, row.split, row.place, row.guest) == ("virtual-rpi2", "1-1", "host", "none")
     assert (row.samples, row.min_us, row.avg_us, row.max_us) == (1000, 50, 50.04, 90)
     assert (row.p50_us, row.p99_us, row.p999_us, row.overflows) == (50, 50, 50, 0)
-    assert (row.clock, row.status, row.cell_id) == ("virtual", "done", HOST.id)
+    assert (row.clock, row.status, row.cell_id) == ("virtual", "done", dataclasses.replace(HOST, loops=1000).id)
 
 
 def test_a_failed_cell_has_a_row_without_numbers(tree: ResultsTree) -> None:
@@ -92,7 +93,8 @@ def test_a_done_cell_whose_output_is_unreadable_counts_as_failed(
 
 def test_text_is_read_where_there_is_no_json(tree: ResultsTree) -> None:
     text = (CAPTURED / "overflow.txt").read_text(encoding="utf-8")
-    tree.write_record("smoke", HOST, done(), {}, {"cyclictest.txt": text})
+    cell = dataclasses.replace(HOST, loops=2000, histogram_us=30)
+    tree.write_record("smoke", cell, done(), {}, {"cyclictest.txt": text})
     row = tidy_frame(tree.load_records("smoke")).iloc[0]
     assert (row.samples, row.overflows, row.max_us) == (2000, 1786, 16392)
     assert row[["p50_us", "p99_us", "p999_us"]].isna().all()  # all lie in the overflow
@@ -174,6 +176,7 @@ def bitcount(place: str, repetition: int = 1) -> Cell:
 
 def counted(tree: ResultsTree, of: Cell, output: str | None) -> Record:
     """A record of bitcount; ``output`` as in workload.txt, None where there is no such file."""
+    of = dataclasses.replace(of, loops=9)
     raw = {"cyclictest.json": cyclictest_json({50: 9})} | ({} if output is None else {"workload.txt": output})
     tree.write_record("smoke", of, done(), {}, raw)
     (found,) = [each for each in tree.load_records("smoke") if each.cell == of]

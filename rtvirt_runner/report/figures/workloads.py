@@ -14,7 +14,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from rtvirt_runner.analysis.histogram import Histogram, summarize
-from rtvirt_runner.analysis.parsers.ecu import EXACT_BELOW_DEG, EventKind
+from rtvirt_runner.parsers.ecu import EXACT_BELOW_DEG, EventKind
 from rtvirt_runner.report.figures.svg import (
     FAINT,
     HUES,

@@ -10,16 +10,17 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from rtvirt_runner.analysis.parsers import ParseError
+from rtvirt_runner.parsers import ParseError
 
 __all__ = ["ParseError", "SysbenchRun", "merge", "parse"]
 
-_HEAD = re.compile(r"^sysbench (?P<version>\d+\.\d\S*?)(?: \(using|:? +multi-threaded)", re.MULTILINE)
+_WHOLE, _DECIMAL = r"(\d{1,18})", r"(\d{1,18}(?:\.\d{1,18})?)"  # no more digits than anything real has
+_HEAD = re.compile(r"^sysbench (?P<version>\d+\.\d\S*?)(?: \(using|:? +multi-threaded)", re.MULTILINE | re.ASCII)
 _BEGIN, _END = "Running the test with following options", re.compile(r"execution time \(avg/stddev\):\s+\S+/\S+\n")
-_TIME = re.compile(r"^\s+total time:\s+([\d.]+)s$", re.MULTILINE)
-_EVENTS = re.compile(r"^\s+total number of events:\s+(\d+)$", re.MULTILINE)
-_LATENCIES = {
-    name: re.compile(rf"^\s+{label}:\s+([\d.]+)(ms|s)?$", re.MULTILINE)  # 0.4 writes the unit
+_TIME = re.compile(rf"^\s+total time:\s+{_DECIMAL}s$", re.MULTILINE | re.ASCII)
+_EVENTS = re.compile(rf"^\s+total number of events:\s+{_WHOLE}$", re.MULTILINE | re.ASCII)
+_LATENCIES = {  # 0.4 writes the unit
+    name: re.compile(rf"^\s+{label}:\s+{_DECIMAL}(ms|s)?$", re.MULTILINE | re.ASCII)
     for name, label in {
         "min_ms": "min",
         "avg_ms": "avg",
@@ -28,7 +29,7 @@ _LATENCIES = {
     }.items()
 }
 _RATES = {
-    name: re.compile(rf"^\s+{label}:\s+([\d.]+)$", re.MULTILINE)
+    name: re.compile(rf"^\s+{label}:\s+{_DECIMAL}$", re.MULTILINE | re.ASCII)
     for name, label in {
         "reads_per_s": "reads/s",
         "writes_per_s": "writes/s",
@@ -37,8 +38,10 @@ _RATES = {
         "written_mib_per_s": "written, MiB/s",
     }.items()
 }
-_OPERATIONS = re.compile(r"^Operations performed:\s+(\d+) reads?, (\d+) writes?, (\d+) Other", re.MULTILINE | re.I)
-_TRANSFERRED = re.compile(r"^Read ([\d.]+)\s*([KMGT]?)b\s+Written ([\d.]+)\s*([KMGT]?)b", re.MULTILINE)
+_OPERATIONS = re.compile(
+    rf"^Operations performed:\s+{_WHOLE} reads?, {_WHOLE} writes?, {_WHOLE} Other", re.MULTILINE | re.ASCII | re.I
+)
+_TRANSFERRED = re.compile(rf"^Read {_DECIMAL}\s*([KMGT]?)b\s+Written {_DECIMAL}\s*([KMGT]?)b", re.MULTILINE | re.ASCII)
 _MIB = {"": 2.0**-20, "K": 2.0**-10, "M": 1.0, "G": 2.0**10, "T": 2.0**20}
 
 

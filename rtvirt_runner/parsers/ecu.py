@@ -7,11 +7,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from rtvirt_runner.analysis.parsers import ParseError
+from rtvirt_runner.parsers import ParseError, whole
 
 __all__ = ["EcuRun", "EventKind", "ParseError", "merge", "parse"]
 
 TOOTH = "tooth"
+_MOST = 1e12  # that a number of microseconds, degrees or revolutions may be
 EXACT_BELOW_DEG = 10.0  # bins are a hundredth of a degree wide below, and double above
 
 
@@ -67,18 +68,20 @@ class EcuRun:
 def parse(said: Mapping[str, Any]) -> EcuRun:
     """Parse the JSON object that ecu prints; raises ParseError when a needed field is missing or malformed."""
     try:
+        if not said["events"].keys() - {TOOTH}:
+            raise ParseError("The engine controller's output has no event of an injector or coil.")
         return EcuRun(
             profile=str(said.get("profile", "")),
-            revolutions=int(said["revolutions"]),
-            lost_revolutions=int(said["lost_revolutions"]),
-            tolerance_deg=_finite(said["tolerance_deg"]),
-            injection_tolerance_deg=_finite(said.get("injection_tolerance_deg", said["tolerance_deg"])),
-            rpm=_finite(said.get("rpm", {}).get("mean", 0)),
+            revolutions=whole(said["revolutions"]),
+            lost_revolutions=whole(said["lost_revolutions"]),
+            tolerance_deg=_positive(said["tolerance_deg"]),
+            injection_tolerance_deg=_positive(said.get("injection_tolerance_deg", said["tolerance_deg"])),
+            rpm=_positive(said.get("rpm", {}).get("mean", 0)),
             passed=said["verdict"] == "pass",
             realtime=bool(said["realtime"]),
             events={str(kind): _kind(kind, each) for kind, each in said["events"].items()},
         )
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         if isinstance(error, ParseError):
             raise
         raise ParseError(f"The engine controller's output lacks or garbles a value: {error!r}.") from error
@@ -105,16 +108,16 @@ def merge(runs: Sequence[EcuRun]) -> EcuRun:
 def _kind(name: str, said: Mapping[str, Any]) -> EventKind:
     try:
         return EventKind(
-            expected=int(said["expected"]),
-            fired=int(said["fired"]),
-            lost=int(said["lost"]),
-            missed=int(said["missed"]),
-            avg_us=_finite(said["avg_us"]),
-            max_us=_finite(said["max_us"]),
-            max_deg=_finite(said["max_deg"]),
-            histogram_deg={_finite(deg): int(count) for deg, count in said["histogram_deg"].items() if int(count)},
+            expected=whole(said["expected"]),
+            fired=whole(said["fired"]),
+            lost=whole(said["lost"]),
+            missed=whole(said["missed"]),
+            avg_us=_positive(said["avg_us"]),
+            max_us=_positive(said["max_us"]),
+            max_deg=_positive(said["max_deg"]),
+            histogram_deg={_positive(deg): whole(count) for deg, count in said["histogram_deg"].items() if count},
         )
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise ParseError(f"Event '{name}' of the engine controller lacks or garbles a value: {error!r}.") from error
 
 
@@ -136,7 +139,7 @@ def _together(kinds: Sequence[EventKind]) -> EventKind:
     )
 
 
-def _finite(value: Any) -> float:
-    if not math.isfinite(number := float(value)):
-        raise ValueError(f"{value!r} is no number")
+def _positive(value: Any) -> float:
+    if isinstance(value, bool) or not 0 <= (number := float(value)) <= _MOST:
+        raise ValueError(f"{str(value)[:60]!r} is no number from 0 to {_MOST:g}")
     return number

@@ -6,18 +6,18 @@ when the measurement ended.
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from rtvirt_runner.analysis.parsers import ParseError, ecu, sysbench
 from rtvirt_runner.catalogue.workloads import Program
+from rtvirt_runner.parsers import ParseError, ecu, strict_json, sysbench, whole
 
 __all__ = ["ParseError", "WorkloadRun", "parse", "seconds_per_iteration"]
 
+_MOST_S = 1e12  # seconds that a run or an iteration may take
 _OWN_KEYS = ("iterations", "seconds", "seconds_per_iteration", "digest", "correct")
 
 
@@ -84,7 +84,7 @@ def _json_runs(text: str, may_be_stopped: bool) -> list[_Run]:
 
 def _json_run(line: str) -> _Run:
     try:
-        said = json.loads(line)
+        said = strict_json.loads(line)
     except ValueError as error:
         raise ParseError(f"The workload's JSON '{line[:60]}' is cut off or garbled: {error}.") from error
     run = _run(said, {key: value for key, value in said.items() if key not in _OWN_KEYS})
@@ -106,14 +106,14 @@ def _pattern_runs(text: str, pattern: str) -> list[_Run]:
 def _run(said: Mapping[str, Any], numbers: Mapping[str, Any]) -> _Run:
     """One run; without a number of iterations it counts as one iteration."""
     try:
-        iterations = int(said.get("iterations", 1))
+        iterations = _iterations(said.get("iterations", 1))
         if iterations < 1:
             raise ParseError("The workload ended no iteration; did it hang in its first?")
         per_iteration = _positive(said["seconds_per_iteration"])
         seconds = _positive(said.get("seconds", per_iteration * iterations))
     except ParseError:
         raise
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise ParseError(f"The workload's result lacks or garbles a value: {error!r}.") from error
     digest, correct = str(said.get("digest", "")), said.get("correct", True) is True
     return _Run(iterations, seconds, per_iteration, digest, correct, numbers)
@@ -121,9 +121,14 @@ def _run(said: Mapping[str, Any], numbers: Mapping[str, Any]) -> _Run:
 
 def _positive(value: Any) -> float:
     number = float(value)
-    if not (math.isfinite(number) and number > 0):
-        raise ValueError(f"{value!r} is no time above 0")
+    if isinstance(value, bool) or not 0 < number <= _MOST_S:
+        raise ValueError(f"{str(value)[:60]!r} is no time above 0 and up to {_MOST_S:g} s")
     return number
+
+
+def _iterations(value: Any) -> int:
+    """A whole number, in a pattern's group as text."""
+    return whole(int(value) if isinstance(value, str) and len(value) <= 20 else value)
 
 
 def _together(runs: Sequence[_Run], program: Program) -> WorkloadRun:
