@@ -31,7 +31,7 @@ $(block "$answer_at")
 HEADER
     [ "$said" != "$number" ] || break
     [ -d "/proc/$pid" ] || return 1
-    sleep 0.2
+    sleep 1  # time in which nothing happens costs a sealed machine nothing, a look does
   done
   dd if="$mailbox" bs=512 skip=$((answer_at + 1)) count=$(((bytes + 511) / 512)) 2>/dev/null | head -c "$bytes" >/run/answer
 }
