@@ -9,13 +9,17 @@ only to write it, so that help and error messages come at once.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
+import shlex
+import signal
 import sys
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -77,7 +81,7 @@ results:
 Records that cannot be used are named with their reason, the others count, and plan, status, report and compare end
 with exit status 3; matrix keeps them aside and measures their cells again.
 Cells that are done are never measured again: an interrupted run goes on where it stopped. To measure a cell again,
-remove its folder.
+remove its folder. Ctrl-C lets the cells that are being measured end and leaves the rest; a second one drops these too.
 """
 
 
@@ -132,13 +136,34 @@ def main(argv: Sequence[str] | None = None) -> int:
     if unknown and args.run is not _test:  # passed on to pytest
         parser.error(f"unrecognized arguments: {' '.join(unknown)}")
     args.for_pytest = unknown
+    args.again = shlex.join(["rtvirt", *(sys.argv[1:] if argv is None else argv)])
     try:
-        return int(args.run(args))
+        with _interruptible():
+            return int(args.run(args))
     except (InventoryError, InputError, ResultsError, UsageError) as error:
         say(str(error))
         return BAD_INPUT
     except KeyboardInterrupt:
+        say(f"interrupted; to go on: {args.again}")
         return INTERRUPTED
+
+
+@contextlib.contextmanager
+def _interruptible() -> Iterator[None]:
+    """Context in which SIGTERM and SIGHUP, unless ignored, raise KeyboardInterrupt, as SIGINT does."""
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
+    heeded = [number for number, handler in before.items() if handler == signal.SIG_DFL]
+    for number in heeded:
+        signal.signal(number, interrupt)
+    try:
+        yield
+    finally:
+        for number in heeded:
+            signal.signal(number, before[number])
 
 
 def say(text: str) -> None:
@@ -352,7 +377,9 @@ def _matrix(args: argparse.Namespace) -> int:
     say(f"{len(pending)} of {len(request.matrix.cells)} cells to measure, see 'rtvirt plan'")
     outcome = _measure(request, pending, args)
     if outcome.interrupted:
-        say(f"interrupted; the same command goes on where this one stopped. The log is {outcome.log}")
+        done = len(pending) - len(request.pending())
+        say(f"interrupted, with {done} of {len(pending)} cells measured; the log is {outcome.log}")
+        say(f"to go on: {args.again}")
         return INTERRUPTED
     _show_stages(outcome.stages)
     if not outcome.ok:
