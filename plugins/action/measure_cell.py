@@ -16,6 +16,7 @@ from ansible_collections.rtvirt.testbed.plugins.plugin_utils.options import argu
 
 from rtvirt_runner.build import artifacts
 from rtvirt_runner.build.process import end_with_parent
+from rtvirt_runner.catalogue.versions import controller_versions
 from rtvirt_runner.machine import cell_script, verify_state
 from rtvirt_runner.machine.script_reply import Reply
 from rtvirt_runner.machine.sealed_machine import Answers, SealedMachine
@@ -164,6 +165,7 @@ class Outcome:
             "emulator": self.emulator,
             "run": self.run,
             "sealed": self.sealed,
+            "controller": controller_versions(),
         }
 
 
