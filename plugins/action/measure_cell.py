@@ -43,9 +43,12 @@ class ActionModule(ActionBase):
         if isinstance(stored, Record) and stored.status.status == "done":
             return {"changed": False, "cell_id": cell.id, "status": "done", "reason": "", "seconds": 0.0}
         end_with_parent()
+        warnings = (
+            [f"Damaged record {stored.path} is kept aside: {stored.reason}"] if isinstance(stored, BadRecord) else []
+        )
         try:
             with at_work.measuring():
-                return self._measure_and_record(cell, args, tree)
+                return self._measure_and_record(cell, args, tree) | {"warnings": warnings}
         except at_work.RunEndingError:
             return {"failed": True, "msg": f"The run is ending; cell {cell.id} is left for the next one."}
 
@@ -73,9 +76,6 @@ class ActionModule(ActionBase):
             "reason": status.reason,
             "seconds": round(elapsed_s, 1),
             "path": str(path),
-            "warnings": [f"Damaged record {stored.path} is kept aside: {stored.reason}"]
-            if isinstance(stored, BadRecord)
-            else [],
         }
 
     def _measure(self, cell: Cell, args: Mapping[str, Any], outcome: Outcome) -> str:
