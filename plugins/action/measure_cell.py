@@ -15,6 +15,8 @@ from ansible_collections.rtvirt.testbed.plugins.plugin_utils.far_shell import An
 from ansible_collections.rtvirt.testbed.plugins.plugin_utils.options import argument_spec
 
 from rtvirt_runner.build import artifacts
+from rtvirt_runner.build.process import end_with_parent
+from rtvirt_runner.catalogue.versions import controller_versions
 from rtvirt_runner.machine import cell_script, verify_state
 from rtvirt_runner.machine.script_reply import Reply
 from rtvirt_runner.machine.sealed_machine import Answers, SealedMachine
@@ -23,6 +25,7 @@ from rtvirt_runner.matrix.acceptance import read_output
 from rtvirt_runner.matrix.cell import Cell
 from rtvirt_runner.matrix.results import BadRecord, Record, ResultsTree, Status
 from rtvirt_runner.parsers import ParseError
+from rtvirt_runner.run import at_work
 
 
 class ActionModule(ActionBase):
@@ -39,6 +42,17 @@ class ActionModule(ActionBase):
         stored = tree.find(str(args["matrix_name"]), cell)
         if isinstance(stored, Record) and stored.status.status == "done":
             return {"changed": False, "cell_id": cell.id, "status": "done", "reason": "", "seconds": 0.0}
+        end_with_parent()
+        warnings = (
+            [f"Damaged record {stored.path} is kept aside: {stored.reason}"] if isinstance(stored, BadRecord) else []
+        )
+        try:
+            with at_work.measuring():
+                return self._measure_and_record(cell, args, tree) | {"warnings": warnings}
+        except at_work.RunEndingError:
+            return {"failed": True, "msg": f"The run is ending; cell {cell.id} is left for the next one."}
+
+    def _measure_and_record(self, cell: Cell, args: Mapping[str, Any], tree: ResultsTree) -> dict[str, Any]:
         began, started_at = time.monotonic(), _now()
         outcome = Outcome(board=args["board"] or {}, emulator=_emulator(args["emulator_file"]))
         measure = self._await if args["sealed_folder"] else self._measure
@@ -62,9 +76,6 @@ class ActionModule(ActionBase):
             "reason": status.reason,
             "seconds": round(elapsed_s, 1),
             "path": str(path),
-            "warnings": [f"Damaged record {stored.path} is kept aside: {stored.reason}"]
-            if isinstance(stored, BadRecord)
-            else [],
         }
 
     def _measure(self, cell: Cell, args: Mapping[str, Any], outcome: Outcome) -> str:
@@ -88,7 +99,7 @@ class ActionModule(ActionBase):
         machine = SealedMachine.load(Path(args["sealed_folder"]))
         tree = ResultsTree(Path(str(args["results_dir"])))
         tree.keep_order(str(args["matrix_name"]), machine.identity["key"], machine.order.as_dict())
-        answers, reason = machine.wait(cell.id, args["sealed_limit_s"])
+        answers, reason = machine.wait(cell.id, args["sealed_limit_s"], at_work.go_on)
         outcome.add_sealed(machine, cell, answers)
         if reason:
             owner_pid = int(os.environ.get("RTVIRT_OWNER_PID") or os.getppid())
@@ -154,6 +165,7 @@ class Outcome:
             "emulator": self.emulator,
             "run": self.run,
             "sealed": self.sealed,
+            "controller": controller_versions(),
         }
 
 

@@ -1,14 +1,14 @@
 """A cache of artifacts, keyed by the content of all their inputs.
 
 An artifact is a folder built by one POSIX sh script. Its key is a SHA-256 of the script, its sources, its inputs and
-the keys of the artifacts it needs, so that any change gives a new folder. It is built in a hidden folder that is
-renamed when it is complete, so a build can be killed at any time. An artifact that is found or built is leased until
-the run ends (leases.py), and is not pruned before (cache.py).
+the keys of the artifacts it needs, so that any change gives a new folder. It is built in a hidden folder of its own,
+which is synced to disk and renamed when it is complete, so a build can be killed at any time, and the power cut: what
+is left of it is never taken for an artifact, nor written to by another build. An artifact that is found or built is
+leased until the run ends (leases.py), and is not pruned before (cache.py).
 """
 
 from __future__ import annotations
 
-import contextlib
 import fcntl
 import hashlib
 import json
@@ -16,18 +16,20 @@ import os
 import re
 import shutil
 import subprocess
+import tempfile
 import time
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
 from rtvirt_runner.build import leases
-from rtvirt_runner.build.process import Lines, follow
+from rtvirt_runner.build.process import Lines, follow, lock
 from rtvirt_runner.progress_lines import Pulse, Say
 
 TOOLS = Path(__file__).parent / "tools"
+PARTIAL_PREFIX = ".partial-"  # of the folder of a build, with the artifact's name, a dot and some letters behind it
 PROGRESS_MARK = ":: "
 FAILURE_MARK = "!! "
 HEARTBEAT_S = 30.0
@@ -92,10 +94,10 @@ def find(recipe: Recipe, cache: Path) -> Artifact | None:
     if not leases.hold(cache, path, path / "manifest.json"):
         return None
     try:
-        manifest = json.loads((path / "manifest.json").read_text())
-    except (OSError, ValueError):
+        seconds = float(json.loads((path / "manifest.json").read_text())["seconds"])
+    except (OSError, ValueError, KeyError, TypeError):
         return None
-    return Artifact(path, recipe.key, built=False, seconds=float(manifest["seconds"]))
+    return Artifact(path, recipe.key, built=False, seconds=seconds)
 
 
 def build(recipe: Recipe, cache: Path, say: Say) -> Artifact:
@@ -106,9 +108,10 @@ def build(recipe: Recipe, cache: Path, say: Say) -> Artifact:
             return found
         _need_root(recipe)
         path = cache / "artifacts" / f"{recipe.name}-{recipe.key}"
-        partial = path.with_name(f".partial-{path.name}")
-        remove(partial)
-        partial.mkdir(parents=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _remove_interrupted(recipe.name, path.parent)
+        partial = Path(tempfile.mkdtemp(prefix=f"{PARTIAL_PREFIX}{path.name}.", dir=path.parent))
+        partial.chmod(0o755)
         began = time.monotonic()
         try:
             _run(recipe, partial, cache / "logs" / f"{path.name}.log", say)
@@ -120,17 +123,15 @@ def build(recipe: Recipe, cache: Path, say: Say) -> Artifact:
         return Artifact(path, recipe.key, built=True, seconds=seconds)
 
 
-@contextlib.contextmanager
-def lock(path: Path, say: Say) -> Iterator[None]:
-    """Hold an exclusive file lock named after what is built; the kernel releases it when the process ends."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w") as handle:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            say(f"{path.stem}: waiting for another run that makes it")
-            fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
+def _remove_interrupted(name: str, folder: Path) -> None:
+    """Remove what killed builds of this name have left; its lock must be held."""
+    ours = re.compile(re.escape(f"{PARTIAL_PREFIX}{name}-") + r"[0-9a-f]{16}(\.\w+)?")
+    for path in folder.iterdir():
+        if ours.fullmatch(path.name):
+            try:
+                remove(path)
+            except OSError:  # written to by a process that outlives its killed build, or owned by root: for the next
+                continue
 
 
 def _content_name(value: str) -> str:
@@ -215,7 +216,8 @@ def _run(recipe: Recipe, out: Path, log: Path, say: Say) -> None:
         progress = _Progress(recipe.name, handle, say)
         try:
             status = follow(
-                _command(recipe, out),
+                ["sh", str(recipe.script)],
+                become=_become(recipe, out),
                 take_output=Lines(progress.line),
                 tick=progress.tick,
                 environment=_environment(recipe, out),
@@ -230,11 +232,10 @@ def _run(recipe: Recipe, out: Path, log: Path, say: Say) -> None:
         raise BuildError(progress.complaint(status, log))
 
 
-def _command(recipe: Recipe, out: Path) -> list[str]:
+def _become(recipe: Recipe, out: Path) -> list[str]:
     sudo = _sudo(recipe.as_root)
     # sudo resets PATH even with -E, so the environment is set again by env
-    again = ["env", *(f"{name}={value}" for name, value in _environment(recipe, out).items())] if sudo else []
-    return [*sudo, *again, "sh", str(recipe.script)]
+    return [*sudo, "env", *(f"{name}={value}" for name, value in _environment(recipe, out).items())] if sudo else []
 
 
 class _Progress:
@@ -293,6 +294,9 @@ def _finish(recipe: Recipe, partial: Path, cache: Path, seconds: float) -> None:
         "seconds": seconds,
     }
     (partial / "manifest.json").write_text(json.dumps(manifest, indent=2, sort_keys=True) + "\n")
+    # The whole file system in one go: an artifact may have thousands of files. Without it a power cut after the rename
+    # may leave an artifact with empty files, which would be found from then on.
+    subprocess.run(["sync", "--file-system", str(partial)], check=True)
     path = cache / "artifacts" / f"{recipe.name}-{recipe.key}"
     remove(path)
     with leases.gate(cache):

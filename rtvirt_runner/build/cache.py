@@ -19,11 +19,10 @@ from enum import StrEnum
 from pathlib import Path
 
 from rtvirt_runner.build import leases
-from rtvirt_runner.build.artifacts import remove
+from rtvirt_runner.build.artifacts import PARTIAL_PREFIX, remove
 
 SNAPSHOT_PREFIX = "snapshot-"
-_PARTIAL_PREFIX = ".partial-"
-_KEY = re.compile(r"-[0-9a-f]{16}$")
+_KEY = re.compile(r"-[0-9a-f]{16}(\.\w+)?$")  # behind a dot: of one of several builds
 _ARTIFACT_IN_TEXT = re.compile(r"/artifacts/([^/\s\0\"']+)")
 _HEADER_BYTES = 1 << 16  # of a qcow2 file; it contains the path of the backing file
 _BOOKKEEPING = ("leases", "locks")  # a few kilobytes
@@ -171,7 +170,7 @@ def _items(cache: Path) -> Iterator[_Item]:
 
 def _artifacts(folder: Path) -> Iterator[_Item]:
     for path in _children(folder):
-        name = path.name.removeprefix(_PARTIAL_PREFIX)
+        name = path.name.removeprefix(PARTIAL_PREFIX)
         family = _KEY.sub("", name)
         if name != path.name:
             yield _Item(Kind.UNFINISHED, name, family, (path,), folder.parent / "locks" / f"{family}.lock")
@@ -285,7 +284,7 @@ class _InUse:
 
     def __post_init__(self) -> None:
         for path, processes in leases.holders(self.cache).items():
-            self._hold([path], [f"run {process.pid}" for process in processes])
+            self._hold([path], [process.label for process in processes])
         self._runs = sorted({run for runs in self._held.values() for run in runs})
         for folder in _children(self.cache / "boards"):
             if (pid := _running(folder)) is not None:

@@ -9,8 +9,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from rtvirt_runner.build.artifacts import lock
-from rtvirt_runner.build.process import follow
+from rtvirt_runner.build.process import follow, lock
 from rtvirt_runner.build.transfer import DownloadError, check_url, last_part
 from rtvirt_runner.progress_lines import Say
 

@@ -28,9 +28,8 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from rtvirt_runner.build import leases
-from rtvirt_runner.build.artifacts import lock
 from rtvirt_runner.build.checksums import SignedSums, check_keyring, look_up, record, recorded
-from rtvirt_runner.build.process import ProgramMissing, follow
+from rtvirt_runner.build.process import ProgramMissing, follow, lock
 from rtvirt_runner.build.transfer import (
     PROGRESS_S,
     STALL_S,

@@ -1,19 +1,29 @@
-"""Run a program and process its output while it runs."""
+"""Run a program and process its output while it runs; it ends with whoever runs it."""
 
 from __future__ import annotations
 
 import contextlib
+import ctypes
+import fcntl
+import multiprocessing
 import os
 import selectors
 import shutil
 import signal
 import subprocess
+import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextvars import ContextVar
 from pathlib import Path
 
+from rtvirt_runner.build import end_with_owner
+from rtvirt_runner.progress_lines import Say
+
 CHUNK_BYTES = 1 << 16
-END_LIMIT_S = 10.0  # after SIGTERM, before SIGKILL
+END_LIMIT_S = 5.0  # after SIGTERM, before SIGKILL
+
+_locks: ContextVar[tuple[int, ...]] = ContextVar("locks", default=())  # descriptors of the locks held here
 
 
 class ProgramMissing(RuntimeError):
@@ -32,9 +42,41 @@ class Lines:
             self._take(line.decode(errors="replace").rstrip())
 
 
+@contextlib.contextmanager
+def lock(path: Path, say: Say) -> Iterator[None]:
+    """Hold an exclusive file lock named after what is made; the kernel releases it when its holders have ended.
+
+    A program that ``follow`` runs meanwhile holds it as well: when this process is killed, the lock is free once all
+    processes of that program have ended.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w") as handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            say(f"{path.stem}: waiting for another run that makes it")
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        before = _locks.set((*_locks.get(), handle.fileno()))
+        try:
+            yield
+        finally:
+            _locks.reset(before)
+
+
+def end_with_parent() -> None:
+    """Let this process, a worker that Ansible has forked, get SIGTERM when Ansible dies, also of SIGKILL."""
+    parent = multiprocessing.parent_process()
+    if parent is None:
+        return
+    ctypes.CDLL(None).prctl(end_with_owner.PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
+    if os.getppid() != parent.pid:  # it has died before
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
 def follow(
     command: Sequence[str],
     *,
+    become: Sequence[str] = (),
     take_output: Callable[[bytes], object] = lambda _: None,
     take_errors: Callable[[bytes], object] | None = None,
     tick: Callable[[], None] = lambda: None,
@@ -42,23 +84,28 @@ def follow(
     folder: Path | None = None,
     timeout_s: float = float("inf"),
 ) -> int:
-    """Run a command in a session of its own, and pass on its output; returns its exit status.
+    """Run a command and pass on its output; returns its exit status, 128 + n when signal n ended it.
 
     Without ``take_errors`` its standard error is part of its output. ``tick`` is called at least once a second. The
-    command gets SIGTERM when this process dies in any way, and its whole session when this function is left by an
-    exception. Raises TimeoutError after ``timeout_s``, and ProgramMissing when the command is not installed.
+    command and all processes that it has started end when this process dies in any way, and when this function is
+    left by an exception (end_with_owner.py); this process ends with the run that it is a worker of. ``become`` is put
+    in front of the command to run it as another user.
+
+    Raises TimeoutError after ``timeout_s``, and ProgramMissing when the command is not installed.
     """
     if shutil.which(command[0]) is None:
         raise ProgramMissing(f"the program {command[0]} is missing on this machine; install the package {command[0]}.")
+    end_with_parent()
     with (
         subprocess.Popen(
-            ["setpriv", "--pdeathsig", "TERM", "--", *command],
-            stdin=subprocess.DEVNULL,
+            [*become, sys.executable, "-I", "-S", end_with_owner.__file__, str(END_LIMIT_S), *command],
+            stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE if take_errors else subprocess.STDOUT,
             env=environment,
             cwd=folder,
             start_new_session=True,
+            pass_fds=_locks.get(),
         ) as process,
         selectors.DefaultSelector() as selector,
     ):
@@ -70,23 +117,26 @@ def follow(
             while selector.get_map():
                 if time.monotonic() > deadline:
                     raise TimeoutError
-                for key, _ in selector.select(timeout=1.0):
+                ready = selector.select(timeout=1.0)
+                for key, _ in ready:
                     if chunk := os.read(key.fd, CHUNK_BYTES):
                         key.data(chunk)
                     else:
                         selector.unregister(key.fileobj)
                 tick()
+                if not ready and process.poll() is not None:  # killed, while what it ran keeps the pipe open
+                    break
             return process.wait()
-        except BaseException:
+        finally:
             _end(process)
-            raise
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    """End the session of a process."""
-    for number in (signal.SIGTERM, signal.SIGKILL):
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, number)
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(timeout=END_LIMIT_S)
-            return
+    """End a command with all that it has started; nothing is left to do when it has ended by itself."""
+    assert process.stdin is not None
+    process.stdin.close()
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(timeout=END_LIMIT_S + end_with_owner.GIVE_UP_S + 1)
+    if process.returncode is None or process.returncode < 0:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.pid, signal.SIGKILL)

@@ -20,7 +20,7 @@ LAB_WORKLOADS = "rtvirt_lab_workloads"
 RUNNING = "running"  # kernel of a board that must not be rebooted: the one that is running
 
 
-TAKEN_FOLDERS = ("log", "report", "sealed")  # names in the results tree next to the boards' folders
+TAKEN_FOLDERS = ("lock", "log", "matrix.json", "report", "sealed")  # names next to the boards' folders in the results
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,7 @@ def _board(name: str, variables: Mapping[str, Any], hosts: Collection[str], prof
     if not checked_yaml.NAME.fullmatch(name) or name in TAKEN_FOLDERS:
         raise InputError(
             f"Inventory: board '{name}' cannot name its results folder, expected letters, digits and "
-            "'.', '_', '+', '-', and none of 'log', 'report' and 'sealed'; rename it."
+            f"'.', '_', '+', '-', and none of {', '.join(TAKEN_FOLDERS)}; rename it."
         )
     cpus = variables.get("rtvirt_board_cpus")
     if isinstance(cpus, str) and cpus.isdecimal():  # an INI inventory has only strings

@@ -9,13 +9,17 @@ only to write it, so that help and error messages come at once.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
+import shlex
+import signal
 import sys
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -35,6 +39,7 @@ from rtvirt_runner.matrix.cell import Cell
 from rtvirt_runner.matrix.load import Matrix, load_matrix
 from rtvirt_runner.matrix.plan import plan
 from rtvirt_runner.matrix.results import BadRecord, Record, ResultsError, ResultsTree, unusable
+from rtvirt_runner.matrix.stored import read_stored, store_matrix, stored_matrices
 from rtvirt_runner.matrix.ways import why_over_ssh
 from rtvirt_runner.run.playbooks import InventoryError, Outcome, read_inventory, run_playbook
 from rtvirt_runner.run.progress import Stage, duration
@@ -77,9 +82,14 @@ results:
 Records that cannot be used are named with their reason, the others count, and plan, status, report and compare end
 with exit status 3; matrix keeps them aside and measures their cells again.
 Cells that are done are never measured again: an interrupted run goes on where it stopped. To measure a cell again,
-remove its folder.
+remove its folder. Ctrl-C lets the cells that are being measured end and leaves the rest; a second one drops these too.
 """
 
+
+_STORED = """\
+Without -i, takes the matrix and its boards as they are stored with the results: a copy of a results folder, or of the
+folder of one matrix in it, needs neither the matrix's file nor the inventory. With -i, reads both again.
+"""
 
 _TESTS = """\
 Hands over to pytest in the checkout, with a worker for each core, two at most; its exit status is pytest's (0 good,
@@ -132,13 +142,34 @@ def main(argv: Sequence[str] | None = None) -> int:
     if unknown and args.run is not _test:  # passed on to pytest
         parser.error(f"unrecognized arguments: {' '.join(unknown)}")
     args.for_pytest = unknown
+    args.again = shlex.join(["rtvirt", *(sys.argv[1:] if argv is None else argv)])
     try:
-        return int(args.run(args))
+        with _interruptible():
+            return int(args.run(args))
     except (InventoryError, InputError, ResultsError, UsageError) as error:
         say(str(error))
         return BAD_INPUT
     except KeyboardInterrupt:
+        say(f"interrupted; to go on: {args.again}")
         return INTERRUPTED
+
+
+@contextlib.contextmanager
+def _interruptible() -> Iterator[None]:
+    """Context in which SIGTERM and SIGHUP, unless ignored, raise KeyboardInterrupt, as SIGINT does."""
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
+    heeded = [number for number, handler in before.items() if handler == signal.SIG_DFL]
+    for number in heeded:
+        signal.signal(number, interrupt)
+    try:
+        yield
+    finally:
+        for number in heeded:
+            signal.signal(number, before[number])
 
 
 def say(text: str) -> None:
@@ -173,11 +204,14 @@ def _parser() -> argparse.ArgumentParser:
         "plan", parents=[common], help="show what would be booted and measured, in order; touches no board"
     ).set_defaults(run=_plan)
     commands.add_parser(
-        "status", parents=[common], help="count done, failed and pending cells per experiment and board"
+        "status",
+        parents=[common],
+        description=_STORED,
+        help="count done, failed and pending cells per experiment and board",
     ).set_defaults(run=_status)
-    commands.add_parser("report", parents=[common], help="write the page again from the results").set_defaults(
-        run=_report
-    )
+    commands.add_parser(
+        "report", parents=[common], description=_STORED, help="write the page again from the results"
+    ).set_defaults(run=_report)
     _add_compare(
         commands.add_parser("compare", help="compare two result sets of sealed machines, or two commits, bin by bin")
     )
@@ -193,7 +227,6 @@ def _common_options() -> argparse.ArgumentParser:
     options = argparse.ArgumentParser(add_help=False)
     options.add_argument(
         "--matrix",
-        default=FIRST_MATRIX,
         metavar="NAME|PATH",
         help=f"which matrix: {', '.join(collection.matrix_names())}, or a file (default: {FIRST_MATRIX})",
     )
@@ -201,7 +234,6 @@ def _common_options() -> argparse.ArgumentParser:
         "-i",
         "--inventory",
         type=Path,
-        default=collection.VIRTUAL_LAB,
         metavar="PATH",
         help="the lab (default: virtual)",
     )
@@ -323,18 +355,31 @@ def _add_test(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
 
 def _load(args: argparse.Namespace) -> Request:
     """Read and validate everything that the options name, before anything is touched."""
-    path = collection.matrix_path(args.matrix)
+    named, inventory = args.matrix or FIRST_MATRIX, args.inventory or collection.VIRTUAL_LAB
+    path = collection.matrix_path(named)
     if not path.exists():
         raise UsageError(
-            f"there is no matrix '{args.matrix}', "
+            f"there is no matrix '{named}', "
             f"expected one of {', '.join(collection.matrix_names())} or the path of "
             "a .yml file."
         )
-    groups, hostvars = read_inventory(args.inventory)
-    lab = Lab.from_inventory(groups, hostvars, collection.inventory_folder(args.inventory))
+    groups, hostvars = read_inventory(inventory)
+    lab = Lab.from_inventory(groups, hostvars, collection.inventory_folder(inventory))
     catalogue = Catalogue.load(collection.VARS, lab)
     matrix = load_matrix(path, lab, catalogue)
-    return Request(matrix, args.inventory.absolute(), ResultsTree(args.results.absolute()), lab, catalogue)
+    return Request(matrix, inventory.absolute(), ResultsTree(args.results.absolute()), lab, catalogue)
+
+
+def _load_measured(args: argparse.Namespace) -> Request:
+    """As ``_load``; without an inventory, what is stored with the results, where that is of the matrix."""
+    stored = {} if args.inventory else stored_matrices(args.results)
+    if args.matrix is None and len(stored) > 1 and FIRST_MATRIX not in stored:
+        raise UsageError(f"{args.results} holds the matrices {', '.join(stored)}; say which one with --matrix.")
+    name = args.matrix or (next(iter(stored)) if len(stored) == 1 else FIRST_MATRIX)
+    if name not in stored:
+        return _load(args)
+    found = read_stored(stored[name])
+    return Request(found.matrix, collection.VIRTUAL_LAB, found.tree, found.lab, Catalogue.load(collection.VARS))
 
 
 # -------------------------------------------------------------------------------------------------------- commands
@@ -343,6 +388,7 @@ def _load(args: argparse.Namespace) -> Request:
 def _matrix(args: argparse.Namespace) -> int:
     request = _load(args)
     _report_writer()  # its absence is found now, not after hours of measuring
+    store_matrix(request.tree, request.matrix, request.lab)
     pending = request.pending()
     if not pending:
         say(f"nothing left to do: all {len(request.matrix.cells)} cells of matrix '{request.matrix.name}' are done")
@@ -352,7 +398,9 @@ def _matrix(args: argparse.Namespace) -> int:
     say(f"{len(pending)} of {len(request.matrix.cells)} cells to measure, see 'rtvirt plan'")
     outcome = _measure(request, pending, args)
     if outcome.interrupted:
-        say(f"interrupted; the same command goes on where this one stopped. The log is {outcome.log}")
+        done = len(pending) - len(request.pending())
+        say(f"interrupted, with {done} of {len(pending)} cells measured; the log is {outcome.log}")
+        say(f"to go on: {args.again}")
         return INTERRUPTED
     _show_stages(outcome.stages)
     if not outcome.ok:
@@ -433,7 +481,7 @@ def _way(request: Request, cell: Cell) -> str:
 
 
 def _status(args: argparse.Namespace) -> int:
-    request = _load(args)
+    request = _load_measured(args)
     found = request.tree.read(request.matrix.name)
     bad = unusable(found)
     damaged = {each.path for each in bad}
@@ -462,7 +510,7 @@ def _state(cell: Cell, pending: set[str], records: dict[str, Record]) -> str:
 
 
 def _report(args: argparse.Namespace) -> int:
-    request = _load(args)
+    request = _load_measured(args)
     if not request.tree.read(request.matrix.name):
         raise UsageError(
             f"{request.tree.root} holds no results of matrix '{request.matrix.name}'; run 'rtvirt matrix' first."

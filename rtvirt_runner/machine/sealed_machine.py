@@ -17,7 +17,7 @@ import re
 import signal
 import subprocess
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -235,10 +235,11 @@ class SealedMachine:
         path = self.folder / "console.log"
         return Answers.read(path.read_text(errors="replace") if path.exists() else "")
 
-    def wait(self, cell: str, limit_s: float) -> tuple[Answers, str]:
+    def wait(self, cell: str, limit_s: float, go_on: Callable[[], None] = lambda: None) -> tuple[Answers, str]:
         """Wait until a cell has ended; returns the answers, and why the cell has none ('' if it has one).
 
-        A machine without output for ``limit_s`` seconds is stopped, unless it has not had its turn yet.
+        A machine without output for ``limit_s`` seconds is stopped, unless it has not had its turn yet; until then
+        ``go_on`` is called, which may raise an exception to wait no longer.
         """
         steps, answers = self.steps[cell], self.answers()
         size: int | None = -1
@@ -256,6 +257,8 @@ class SealedMachine:
             if now is not None and time.monotonic() - quiet_since > limit_s:
                 self.stop()
                 return answers, f"The machine said nothing for {limit_s:.0f} s of the clock here, and was ended."
+            if now is None:
+                go_on()
             time.sleep(LOOK_S)
 
     def runs(self) -> bool:

@@ -7,6 +7,8 @@
         <raw files>    output of the tools, unparsed, so that old results can be parsed again
     results/<matrix>/<board>/<cell id>.damaged-<n>    what could not be used, kept when the cell was measured again
     results/<matrix>/sealed/<key>.json    order and parts of a sealed machine
+    results/<matrix>/matrix.json          the matrix (stored.py)
+    results/<matrix>/lock                 locked by whoever writes
 
 All state is in this tree. A record appears under its name only when it is complete. What is found there is believed
 only after it was read: BadRecord says of anything else what is wrong with it.
@@ -14,7 +16,9 @@ only after it was read: BadRecord says of anything else what is wrong with it.
 
 from __future__ import annotations
 
+import contextlib
 import errno
+import fcntl
 import itertools
 import json
 import math
@@ -37,12 +41,14 @@ from rtvirt_runner.parsers import ParseError, strict_json
 SCHEMA_VERSION = 1
 MOST_BYTES = 32 << 20  # of one file of a record; a histogram of a million buckets takes 14 MB
 
+MATRIX_FILE = "matrix.json"
+_LOCK = "lock"
 _ORDERS = "sealed"  # the folder of orders, beside those of boards
 _OWN_FILES = ("cell.json", "system.json", "status.json")
 _MACHINES = ("board", "guest", "emulator", "run", "sealed")  # objects of system.json
 _RECORD = re.compile(r".+-[0-9a-f]{8}")  # the name of a record's folder: the cell's id
 _ASIDE = re.compile(r".+\.damaged-[0-9]+")
-_PASSING = re.compile(r"\.(?:partial|replaced)-.+-(?P<pid>\d+)")  # of a writer that is running, or was killed
+_PASSING = re.compile(r"\.(?:partial|replaced)-.+")  # of a writer that is running, or was killed
 
 
 class ResultsError(ValueError):
@@ -167,21 +173,22 @@ class ResultsTree:
 
     def load_order(self, matrix_name: str, key: str) -> dict[str, Any]:
         """What the sealed machine with this key was made of and told to do; empty where that was not kept."""
-        try:
-            return _read_object(self._order_path(matrix_name, key))
-        except _Unreadable:
-            return {}
+        return _load_file(self._order_path(matrix_name, key))
 
     def keep_order(self, matrix_name: str, key: str, order: Mapping[str, Any]) -> None:
         """Store the order of a sealed machine under its key, whole or not at all; one that is there is kept."""
         final = self._order_path(matrix_name, key)
-        if final.exists():
-            return
-        final.parent.mkdir(parents=True, exist_ok=True)
-        partial = final.with_name(f".partial-{key}-{os.getpid()}")
-        _write_file(partial, _json(order))
-        partial.rename(final)
-        _sync_folder(final.parent)
+        if not final.exists():
+            _keep_file(self.root / matrix_name, final, order)
+
+    def load_matrix(self, matrix_name: str) -> dict[str, Any]:
+        """The content of a stored matrix; empty where there is none. Raises ResultsError for one of a newer version."""
+        return _load_file(self.root / matrix_name / MATRIX_FILE)
+
+    def keep_matrix(self, matrix_name: str, content: Mapping[str, Any]) -> None:
+        """Store a matrix, whole or not at all, in the place of the one before."""
+        folder = self.root / matrix_name
+        _keep_file(folder, folder / MATRIX_FILE, content)
 
     def _order_path(self, matrix_name: str, key: str) -> Path:
         return self.root / matrix_name / _ORDERS / f"{key}.json"
@@ -204,20 +211,20 @@ class ResultsTree:
         """
         final = self.record_path(matrix_name, cell)
         files = _contents(cell, status, system, raw)
-        final.parent.mkdir(parents=True, exist_ok=True)
-        _clear_leftovers(self.root / matrix_name)
-        _refuse_newer(final)
-        partial = final.with_name(f".partial-{cell.id}-{os.getpid()}")
-        try:
-            _write_folder(partial, files)
-            found = self.find(matrix_name, cell)
-            if isinstance(found, Record) and found.status.status == "done":
-                return final
-            if isinstance(found, BadRecord):
-                _set_aside(final)
-            _move_in(partial, final)
-        finally:
-            shutil.rmtree(partial, ignore_errors=True)
+        partial = final.with_name(f".partial-{cell.id}")
+        with _writing(self.root / matrix_name):
+            _refuse_newer(final)
+            final.parent.mkdir(exist_ok=True)
+            try:
+                _write_folder(partial, files)
+                found = self.find(matrix_name, cell)
+                if isinstance(found, Record) and found.status.status == "done":
+                    return final
+                if isinstance(found, BadRecord):
+                    _set_aside(final)
+                _move_in(partial, final)
+            finally:
+                shutil.rmtree(partial, ignore_errors=True)
         return final
 
 
@@ -274,12 +281,13 @@ def _write_file(path: Path, content: bytes) -> None:
 
 def _move_in(partial: Path, final: Path) -> None:
     """Rename a complete folder to its final name; an existing folder is moved away first: rename cannot replace it."""
-    replaced = final.with_name(f".replaced-{final.name}-{os.getpid()}")
+    replaced = final.with_name(f".replaced-{final.name}")
     if final.exists():
         shutil.rmtree(replaced, ignore_errors=True)
         final.rename(replaced)
     partial.rename(final)
-    _sync_folder(final.parent)
+    for folder in (final.parent, final.parent.parent):  # the board's may be new
+        _sync_folder(folder)
     shutil.rmtree(replaced, ignore_errors=True)
 
 
@@ -291,24 +299,46 @@ def _sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def _clear_leftovers(matrix_folder: Path) -> None:
-    for path in matrix_folder.glob("*/.*"):
-        match = _PASSING.fullmatch(path.name)
-        if match and not _alive(int(match["pid"])):
-            if path.is_dir():
-                shutil.rmtree(path, ignore_errors=True)
-            else:  # of an order
-                path.unlink(missing_ok=True)
+@contextlib.contextmanager
+def _writing(matrix_folder: Path) -> Iterator[None]:
+    """Hold the lock of a matrix's folder, which is made, while something is moved into it; one writer at a time.
+
+    The kernel keeps the lock for writers in other containers as well, and frees it when its holder is killed: what is
+    found under a temporary name then is of nobody, and is removed.
+    """
+    matrix_folder.mkdir(parents=True, exist_ok=True)
+    with (matrix_folder / _LOCK).open("a") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        for path in (*matrix_folder.glob(".*"), *matrix_folder.glob("*/.*")):
+            if _PASSING.fullmatch(path.name):
+                if path.is_dir() and not path.is_symlink():
+                    shutil.rmtree(path, ignore_errors=True)
+                else:
+                    path.unlink(missing_ok=True)
+        yield
 
 
-def _alive(pid: int) -> bool:
+def _keep_file(matrix_folder: Path, final: Path, content: Mapping[str, Any]) -> None:
+    """Write a JSON file of a matrix's folder, synced to disk before it gets its name."""
+    partial = final.with_name(f".partial-{final.name}")
+    with _writing(matrix_folder):
+        final.parent.mkdir(exist_ok=True)
+        _write_file(partial, _json({"schema_version": SCHEMA_VERSION, **content}))
+        partial.replace(final)
+        _sync_folder(final.parent)
+
+
+def _load_file(path: Path) -> dict[str, Any]:
+    """The content of such a file, without its schema version; empty where it is missing or damaged.
+
+    One without a schema version is of the first. Raises ResultsError for one of a newer version.
+    """
     try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:  # a process of another user
-        return True
-    return True
+        content = _read_object(path)
+    except _Unreadable:
+        return {}
+    _refuse_version(path, content.pop("schema_version", 1))
+    return content
 
 
 def _set_aside(path: Path) -> None:
@@ -331,10 +361,14 @@ def _refuse_newer(folder: Path) -> None:
         version = _read_object(folder / "status.json").get("schema_version")
     except _Unreadable:
         return
+    _refuse_version(folder, version)
+
+
+def _refuse_version(path: Path, version: Any) -> None:
     if isinstance(version, int) and version > SCHEMA_VERSION:
         raise ResultsError(
-            f"{folder} was written by a newer rtvirt (schema {version}, this one knows {SCHEMA_VERSION}); "
-            "use that version or move the folder away."
+            f"{path} was written by a newer rtvirt (schema {version}, this one knows {SCHEMA_VERSION}); "
+            "use that version or move it away."
         )
 
 

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import fcntl
+import itertools
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,12 +23,15 @@ from typing import Any, TextIO
 import ansible_runner
 
 from rtvirt_runner.catalogue import collection
+from rtvirt_runner.run.at_work import VARIABLE, CellsAtWork
 from rtvirt_runner.run.progress import CellResult, Event, Failure, Progress, Stage, plain
 from rtvirt_runner.run.terminal import View, open_view
 
 FORKS = 10
 TICK_S = 1
-INTERRUPTED_LIMIT_S = 90.0  # for ansible-playbook to stop boards and end; then it is killed
+INTERRUPTED_LIMIT_S = 30.0  # for ansible-playbook to end; then it is killed
+_PRIVATE = "rtvirt-run-"  # begins the name of a run's temporary folder
+_PRIVATE_AGE_S = 60.0  # of an unlocked one that is nobody's: not one that was just made
 _STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -75,16 +80,16 @@ def run_playbook(
 ) -> Outcome:
     """Run a playbook of the checkout, show its progress, keep its whole output in ``log_dir``.
 
-    ``to_do`` is the number of pending cells per board. On SIGINT, SIGTERM or SIGHUP ansible-playbook gets SIGINT
-    and is waited for, so that it can stop what it started; the outcome is then ``interrupted``.
+    ``to_do`` is the number of pending cells per board. The first SIGINT lets cells that are being measured end and be
+    recorded, and no other begin; ansible-playbook is then interrupted. A second SIGINT, SIGTERM or SIGHUP interrupt it
+    at once, and the next kill it. The outcome is then ``interrupted``. Boards that it started end with it.
     """
-    log_path = _new_log(log_dir)
     progress = Progress(to_do or {}, started=time.monotonic())
     with (
-        tempfile.TemporaryDirectory(prefix="rtvirt-run-") as private,
-        log_path.open("w", encoding="utf-8") as log,
+        _private_folder() as private,
+        _new_log(log_dir) as log,
         view or open_view() as shown,
-        _Run(progress, shown, log).interruptible() as run,
+        _Run(progress, shown, log, CellsAtWork.create(Path(private) / "cells")).interruptible() as run,
     ):
         fcntl.flock(log, fcntl.LOCK_SH)  # in use: pruning the cache leaves it
         runner = ansible_runner.interface.init_runner(
@@ -93,7 +98,7 @@ def run_playbook(
             playbook=str(playbook.absolute()),
             inventory=str(inventory.absolute()),  # ansible_runner takes a relative path for the text of an inventory
             extravars=dict(extravars),
-            envvars=_environment(),
+            envvars={**_environment(), VARIABLE: str(run.cells.path)},
             settings={"pexpect_timeout": TICK_S},
             suppress_env_files=True,
             forks=FORKS,
@@ -112,15 +117,18 @@ def run_playbook(
         cells=tuple(progress.cells.values()),
         failures=tuple(progress.failures()),
         stages=tuple(progress.stages),
-        log=log_path,
+        log=Path(log.name),
     )
 
 
 class _Run:
     """The callbacks of one run; ansible_runner calls them from its own loop, in this thread."""
 
-    def __init__(self, progress: Progress, view: View, log: TextIO) -> None:
-        self.interrupted_at: float | None = None
+    def __init__(self, progress: Progress, view: View, log: TextIO, cells: CellsAtWork) -> None:
+        self.cells = cells
+        self.interrupted_at: float | None = None  # when ansible-playbook was interrupted
+        self._is_ending = False  # no cell begins any more
+        self._is_killed = False
         self._progress = progress
         self._view = view
         self._log = log
@@ -141,14 +149,17 @@ class _Run:
         now = time.monotonic()
         self._view.say(self._progress.tick(now))
         self._view.refresh(self._progress, now)
+        if self._is_ending and self.interrupted_at is None and not self.cells.any():
+            self._end("the last cell is recorded")
         if self.interrupted_at is None:
             return False
-        return self._ansible_pid is None or now - self.interrupted_at > INTERRUPTED_LIMIT_S
+        return self._ansible_pid is None or self._is_killed or now - self.interrupted_at > INTERRUPTED_LIMIT_S
 
     @contextmanager
     def interruptible(self) -> Iterator[_Run]:
-        """Context in which SIGINT, SIGTERM and SIGHUP interrupt ansible-playbook instead of this process."""
-        before = {number: signal.signal(number, self._interrupt) for number in _STOPPING}
+        """Context in which SIGINT, SIGTERM and SIGHUP, unless ignored, end the run and not this process."""
+        heeded = [number for number in _STOPPING if signal.getsignal(number) != signal.SIG_IGN]
+        before = {number: signal.signal(number, self._interrupt) for number in heeded}
         try:
             yield self
         finally:
@@ -157,9 +168,22 @@ class _Run:
 
     def _interrupt(self, number: int, frame: FrameType | None) -> None:
         if self.interrupted_at is not None:
+            self._is_killed = True
             return
+        again, self._is_ending = self._is_ending, True
+        self.cells.let_none_begin()
+        if not self.cells.any():
+            self._end("interrupted; no cell is being measured")
+        elif number == signal.SIGINT and not again:
+            say = "interrupted: finishing the cells that are being measured, the rest is left; again to drop these too"
+            self._view.say([say])
+        else:
+            self._end("interrupted; the cells that are being measured are dropped")
+
+    def _end(self, reason: str) -> None:
+        """Interrupt ansible-playbook; the boards that it has started end with it."""
         self.interrupted_at = time.monotonic()
-        self._view.say(["interrupted: ending Ansible, which stops the boards that it started"])
+        self._view.say([f"{reason}: ending Ansible and the boards that it started"])
         if self._ansible_pid is not None:
             os.killpg(os.getpgid(self._ansible_pid), signal.SIGINT)
 
@@ -179,9 +203,36 @@ def _script(name: str) -> Path:
     return Path(sys.executable).parent / name
 
 
-def _new_log(folder: Path) -> Path:
+def _new_log(folder: Path) -> TextIO:
+    """Open a file of its own for each run, also when two begin in the same second."""
     folder.mkdir(parents=True, exist_ok=True)
-    return folder / f"run-{datetime.now(UTC):%Y%m%dT%H%M%SZ}.log"
+    name = f"run-{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
+    for suffix in itertools.chain([""], (f"-{number}" for number in itertools.count(2))):
+        with suppress(FileExistsError):
+            return (folder / f"{name}{suffix}.log").open("x", encoding="utf-8")
+    raise AssertionError
+
+
+@contextmanager
+def _private_folder() -> Iterator[str]:
+    """A folder for ansible_runner that is removed afterwards; what killed runs have left is removed as well."""
+    for left in Path(tempfile.gettempdir()).glob(f"{_PRIVATE}*"):
+        with suppress(OSError), _locked(left):
+            if time.time() - left.stat().st_mtime > _PRIVATE_AGE_S:
+                shutil.rmtree(left)
+    with tempfile.TemporaryDirectory(prefix=_PRIVATE) as folder, _locked(Path(folder)):
+        yield folder
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Hold the lock of a folder. Raises BlockingIOError when another process holds it."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _members(group: str, listing: Mapping[str, Any]) -> list[str]:

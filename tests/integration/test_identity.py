@@ -164,3 +164,19 @@ def test_check_mode_writes_nothing_and_says_what_would_change(lab: Path) -> None
     assert have_keys(lab, "-l", "cb2", "--check") == {"cb2": 0}
     assert have_keys(lab, "-l", "cb2", "--check", board_image_rotate_identity=True) == {"cb2": 1}
     assert content(lab / "identity" / "cb2") == before
+
+
+@pytest.mark.parametrize("left", ["client_key", "client_key.pub", "client_key.new"])
+def test_what_a_killed_run_left_of_a_key_is_made_whole(lab: Path, left: str) -> None:
+    have_keys(lab, "-l", "cb2")
+    folder = lab / "identity" / "cb2"
+    before = content(folder)
+    for name in {"client_key", "client_key.pub"} - {left}:
+        (folder / name).unlink()
+    if left == "client_key.new":
+        (folder / left).write_text("half")
+    assert have_keys(lab, "-l", "cb2") == {"cb2": 1}
+    after = content(folder)
+    assert set(after) == set(before)
+    assert (after["client_key"] == before["client_key"]) == (left == "client_key")  # a board may know it already
+    assert after["authorized_keys"] == f"{public(folder, 'client_key')} rtvirt to cb2\n"

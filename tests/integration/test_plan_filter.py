@@ -14,8 +14,9 @@ from rtvirt_runner.catalogue.catalogue import Catalogue
 from rtvirt_runner.catalogue.checked_yaml import InputError
 from rtvirt_runner.catalogue.lab import Lab
 from rtvirt_runner.matrix.cell import Cell
-from rtvirt_runner.matrix.load import state_cell
+from rtvirt_runner.matrix.load import load_matrix, state_cell
 from rtvirt_runner.matrix.results import ResultsTree, Status
+from rtvirt_runner.matrix.stored import read_stored
 from rtvirt_runner.run.playbooks import read_inventory
 
 LAB = """\
@@ -151,3 +152,41 @@ def test_a_state_is_checked_as_a_matrix_is(tmp_path: Path) -> None:
     ):
         with pytest.raises(InputError, match=says):
             state_cell({**state, key: value}, "virtual-cb2", lab, catalogue)
+
+
+PLAN = """\
+- name: Plan
+  hosts: boards
+  gather_facts: false
+  tasks:
+    - name: Plan
+      ansible.builtin.include_tasks: TASKS/plan.yml
+"""
+
+
+@pytest.mark.parametrize("check", [False, True])
+def test_a_playbook_stores_its_matrix_with_the_results_before_it_measures(tmp_path: Path, check: bool) -> None:
+    (tmp_path / "lab.yml").write_text(LAB)
+    (tmp_path / "vars").symlink_to(collection.VARS)
+    (tmp_path / "plan.yml").write_text(PLAN.replace("TASKS", str(collection.PLAYBOOKS / "tasks")))
+    given = {"rtvirt_matrix": "smoke", "rtvirt_results_dir": str(tmp_path / "results"), "rtvirt_sealed": False}
+    command = [Path(sys.executable).parent / "ansible-playbook", "-i", "lab.yml", "-e", json.dumps(given), "plan.yml"]
+    env = {**os.environ, "ANSIBLE_CONFIG": str(collection.ANSIBLE_CONFIG), "ANSIBLE_NOCOLOR": "1"}
+    for changed in (1, 0):
+        words = ["--check"] if check else []
+        done = subprocess.run([*command, *words], cwd=tmp_path, env=env, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout
+        assert f"changed={0 if check else changed} " in done.stdout
+    if check:
+        assert not (tmp_path / "results").exists()
+        return
+    found = read_stored(tmp_path / "results" / "smoke")
+    assert found.matrix.cells == load_matrix(collection.matrix_path("smoke"), *lab_of(tmp_path)).cells
+
+
+def lab_of(folder: Path) -> tuple[Lab, Catalogue]:
+    groups, hostvars = read_inventory(folder / "lab.yml")
+    for board in groups["boards"]:
+        hostvars[board]["rtvirt_board_clock"] = "virtual"  # templated
+    lab = Lab.from_inventory(groups, hostvars, folder)
+    return lab, Catalogue.load(collection.VARS, lab)

@@ -86,7 +86,9 @@ def test_a_failure_is_named_with_task_host_and_reason(
     assert "== Look around" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 130), (signal.SIGKILL, -9)])
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 130), (signal.SIGHUP, 130), (signal.SIGKILL, -9)]
+)
 def test_ansible_ends_with_the_process_that_runs_it(
     tmp_path: Path, inventory: Path, number: signal.Signals, code: int
 ) -> None:

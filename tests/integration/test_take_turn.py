@@ -66,6 +66,20 @@ def test_one_that_waits_ends_with_its_owner_and_the_next_has_its_turn(place: Pat
     assert "orphan" not in (place / "log").read_text()
 
 
+def test_one_far_behind_ends_with_its_owner_at_once(place: Path) -> None:
+    (place / "keeper.sh").write_text("exec sleep 1000\n")
+    owner = subprocess.Popen(["sleep", "1000"])
+    machines = [start(place, "first", 1)]
+    for number in range(3):
+        time.sleep(0.1)
+        machines.append(start(place, f"m{number}", 1, owner.pid))
+    owner.kill()
+    owner.wait()
+    assert [machine.wait(10) for machine in machines[1:]] == [1, 1, 1]
+    machines[0].kill()
+    machines[0].wait()
+
+
 def test_without_its_initramfs_it_says_why_and_runs_nothing(place: Path) -> None:
     (place / "base").unlink()
     assert start(place, "m", 1).wait(30) == 1

@@ -110,7 +110,9 @@ def test_an_interrupted_run_says_how_to_go_on(
 ) -> None:
     stub_run(monkeypatch, results, outcome_of(ok=False, interrupted=True), ())
     assert run("matrix", results) == 130
-    assert "goes on where this one stopped" in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert f"interrupted, with 0 of {len(CELLS)} cells measured" in told
+    assert told.splitlines()[-1] == f"rtvirt: to go on: rtvirt matrix --matrix smoke --results {results.root}"
 
 
 def test_plan_shows_boots_guests_and_what_is_done(results: ResultsTree, capsys: pytest.CaptureFixture[str]) -> None:

@@ -141,7 +141,7 @@ def _of_rtvirt(words: list[str], whole: bool) -> str:
         known, unknown = parser.parse_known_args(args if whole or len(args) > 1 else [*args, "--help"])
     except SystemExit as end:
         return "" if end.code == 0 else "rtvirt does not take it"
-    matrix = getattr(known, "matrix", "smoke")
+    matrix = getattr(known, "matrix", None) or "smoke"
     if not collection.matrix_path(matrix).exists() and not matrix.endswith(".yml"):
         return f"no matrix {matrix}"
     return f"unknown {unknown}" if unknown else ""

@@ -41,7 +41,7 @@ def test_a_number_that_came_back_is_not_the_process_that_had_it(cache: Path) -> 
     hold(cache)
     (lease,) = (cache / "leases" / "artifacts" / "thing").iterdir()
     this = Process.of_this_run()
-    lease.rename(lease.with_name(Process(this.pid, this.started_ticks - 1).name))
+    lease.rename(lease.with_name(Process(this.pid, this.started_ticks - 1, this.place).name))
     assert leases.holders(cache) == {}
     leases.sweep(cache)
     assert list((cache / "leases" / "artifacts").iterdir()) == []
@@ -50,12 +50,12 @@ def test_a_number_that_came_back_is_not_the_process_that_had_it(cache: Path) -> 
 def test_a_process_that_ended_counts_nothing_even_before_it_is_reaped() -> None:
     with subprocess.Popen(["sh", "-c", "read line"], stdin=subprocess.PIPE) as process:
         seen = Process.of(process.pid)
-        assert seen and seen.is_alive
+        assert seen and Process.of(process.pid) == seen
         process.kill()
         # Waits for the end and leaves the zombie.
         os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
         assert Path(f"/proc/{process.pid}").exists()
-        assert not seen.is_alive
+        assert Process.of(process.pid) is None
 
 
 def test_a_name_with_spaces_and_parentheses_is_read_over(tmp_path: Path) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NoReturn
 
@@ -164,11 +166,19 @@ def test_a_killed_writer_leaves_no_half_record(
     assert tree.is_done("smoke", CELL)
 
 
-def test_the_folder_of_a_writer_that_lives_is_left_alone(tree: ResultsTree) -> None:
-    at_work = tree.root / "smoke" / CELL.board / f".partial-{CELL.id}-{os.getppid()}"
-    at_work.mkdir(parents=True)
+def test_a_writer_waits_for_one_that_lives(tree: ResultsTree) -> None:
     measure(tree, "smoke", GUEST_CELL)
-    assert at_work.is_dir()
+    at_work = tree.root / "smoke" / CELL.board / f".partial-{GUEST_CELL.id}"
+    at_work.mkdir()
+    with (tree.root / "smoke" / "lock").open() as lock, ThreadPoolExecutor() as pool:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        other = pool.submit(measure, tree, "smoke", CELL)
+        with pytest.raises(TimeoutError):
+            other.result(timeout=0.5)
+        assert at_work.is_dir()
+        fcntl.flock(lock, fcntl.LOCK_UN)
+        assert other.result().is_dir()
+    assert not at_work.exists()
 
 
 def test_the_order_of_a_sealed_machine_is_kept_once_and_is_no_record(tree: ResultsTree) -> None:
@@ -181,10 +191,21 @@ def test_the_order_of_a_sealed_machine_is_kept_once_and_is_no_record(tree: Resul
     assert [record.cell for record in tree.load_records("smoke")] == [CELL]
 
 
-def test_what_a_killed_writer_left_of_an_order_is_cleared(tree: ResultsTree) -> None:
+@pytest.mark.parametrize("name", [".partial-2c3d.json", ".partial-2c3d-123"])  # of an older version
+def test_what_a_killed_writer_left_of_an_order_is_cleared(name: str, tree: ResultsTree) -> None:
     tree.keep_order("smoke", "0a1b", {})
-    left = [tree.root / "smoke" / "sealed" / f".partial-2c3d-{pid}" for pid in (2**22 + 1, os.getpid())]
-    for path in left:
-        path.write_text("{")
+    left = tree.root / "smoke" / "sealed" / name
+    left.write_text("{")
     measure(tree, "smoke", CELL)
-    assert [path.exists() for path in left] == [False, True]
+    assert not left.exists()
+
+
+def test_an_order_of_an_older_version_is_read_and_one_of_a_newer_is_refused(tree: ResultsTree) -> None:
+    tree.keep_order("smoke", "0a1b", {"cells": [1]})
+    path = tree.root / "smoke" / "sealed" / "0a1b.json"
+    assert json.loads(path.read_text()) == {"schema_version": SCHEMA_VERSION, "cells": [1]}
+    path.write_text('{"cells": [2]}')  # before files had a schema version
+    assert tree.load_order("smoke", "0a1b") == {"cells": [2]}
+    path.write_text(json.dumps({"schema_version": SCHEMA_VERSION + 1, "cells": [3]}))
+    with pytest.raises(ResultsError, match=r"0a1b.json was written by a newer rtvirt"):
+        tree.load_order("smoke", "0a1b")

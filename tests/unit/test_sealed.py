@@ -6,6 +6,7 @@ import base64
 import gzip
 import hashlib
 import os
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -15,8 +16,8 @@ from fakes import catalogue
 from rtvirt_runner.catalogue import collection
 from rtvirt_runner.catalogue.lab import Lab
 from rtvirt_runner.machine import guest_script
-from rtvirt_runner.machine.sealed_machine import Answers, Hardware, Order, Parts
-from rtvirt_runner.machine.sealed_queue import GuestFiles, make_queue, phase_us
+from rtvirt_runner.machine.sealed_machine import Answers, Hardware, Order, Parts, SealedMachine
+from rtvirt_runner.machine.sealed_queue import CellSteps, GuestFiles, make_queue, phase_us
 from rtvirt_runner.matrix.load import Matrix, load_matrix
 from rtvirt_runner.matrix.plan import plan
 from rtvirt_runner.matrix.ways import sealed_boots, why_over_ssh
@@ -167,3 +168,21 @@ def test_a_guest_is_told_the_same_variables_as_by_the_role() -> None:
     state = next(cell.guest_state for cell in smoke().cells if cell.guest_state)
     given = guest_script.environment(state, name="", release="", architecture="", brought=True)
     assert list(given) == list(start["environment"])
+
+
+def test_who_waits_for_a_machine_without_a_turn_may_stop_waiting(tmp_path: Path) -> None:
+    """And not for one whose turn it is: its cell is being measured."""
+    parts = Parts(tmp_path, "10.0.0", tmp_path, tmp_path, (), Hardware(2, 16, 512, 1))
+    machine = SealedMachine(tmp_path, Order(parts, (), {}), {"cell": CellSteps((), "s", "m", "")}, {})
+
+    def leave() -> None:
+        raise InterruptedError
+
+    name = f"guest={tmp_path.parent.name}-{tmp_path.name},debug-threads=on"
+    with subprocess.Popen(["sh", "-c", "read line", name], stdin=subprocess.PIPE) as in_place_of_qemu:
+        (tmp_path / "pid").write_text(f"{in_place_of_qemu.pid}\n")
+        with pytest.raises(InterruptedError):
+            machine.wait("cell", 60, leave)
+        (tmp_path / "console.log").write_text(packed("m", "@whole 0\n"))
+        assert machine.wait("cell", 60, leave)[1] == ""
+        in_place_of_qemu.kill()

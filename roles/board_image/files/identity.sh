@@ -14,10 +14,17 @@ cd "$FOLDER" || fail "The folder $FOLDER for the keys of $NAME cannot be entered
 [ "$ROTATE" = no ] || for key in client_key client_key.pub ssh_host_ed25519_key ssh_host_ed25519_key.pub; do
   [ ! -e "$key" ] || mv "$key" "$key.previous"
 done
-# usage: make_key FILE COMMENT
+# The private key gets its name last, so that both halves are there once it is. usage: make_key FILE COMMENT
 make_key() {
-  [ ! -s "$1" ] || return 0
-  ssh-keygen -q -t ed25519 -N '' -C "$2" -f "$1" || fail "ssh-keygen could not make $FOLDER/$1."
+  [ ! -s "$1" ] || [ ! -s "$1.pub" ] || return 0
+  rm -f "$1.new" "$1.new.pub"
+  if [ -s "$1" ]; then
+    ssh-keygen -y -f "$1" >"$1.new.pub"
+  else
+    ssh-keygen -q -t ed25519 -N '' -C "$2" -f "$1.new" && sync "$1.new" "$1.new.pub"
+  fi || fail "ssh-keygen could not make $FOLDER/$1."
+  mv "$1.new.pub" "$1.pub"
+  [ ! -e "$1.new" ] || mv "$1.new" "$1"
   changed "made $1 of $NAME"
 }
 # Write standard input to a file, unless it has that content. usage: put FILE

@@ -9,8 +9,20 @@ fi
 umask 077
 mkdir -p "$FOLDER/tree/identity"
 cd "$FOLDER" || fail "The folder $FOLDER cannot be used."
-[ -s client_key ] || ssh-keygen -q -t ed25519 -N '' -C "rtvirt to $NAME" -f client_key
-[ -s host_key ] || ssh-keygen -q -t ed25519 -N '' -C "$NAME" -f host_key
+# The private key gets its name last, so that both halves are there once it is. usage: make_key FILE COMMENT
+make_key() {
+  [ ! -s "$1" ] || [ ! -s "$1.pub" ] || return 0
+  rm -f "$1.new" "$1.new.pub"
+  if [ -s "$1" ]; then
+    ssh-keygen -y -f "$1" >"$1.new.pub"
+  else
+    ssh-keygen -q -t ed25519 -N '' -C "$2" -f "$1.new" && sync "$1.new" "$1.new.pub"
+  fi || fail "ssh-keygen could not make $FOLDER/$1."
+  mv "$1.new.pub" "$1.pub"
+  [ ! -e "$1.new" ] || mv "$1.new" "$1"
+}
+make_key client_key "rtvirt to $NAME"
+make_key host_key "$NAME"
 echo "$NAME $(cut -d ' ' -f 1-2 host_key.pub)" >known_hosts
 # Include the board's configuration first: after a Host line it would apply to that host only.
 cat >ssh_config.new <<CONFIG

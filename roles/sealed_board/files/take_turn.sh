@@ -11,7 +11,16 @@ mkdir -p "$locks"
 
 # Only the first of those that wait looks for a free core, so that they run in the order in which they came.
 exec 8>"$locks/sealed-next.lock"
-flock 8
+owner_runs() { [ "$owner" -eq 0 ] || kill -0 "$owner" 2>/dev/null; }
+if ! flock --nonblock 8; then
+  flock 8 &  # the lock is of the open file, which this shell has too
+  waiting=$!
+  while kill -0 "$waiting" 2>/dev/null; do
+    owner_runs || { kill "$waiting"; exit 1; }
+    sleep 0.2
+  done
+  wait "$waiting" || exit 1
+fi
 until
   for core in $(seq "$cores"); do
     exec 9>"$locks/sealed-$core.lock"
@@ -20,7 +29,7 @@ until
     false
   done
 do
-  [ "$owner" -eq 0 ] || kill -0 "$owner" 2>/dev/null || exit 1
+  owner_runs || exit 1
   sleep 0.2
 done
 exec 8>&-

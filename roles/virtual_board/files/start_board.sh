@@ -34,7 +34,8 @@ fi
 
 # A free port of the loopback, the last one if it is still free.
 free() { ! grep -qi ":$(printf '%04X' "$1") 00000000:0000 0A" /proc/net/tcp; }
-port=$(cat port 2>/dev/null || echo 0)
+port=$(cat port 2>/dev/null)
+port=${port:-0}  # also of a file that a power cut has left empty
 if [ "$port" -eq 0 ] || ! free "$port"; then
   port=$((22000 + $(printf '%s' "$FOLDER" | cksum | cut -d ' ' -f 1) % 8000))
   while ! free "$port"; do port=$((port + 1)); done
