@@ -23,6 +23,8 @@ from rtvirt_runner.machine.sealed_queue import CellSteps
 from rtvirt_runner.matrix.cell import Cell
 from rtvirt_runner.matrix.results import ResultsTree, Status
 
+LEASE_SLACK_S = 600  # beyond a cell's limit, for what follows it
+
 
 class ActionModule(ActionBase):
     """Returns cell_id, status, reason, seconds and the record's path; changed unless the cell was done already."""
@@ -39,6 +41,7 @@ class ActionModule(ActionBase):
             return {"changed": False, "cell_id": cell.id, "status": "done", "reason": "", "seconds": 0.0}
         began, started_at = time.monotonic(), _now()
         outcome = Outcome(board=args["board"] or {}, emulator=_emulator(args["emulator_file"]))
+        self._vars = task_vars or {}
         measure = self._await if args["sealed_folder"] else self._measure
         outcome.reason = str(args["failure"] or "") or measure(cell, args, outcome)
         before_s = float(outcome.board.get("seconds", 0.0))
@@ -99,7 +102,9 @@ class ActionModule(ActionBase):
         return _unusable(cell, outcome.files)
 
     def _run_cell(self, cell: Cell) -> Answer:
-        return run_script(self, cell_script.script(cell), cell_script.environment(cell))
+        script, environment = cell_script.script(cell), cell_script.environment(cell)
+        lease_s = (self._task.timeout or 0) + LEASE_SLACK_S
+        return run_script(self, script, environment, task_vars=self._vars, holds=True, lease_s=lease_s)
 
 
 class Outcome:
