@@ -46,7 +46,7 @@ options:
       - Whether the script holds the host against other such scripts. What an ended run left behind there, processes and
         working folders, is ended first and named in the fact C(leftovers) and in a warning.
       - Such a script is sent once, whatever becomes of the connection, and ends with it.
-      - Not together with O(input).
+      - Not together with O(input). In check mode nothing is held or ended.
     type: bool
     default: false
   lease_s:

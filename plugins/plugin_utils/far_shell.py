@@ -70,6 +70,7 @@ def run_script(
     if lease:
         known |= lease
         script = f"{script_text('lease')}\n{script}"
+    holds = holds and not action._task.check_mode
     if holds:
         known |= {"LOCK": LOCK, "OWNER": f"process {owner} of {os.uname().nodename}"}
         known |= {"ENDS_LOAD": "yes" if ends_load else "no"}

@@ -20,7 +20,9 @@ import pytest
 import yaml
 
 from rtvirt_runner.catalogue import collection
+from rtvirt_runner.machine import script_reply
 from rtvirt_runner.machine.lease import Holder
+from rtvirt_runner.machine.scripts import script_text
 from rtvirt_runner.matrix.results import ResultsTree
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="a board of its own namespaces needs root")
@@ -242,6 +244,52 @@ def test_what_an_ended_run_left_behind_is_ended_before_the_next_cell_and_said(bo
             os.kill(pid, signal.SIGCONT)
         orphan.kill()
         orphan.wait()
+
+
+def test_a_machine_of_busybox_alone_is_held_too(tmp_path: Path) -> None:
+    """As in the minimal guest, which has no flock."""
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    subprocess.run(["busybox", "--install", "-s", programs], check=True)
+    assert not (programs / "flock").exists()
+    shell = [programs / "sh", "-s"]
+    hold = script_text("hold_machine")
+    known = {"RTVIRT_CHECK_MODE": "no", "LOCK": f"{tmp_path}/run/lock", "ENDS_LOAD": "no"}
+
+    def begin(script: str, owner: str) -> subprocess.Popen[str]:
+        text = script_reply.compose(script, {**known, "OWNER": owner}, hold=hold)
+        process = subprocess.Popen(
+            shell, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env={"PATH": str(programs)}
+        )
+        assert process.stdin is not None
+        process.stdin.write(text)
+        process.stdin.flush()  # and it stays open, as from the relay
+        return process
+
+    def ended(process: subprocess.Popen[str]) -> script_reply.Reply:
+        assert process.stdout is not None
+        return script_reply.parse(process.stdout.read())
+
+    with begin("sleep 1000", "the first") as first:
+        wait_until(lambda: "the first" in read(tmp_path / "run" / "lock"))
+        time.sleep(0.5)
+        with begin("fact held yes", "the second") as second:
+            reply = ended(second)
+            assert reply.complete and reply.failure is None and reply.facts["held"] == "yes"
+            assert reply.facts["leftovers"].startswith("ended or removed what the first left behind:")
+            assert reply.facts["leftovers"].count(" sh (") + reply.facts["leftovers"].count(" sleep (") >= 3
+        assert first.wait(timeout=10) == -signal.SIGKILL
+        assert ended(first).complete is False
+    with begin("sleep 1000", "the third") as third:
+        wait_until(lambda: "the third" in read(tmp_path / "run" / "lock"))
+        time.sleep(0.5)
+        assert third.stdin is not None
+        third.stdin.close()  # its connection ends
+        assert third.wait(timeout=10) == -signal.SIGKILL
+
+
+def read(path: Path) -> str:
+    return path.read_text() if path.exists() else ""
 
 
 # ------------------------------------------------------------------------------------------------------------ the lease
