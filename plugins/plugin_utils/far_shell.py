@@ -67,14 +67,17 @@ def run_script(
     known = {"RTVIRT_OWNER_PID": owner, "RTVIRT_CHECK_MODE": "yes" if action._task.check_mode else "no"}
     host = str((task_vars or {}).get("inventory_hostname", ""))
     lease = kept_lease(task_vars or {}, action._task.delegate_to, lease_s)
-    if lease:
-        known |= lease
-        script = f"{script_text('lease')}\n{script}"
-    holds = holds and not action._task.check_mode
+    hold, holds = "", holds and not action._task.check_mode
     if holds:
         known |= {"LOCK": LOCK, "OWNER": f"process {owner} of {os.uname().nodename}"}
         known |= {"ENDS_LOAD": "yes" if ends_load else "no"}
-    hold = script_text("hold_machine") if holds else ""
+        hold = script_text("hold_machine")
+    if lease:
+        known |= lease
+        # Before the machine is held: another run that has the board is not to lose what it runs there.
+        hold, script = (
+            (f"{script_text('lease')}\n{hold}", script) if hold else ("", f"{script_text('lease')}\n{script}")
+        )
     text = script_reply.compose(script, {**known, **environment}, reads_input=input_file is not None, hold=hold)
     command, data = ("sh -s", text.encode())
     if input_file is not None:
@@ -83,7 +86,8 @@ def run_script(
     result = limited_command(action, command, data, holds=holds, limit_s=(action._task.timeout or LIMIT_S) + 60)
     answer = Answer(script_reply.parse(result["stdout"]), round(time.monotonic() - began, 3), result["stderr"])
     if said := answer.reply.facts.get("leftovers"):
-        Display().warning(f"{action._task.delegate_to or host}: {said}")
+        plain = "".join(letter if letter.isprintable() else "?" for letter in said[:1000])
+        Display().warning(f"{action._task.delegate_to or host}: {plain}")
     if lease and answer.reply.failure:
         answer.reply.failure = lost(answer.reply, host) or answer.reply.failure
     return answer
