@@ -5,5 +5,5 @@ sums=/usr/local/lib/rtvirt-workloads/sums
 [ ! -s "$sums" ] || while read -r _ program; do
   remove "/usr/local/$program" "/usr/local/${program%.tar.gz}"  # an archive is unpacked next to itself on first use
 done <"$sums"
-remove "$sums" /var/lib/rtvirt /run/rtvirt
+remove "$sums" /var/lib/rtvirt /run/rtvirt /run/rtvirt-cell
 [ "$RTVIRT_CHECK_MODE" = yes ] || rmdir /usr/local/lib/rtvirt-workloads 2>/dev/null || :

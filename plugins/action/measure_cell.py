@@ -27,6 +27,8 @@ from rtvirt_runner.matrix.results import BadRecord, Record, ResultsTree, Status
 from rtvirt_runner.parsers import ParseError
 from rtvirt_runner.run import at_work
 
+LEASE_SLACK_S = 600  # beyond a cell's limit, for what follows it
+
 
 class ActionModule(ActionBase):
     """Returns cell_id, status, reason, seconds and the record's path; changed unless the cell was done already."""
@@ -42,6 +44,7 @@ class ActionModule(ActionBase):
         stored = tree.find(str(args["matrix_name"]), cell)
         if isinstance(stored, Record) and stored.status.status == "done":
             return {"changed": False, "cell_id": cell.id, "status": "done", "reason": "", "seconds": 0.0}
+        self._vars = task_vars or {}
         end_with_parent()
         warnings = (
             [f"Damaged record {stored.path} is kept aside: {stored.reason}"] if isinstance(stored, BadRecord) else []
@@ -115,7 +118,9 @@ class ActionModule(ActionBase):
         return _unusable(cell, outcome.files)
 
     def _run_cell(self, cell: Cell) -> Answer:
-        return run_script(self, cell_script.script(cell), cell_script.environment(cell))
+        script, environment = cell_script.script(cell), cell_script.environment(cell)
+        lease_s = (self._task.timeout or 0) + LEASE_SLACK_S
+        return run_script(self, script, environment, task_vars=self._vars, holds=True, lease_s=lease_s)
 
 
 class Outcome:

@@ -38,7 +38,9 @@ class ActionModule(ActionBase):
         uploaded = self._upload({str(there): str(here) for there, here in args["uploads"].items()})
         script = "\n".join([*uploaded, *(Path(path).read_text() for path in args["script"])])
         source = Path(args["input"]) if args["input"] else None
-        answer = run_script(self, script, {str(k): str(v) for k, v in args["environment"].items()}, source)
+        environment = {str(k): str(v) for k, v in args["environment"].items()}
+        alone = {"holds": args["exclusive"], "ends_load": args["exclusive"], "lease_s": args["lease_s"]}
+        answer = run_script(self, script, environment, source, task_vars, **alone)
         reply = answer.reply
         result: dict[str, Any] = {
             "changed": bool(reply.changes),

@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ansible.errors import AnsibleConnectionFailure, AnsibleError
+from ansible.errors import AnsibleError
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 from ansible_collections.rtvirt.testbed.plugins.modules.wait_for_boot import DOCUMENTATION
+from ansible_collections.rtvirt.testbed.plugins.plugin_utils.far_shell import limited_command
 from ansible_collections.rtvirt.testbed.plugins.plugin_utils.options import argument_spec
 
 from rtvirt_runner.machine import console_log
@@ -20,6 +21,8 @@ from rtvirt_runner.machine import console_log
 BOOT_ID = "cat /proc/sys/kernel/random/boot_id"
 HEARTBEAT_S = 30.0
 POWER_LIMIT_S = 120.0
+ANSWER_LIMIT_S = 120.0
+ANSWER_BYTES = 4096
 # Messages of ssh for a host key that differs from the known one.
 OTHER_KEY = ("Host key verification failed", "REMOTE HOST IDENTIFICATION HAS CHANGED")
 # QEMU's user network accepts a connection long before the board answers: with the defaults, a panic on the console
@@ -45,16 +48,16 @@ class _Console:
     @classmethod
     def from_now(cls, path: str | None) -> _Console:
         """The log from its present end: its content so far belongs to another boot."""
-        return cls(path, len(_read(path)))
+        return cls(path, console_log.size(path))
 
     def fatal_line(self) -> str | None:
         """The message of a boot that cannot come up, such as a kernel panic; None if there is none."""
-        return console_log.fatal_line(console_log.current_boot(_text(_read(self.path)[self.begins_at :])))
+        return console_log.fatal_line(console_log.current_boot(console_log.read(self.path, self.begins_at)))
 
     def last_lines(self) -> str:
         """The last lines, to be appended to a message, or ''; of the boot before if the log has not grown since."""
-        log = _read(self.path)
-        lines = console_log.last_lines(console_log.current_boot(_text(log[self.begins_at :] or log)))
+        log = console_log.read(self.path, self.begins_at) or console_log.read(self.path)
+        lines = console_log.last_lines(console_log.current_boot(log))
         return "\nThe last lines of its console:\n" + "\n".join(lines) if lines else ""
 
 
@@ -135,12 +138,9 @@ class ActionModule(ActionBase):
     def _boot_id(self) -> str:
         """The board's boot id, or '' if it does not answer; the connection is reset after each failure."""
         self._refusal = ""
-        try:
-            result = self._low_level_execute_command(BOOT_ID, sudoable=False)
-        except AnsibleConnectionFailure as error:
-            result = {"rc": 255, "stdout": ""}
-            self._refusal = str(error)
+        result = limited_command(self, BOOT_ID, limit_s=ANSWER_LIMIT_S, output_bytes=ANSWER_BYTES, sudoable=False)
         if result["rc"] != 0:
+            self._refusal = str(result["stderr"])
             with contextlib.suppress(AnsibleError, OSError):
                 self._connection.reset()
             return ""
@@ -180,16 +180,8 @@ def _other_key(host: str) -> str:
 
 
 def _alive(pid_file: str) -> bool:
-    pid = _text(_read(pid_file)).strip()
-    return bool(pid) and Path(f"/proc/{pid}").exists()
-
-
-def _read(path: str | None) -> bytes:
     try:
-        return Path(path).read_bytes() if path else b""
+        pid = Path(pid_file).read_text(errors="replace").strip()
     except OSError:
-        return b""
-
-
-def _text(log: bytes) -> str:
-    return log.decode(errors="replace")
+        return False
+    return bool(pid) and Path(f"/proc/{pid}").exists()

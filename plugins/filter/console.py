@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 from rtvirt_runner.machine import console_log
@@ -12,10 +11,7 @@ from rtvirt_runner.machine import console_log
 
 def trial_end(console_file: str, kernel: str, last_words: str = "") -> dict[str, Any]:
     """How the last trial of a kernel ended (``reason``) and its last ``lines``; the file need not exist."""
-    try:
-        log = Path(str(console_file)).read_text(errors="replace") if console_file else ""
-    except OSError:
-        log = ""
+    log = console_log.read(str(console_file or ""))
     return asdict(console_log.trial_end(log, str(kernel), str(last_words)))
 
 

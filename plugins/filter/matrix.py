@@ -1,4 +1,4 @@
-"""Filters plan and boot_group; wraps rtvirt_runner.matrix, which expands, orders and resumes a matrix."""
+"""Filters plan, boot_group and board_environment; wraps rtvirt_runner.matrix, which expands, orders and resumes."""
 
 from __future__ import annotations
 
@@ -10,9 +10,12 @@ from ansible.errors import AnsibleFilterError
 
 try:
     from ansible_collections.rtvirt.testbed.plugins.plugin_utils.ansible_matrix import load_matrix, read_state
+    from ansible_collections.rtvirt.testbed.plugins.plugin_utils.plain import plain
 
     from rtvirt_runner.catalogue import checked_yaml
+    from rtvirt_runner.machine import cell_script
     from rtvirt_runner.matrix import plan, results, ways
+    from rtvirt_runner.matrix.cell import Cell
 except ImportError as error:
     MISSING: ImportError | None = error
 else:
@@ -130,9 +133,14 @@ def boot_group(
     return plan.plan([cell])[0].as_dict()
 
 
+def board_environment(cell: Mapping[str, Any]) -> dict[str, str]:
+    """The variables of the scripts that run on the board before a cell of the plan."""
+    return cell_script.board_environment(Cell.from_dict(plain(cell)))
+
+
 class FilterModule:
     """The plugin class that Ansible loads."""
 
     def filters(self) -> dict[str, Callable[..., Any]]:
         """The filters by name."""
-        return {"plan": pending_plan, "boot_group": boot_group}
+        return {"plan": pending_plan, "boot_group": boot_group, "board_environment": board_environment}

@@ -14,6 +14,8 @@ description:
   - The task fails when a script calls C(fail) or ends with a status other than 0, and when its reply is incomplete.
   - The variable E(RTVIRT_CHECK_MODE) of a script is V(yes) in check mode and V(no) otherwise, and E(RTVIRT_OWNER_PID)
     is the id of the process on the controller that owns the run.
+  - An answer of more than 16 MiB fails the task, and so does a command that takes longer than the task's C(timeout), by
+    default 4 hours.
 options:
   script:
     description:
@@ -39,6 +41,20 @@ options:
     description: Variables for the script.
     type: dict
     default: {}
+  exclusive:
+    description:
+      - Whether the script holds the host against other such scripts. What an ended run left behind there, processes and
+        working folders, is ended first and named in the fact C(leftovers) and in a warning.
+      - Such a script is sent once, whatever becomes of the connection, and ends with it.
+      - Not together with O(input). In check mode nothing is held or ended.
+    type: bool
+    default: false
+  lease_s:
+    description:
+      - On a board that this run has leased (M(rtvirt.testbed.lease)), seconds that the lease holds after the command.
+        It is at least an hour.
+    type: int
+    default: 0
 attributes:
   check_mode:
     support: partial

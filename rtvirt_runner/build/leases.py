@@ -58,6 +58,12 @@ class Process:
         return None if state in "ZX" else cls(pid, int(fields[18]), place())  # field 22 of the line
 
     @classmethod
+    def runs_here(cls, pid: int, started_ticks: int) -> bool:
+        """Whether a process of this place with this id and start time is running."""
+        process = cls.of(pid)
+        return process is not None and process.started_ticks == started_ticks
+
+    @classmethod
     def of_this_run(cls) -> Process:
         """The process that lasts as long as the run that this code is part of."""
         parent = multiprocessing.parent_process()

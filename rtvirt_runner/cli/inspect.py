@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
 import re
 import tempfile
 from collections import Counter
@@ -16,8 +17,11 @@ from rich.table import Table
 from rich.text import Text
 
 from rtvirt_runner.build import artifacts
+from rtvirt_runner.build.leases import Process
 from rtvirt_runner.catalogue import collection
 from rtvirt_runner.catalogue.settings import setting_name, with_implied
+from rtvirt_runner.machine.lease import LEASE_FACTS, Holder, Lease
+from rtvirt_runner.machine.script_reply import Reply
 from rtvirt_runner.machine.settings_readback import (
     ABSENT,
     DENIED,
@@ -110,6 +114,15 @@ def folded(rows: Sequence[Row]) -> list[Row]:
     alike = Counter((row.setting, row.wanted) for row in rows)
     groups = [(each, alike[each[0].setting, each[0].wanted]) for each in together.values()]
     return [each[0] if of == 1 else _fold(each, of) for each, of in groups]
+
+
+def holder(state: Mapping[str, Any]) -> str:
+    """Who holds the board, a sentence; '' if nobody does, or the run that did is gone."""
+    lease = Lease.found(Reply(facts={name: str(state["facts"].get(name, "")) for name in LEASE_FACTS}))
+    if lease is None:
+        return ""
+    runs = lease.holder is not None and Process.runs_here(lease.holder.pid, lease.holder.started_ticks)
+    return "" if lease.why_over(Holder.here(os.getpid(), 0, "", ""), runs) else f"{lease.sentence(state['board'])}"
 
 
 def summary(state: Mapping[str, Any]) -> str:

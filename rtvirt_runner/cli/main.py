@@ -198,6 +198,11 @@ def _parser() -> argparse.ArgumentParser:
         action="store_true",
         help="measure on provisioned boards even what sealed machines could measure (docs/sealed-runs.md)",
     )
+    matrix.add_argument(
+        "--wait",
+        action="store_true",
+        help="wait for boards that another run holds, rather than leave their cells (docs/real-boards.md)",
+    )
     matrix.add_argument("-v", "--verbose", action="count", default=0, help="more from Ansible in the log; repeatable")
     matrix.set_defaults(run=_matrix)
     commands.add_parser(
@@ -416,7 +421,8 @@ def _measure(request: Request, pending: Sequence[Cell], args: argparse.Namespace
         request.inventory,
         extravars
         | ({"rtvirt_keep_boards": True} if args.keep_boards else {})
-        | ({"rtvirt_sealed": False} if args.over_ssh else {}),
+        | ({"rtvirt_sealed": False} if args.over_ssh else {})
+        | ({"rtvirt_wait": True} if args.wait else {}),
         log_dir=request.tree.root / request.matrix.name / "log",
         verbosity=args.verbose,
         to_do=Counter(cell.board for cell in pending),
@@ -579,6 +585,8 @@ def _inspect(args: argparse.Namespace) -> int:
     if not state:
         _show_failures(outcome)
         return INTERRUPTED if outcome.interrupted else FAILED_CELLS
+    if holder := cli_inspect.holder(state):
+        print(holder)
     if cli_inspect.groups(state):
         _stdout().print(cli_inspect.inspection_table(state, args.all))
     print(cli_inspect.summary(state), flush=True)

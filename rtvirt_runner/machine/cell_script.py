@@ -9,6 +9,12 @@ from rtvirt_runner.matrix.cell import Cell
 END_LIMIT_S = 30  # for a workload to end after SIGTERM
 SLACK_S = 120  # of the machine's clock, beyond the nominal time of the loops
 RUN_LIMIT_S = 600  # the same, for one run of a program that ends by itself: on a 32-bit board sysbench takes minutes
+LOAD_SLACK_S = 3600  # for a load beyond its cell, whose reading back and starting take time too
+
+
+def _limit_s(cell: Cell) -> int:
+    """The limit of cyclictest, in seconds of the machine's clock."""
+    return cell.loops * cell.interval_us // 1_000_000 * 3 + SLACK_S
 
 
 def board_environment(cell: Cell) -> dict[str, str]:
@@ -16,6 +22,7 @@ def board_environment(cell: Cell) -> dict[str, str]:
     return {
         **far_environment(cell.settings, cell.host_cpus, cell.guest_cpus, "settings"),
         "LOAD": cell.board_command,
+        "LOAD_LIMIT_S": str(_limit_s(cell) + RUN_LIMIT_S + END_LIMIT_S + LOAD_SLACK_S),
     }
 
 
@@ -35,7 +42,7 @@ def environment(cell: Cell) -> dict[str, str]:
         "INTERVAL_US": str(cell.interval_us),
         "PRIORITY": str(cell.priority),
         "HISTOGRAM_US": str(cell.histogram_us),
-        "LIMIT_S": str(cell.loops * cell.interval_us // 1_000_000 * 3 + SLACK_S),
+        "LIMIT_S": str(_limit_s(cell)),
         "COMMAND": program.command if program else "",
         "PREPARE": program.prepare if program else "",
         "CLEANUP": program.cleanup if program else "",

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass
+from pathlib import Path
 
 LAST_LINES = 15
+READ_BYTES = 1 << 20  # of a log at most, its end: a console may say anything, for as long as it likes
 # Banners of boot loaders. U-Boot with an SPL prints two; of GRUB a serial console may show only the entry that is
 # booted; the last one is printed for the firmware of an emulated Raspberry Pi (media/rpi_firmware.py).
 _BANNER = re.compile(
@@ -22,6 +25,26 @@ class TrialEnd:
 
     reason: str
     lines: list[str]
+
+
+def size(path: str | Path | None) -> int:
+    """Bytes of a log; 0 if there is none."""
+    try:
+        return Path(path).stat().st_size if path else 0
+    except OSError:
+        return 0
+
+
+def read(path: str | Path | None, begins_at: int = 0, limit: int = READ_BYTES) -> str:
+    """A log from a byte on, of more than ``limit`` bytes only the end; '' if there is none."""
+    try:
+        if not path or not Path(path).is_file():
+            return ""
+        with Path(path).open("rb") as stream:
+            stream.seek(max(begins_at, stream.seek(0, os.SEEK_END) - limit))
+            return stream.read(limit).decode(errors="replace")
+    except OSError:
+        return ""
 
 
 def current_boot(log: str) -> str:

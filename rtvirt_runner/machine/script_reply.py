@@ -32,6 +32,21 @@ remove() {
 file() { [ -e "$2" ] || return 0; printf '@file %s\n' "$1"; cat "$2"; printf '\n@end %s\n' "$1"; }
 """
 
+# In braces, since the shell must have read all of it before something else reads its standard input.
+_HELD = """{
+exec 8<&0
+hold_machine
+watch_connection <&8 >/dev/null 2>&1 &
+rtvirt_watch=$!
+exec 8<&-
+rtvirt_script </dev/null
+rtvirt_status=$?
+kill -s KILL "$rtvirt_watch" 2>/dev/null
+printf '@whole %s\\n' "$rtvirt_status"
+exit 0
+}
+"""
+
 # Print checksums of existing files, and the free space for each path. Needs: PATHS, each quoted.
 STAT_SCRIPT = """
 eval "set -- $PATHS"
@@ -65,15 +80,19 @@ class Reply:
         return {**self.facts, **self.rows}
 
 
-def compose(script: str, environment: Mapping[str, str], reads_input: bool = False) -> str:
+def compose(script: str, environment: Mapping[str, str], reads_input: bool = False, hold: str = "") -> str:
     """The text for the shell. A last mark tells a complete reply from one that was cut off.
 
-    It is the shell's standard input, unless the script reads that itself (``reads_input``).
+    It is the shell's standard input, unless the script reads that itself (``reads_input``). With ``hold``, the
+    functions of hold_machine.sh, the script holds the machine, and ends when the shell's standard input does.
     """
     assignments = "".join(f"{name}={shlex.quote(value)}\n" for name, value in environment.items())
     # In a function and a subshell: the shell must have read the whole script before a command can read standard input.
     source = "" if reads_input else " </dev/null"
-    return f"{PRELUDE}{assignments}rtvirt_script() (\n{script}\n)\nrtvirt_script{source}\nprintf '@whole %s\\n' $?\n"
+    text = f"{PRELUDE}{assignments}{hold}rtvirt_script() (\n{script}\n)\n"
+    if not hold:
+        return f"{text}rtvirt_script{source}\nprintf '@whole %s\\n' $?\n"
+    return text + _HELD
 
 
 def parse(stdout: str) -> Reply:

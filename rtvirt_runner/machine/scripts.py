@@ -23,6 +23,10 @@ SETS: Mapping[str, tuple[str, ...]] = {
     "running_kernel": ("measure/running_kernel",),
     # applies the settings of a tuning on a board or in a guest
     "apply_settings": tuple(f"cpu_isolation/{name}" for name in ("thread", "settings", "cpuset", "apply")),
+    # the lease of a board, in front of what its holder runs there
+    "lease": ("measure/lease",),
+    # functions that hold a machine for one command
+    "hold_machine": ("measure/hold_machine",),
     "start_load": ("measure/start_load",),
     "end_load": ("measure/end_load",),
     "cell": ("cpu_isolation/enter_cpuset", "measure/run_workload", "measure/measure_cell"),

@@ -15,7 +15,7 @@ from fakes import catalogue
 
 from rtvirt_runner.catalogue import collection
 from rtvirt_runner.catalogue.lab import Lab
-from rtvirt_runner.machine import guest_script
+from rtvirt_runner.machine import guest_script, sealed_machine
 from rtvirt_runner.machine.sealed_machine import Answers, Hardware, Order, Parts, SealedMachine
 from rtvirt_runner.machine.sealed_queue import CellSteps, GuestFiles, make_queue, phase_us
 from rtvirt_runner.matrix.load import Matrix, load_matrix
@@ -128,6 +128,26 @@ def test_whole_answers_are_taken_out_of_a_console_whatever_the_kernel_writes_bet
 )
 def test_a_damaged_answer_is_none(console: str) -> None:
     assert Answers.read(console).texts == {}
+
+
+def test_an_answer_that_unpacks_to_gigabytes_is_none() -> None:
+    answer = b"a" * (sealed_machine.ANSWER_BYTES + 1)
+    text = base64.encodebytes(gzip.compress(answer)).decode()
+    assert Answers.read(f"@answer 001\n{text}@end 001 {hashlib.sha256(answer).hexdigest()}\n").texts == {}
+
+
+def test_a_console_without_end_ends_the_machine(tmp_path: Path) -> None:
+    with (tmp_path / "console.log").open("wb") as console:
+        console.truncate(sealed_machine.CONSOLE_BYTES + 1)
+    # In the place of QEMU: its name is what tells it.
+    with subprocess.Popen(["sh", "-c", "sleep 1000", sealed_machine._name(tmp_path)]) as process:
+        (tmp_path / "pid").write_text(f"{process.pid}\n")
+        folder = tmp_path
+        order = Order(Parts(folder, "", folder, folder, (), Hardware(1, 1, 1, 1)), (), {})
+        machine = SealedMachine(tmp_path, order, {"cell": CellSteps((), "001", "002", "")}, {})
+        _, reason = machine.wait("cell", 60)
+        process.wait(timeout=10)
+    assert reason == "The machine wrote more than 64 MiB to its console, and was ended."
 
 
 def test_of_a_step_that_was_taken_again_the_newest_answer_counts() -> None:

@@ -3,7 +3,8 @@
 # CPU, LOOPS, INTERVAL_US, PRIORITY, HISTOGRAM_US, LIMIT_S (of this machine's clock), and of the workload COMMAND (or empty), PREPARE, CLEANUP,
 # CPUS, REPEAT (yes or no), FOLDER (memory or disk), RUN_LIMIT_S (for one run of a program that ends by itself), END_LIMIT_S (from SIGTERM
 # to its end).
-folder=$(mktemp -d /tmp/rtvirt.XXXXXX) || fail "There is no room in /tmp."
+# Folders have the shell in their names, for hold_machine.sh.
+folder=$(mktemp -d "/tmp/rtvirt.$$.XXXXXX") || fail "There is no room in /tmp."
 workload=
 finish() {
   [ -z "$workload" ] || kill -s KILL "$workload" 2>/dev/null

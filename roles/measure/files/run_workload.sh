@@ -10,7 +10,7 @@ enter_working_folder() {
   disk) parent=/var/tmp ;;
   esac
   mkdir -p "$parent"
-  work=$(mktemp -d "$parent/rtvirt.XXXXXX") || fail "There is no room for a working folder in $parent."
+  work=$(mktemp -d "$parent/rtvirt.$$.XXXXXX") || fail "There is no room for a working folder in $parent."
   export TMPDIR="$work"
   [ "$FOLDER" = disk ] && [ -e "$scratch_disk" ] || return 0
   mounted=$work

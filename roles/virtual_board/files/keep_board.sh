@@ -41,6 +41,8 @@ run() {
       kill -TERM "$qemu"
       break
     fi
+    # QEMU appends, so a console that has grown beyond all use can begin again.
+    [ -z "$(find console.log -size +65536k 2>/dev/null)" ] || : >console.log
     # With some machines QEMU does not exit on power off.
     [ "$RESETS" != keeper ] || ! is_off || { stopped=yes; kill -TERM "$qemu"; }
     sleep 1

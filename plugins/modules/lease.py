@@ -1,0 +1,59 @@
+"""Documentation of the action plugin lease, for ansible-doc; no module code runs on a host."""
+
+DOCUMENTATION = r"""
+name: lease
+short_description: take a board for this run, or release it
+version_added: 0.1.0
+author: rtvirt maintainers (@rtvirt)
+description:
+  - Writes who holds the board, since when and what for, to C(/run/rtvirt-lease) on it. While another run holds the
+    board, the task fails with a sentence that says so, or waits.
+  - Each later command of this run on the board renews the lease and fails if another run has taken it. After a reboot
+    of the board it is written again.
+  - The lease of a run of this computer is over when the run's process has ended. That of another computer is over when
+    nothing was heard of it for an hour of the board's clock, or for as long as its cell may take.
+options:
+  state:
+    description:
+      - V(taken) takes the board; V(released) releases it, if this run holds it.
+    type: str
+    choices: [taken, released]
+    default: taken
+  purpose:
+    description: What the board is held for, as others are told.
+    type: str
+    default: a playbook
+  wait:
+    description: Whether to wait for a board that another run holds.
+    type: bool
+    default: false
+  wait_s:
+    description: Seconds after which waiting fails.
+    type: int
+    default: 86400
+  take_over:
+    description: Whether to take the board from another run, whose next command then fails.
+    type: bool
+    default: false
+attributes:
+  check_mode:
+    support: full
+    description: In check mode the lease is read, and neither taken nor released.
+"""
+
+EXAMPLES = r"""
+- name: Take the board
+  rtvirt.testbed.lease:
+    purpose: maintenance
+
+- name: Release the board
+  rtvirt.testbed.lease:
+    state: released
+"""
+
+RETURN = r"""
+waited_s:
+  description: Seconds that the board was waited for.
+  type: float
+  returned: when taken
+"""
