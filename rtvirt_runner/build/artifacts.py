@@ -25,6 +25,7 @@ from typing import IO
 
 from rtvirt_runner.build import leases
 from rtvirt_runner.build.process import Lines, follow
+from rtvirt_runner.printable import printable
 from rtvirt_runner.progress_lines import Pulse, Say
 
 TOOLS = Path(__file__).parent / "tools"
@@ -170,7 +171,11 @@ def _sudo(as_root: bool) -> list[str]:
 
 def _need_root(recipe: Recipe) -> None:
     sudo = _sudo(recipe.as_root)
-    if sudo and subprocess.run([*sudo, "true"], capture_output=True, check=False).returncode != 0:
+    if not sudo:
+        return
+    if shutil.which("sudo") is None:
+        raise BuildError(f"building {recipe.name} needs root, and there is no sudo; run this as root.")
+    if subprocess.run([*sudo, "true"], capture_output=True, check=False).returncode != 0:
         raise BuildError(f"building {recipe.name} needs root; run this as root, or let sudo work without a password.")
 
 
@@ -249,6 +254,7 @@ class _Progress:
         self._pulse = Pulse(HEARTBEAT_S)
 
     def line(self, text: str) -> None:
+        text = printable(text, keep="\t")
         print(text, file=self._log, flush=True)
         if text:
             self.tail.append(text)

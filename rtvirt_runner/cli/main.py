@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
-from rich.console import Console
 from rich.table import Table
 from rich.tree import Tree
 
@@ -34,8 +33,10 @@ from rtvirt_runner.matrix.load import Matrix, load_matrix
 from rtvirt_runner.matrix.plan import plan
 from rtvirt_runner.matrix.results import Record, ResultsError, ResultsTree
 from rtvirt_runner.matrix.ways import why_over_ssh
+from rtvirt_runner.printable import printable
 from rtvirt_runner.run.playbooks import InventoryError, Outcome, read_inventory, run_playbook
 from rtvirt_runner.run.progress import Stage, duration
+from rtvirt_runner.run.terminal import SafeConsole
 
 FIRST_MATRIX = "first"
 NEXT = {"first": "'rtvirt matrix --matrix smoke', every kind of experiment, about half an hour on two cores"}
@@ -126,13 +127,34 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (InventoryError, InputError, ResultsError, UsageError) as error:
         say(str(error))
         return BAD_INPUT
+    except BrokenPipeError:  # whoever reads the output has enough of it
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return DONE
+    except OSError as error:
+        say(_os_sentence(error))
+        return BAD_INPUT
     except KeyboardInterrupt:
         return INTERRUPTED
 
 
 def say(text: str) -> None:
-    """Print one message to stderr."""
-    print(f"rtvirt: {text}", file=sys.stderr, flush=True)
+    """Print one message to stderr, as one line."""
+    print(f"rtvirt: {printable(text)}", file=sys.stderr, flush=True)
+
+
+def tell(text: str) -> None:
+    """Print a result to stdout."""
+    print(printable(text, keep="\n"), flush=True)
+
+
+def _os_sentence(error: OSError) -> str:
+    """What a file system, a device or the machine refused."""
+    reason = error.strerror or str(error)
+    if error.filename is None:
+        return f"The operating system refused something: {reason}; is a disk full, or the machine out of memory?"
+    paths = [os.fsdecode(each) for each in (error.filename, error.filename2) if isinstance(each, str | bytes)]
+    where = " and ".join(paths) or f"File descriptor {error.filename}"
+    return f"{where}: {reason}, expected it to be usable; check the path, its permissions and the room on its disk."
 
 
 # --------------------------------------------------------------------------------------------------------- options
@@ -313,12 +335,14 @@ def _add_test(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
 def _load(args: argparse.Namespace) -> Request:
     """Read and validate everything that the options name, before anything is touched."""
     path = collection.matrix_path(args.matrix)
-    if not path.exists():
+    if not os.path.lexists(path):
         raise UsageError(
             f"there is no matrix '{args.matrix}', "
             f"expected one of {', '.join(collection.matrix_names())} or the path of "
             "a .yml file."
         )
+    if args.results.exists() and not args.results.is_dir():
+        raise UsageError(f"{args.results} is not a folder, expected the results folder; give another with --results.")
     groups, hostvars = read_inventory(args.inventory)
     lab = Lab.from_inventory(groups, hostvars, collection.inventory_folder(args.inventory))
     catalogue = Catalogue.load(collection.VARS, lab)
@@ -369,7 +393,7 @@ def _finish(request: Request) -> int:
         with extra("report"):
             from rtvirt_runner.report.page import best_answers
         for answer in best_answers(request.matrix, request.tree):
-            print(answer, flush=True)
+            tell(answer)
         if not left and request.matrix.name in NEXT:
             say(f"next: {NEXT[request.matrix.name]}")
         _report_page(request)
@@ -400,7 +424,7 @@ def _plan(args: argparse.Namespace) -> int:
             for cell in guest.cells:
                 state = "pending" if cell.id in pending else "done   "
                 branch.add(f"{state}  {cell.id}  ({_way(request, cell)})")
-    _stdout().print(tree, markup=False)
+    _stdout().print(tree)
     return DONE
 
 
@@ -426,7 +450,7 @@ def _status(args: argparse.Namespace) -> int:
     _stdout().print(table)
     for cell in request.matrix.cells:
         if _state(cell, pending, records) == "failed":
-            print(f"failed: {cell.id}: {records[cell.id].status.reason}")
+            tell(f"failed: {cell.id}: {printable(records[cell.id].status.reason)}")
     return DONE
 
 
@@ -473,7 +497,7 @@ def _compare(args: argparse.Namespace) -> int:
         print(compare.as_json(rows))
     else:
         _stdout().print(compare.exact_table(rows))
-        print(compare.summary(rows), flush=True)
+        tell(compare.summary(rows))
     return DONE if compare.all_same(rows) else FAILED_CELLS
 
 
@@ -497,7 +521,7 @@ def _inspect(args: argparse.Namespace) -> int:
         return INTERRUPTED if outcome.interrupted else FAILED_CELLS
     if cli_inspect.groups(state):
         _stdout().print(cli_inspect.inspection_table(state, args.all))
-    print(cli_inspect.summary(state), flush=True)
+    tell(cli_inspect.summary(state))
     return DONE if cli_inspect.all_as_wanted(state) else FAILED_CELLS
 
 
@@ -539,7 +563,7 @@ def _prune_cache(args: argparse.Namespace) -> int:
     _stdout().print(cli_cache.cache_table(pruned.left, "would stay" if args.dry_run else "left", False))
     for failure in pruned.failures:
         say(failure)
-    print(cli_cache.summary(pruned, args.dry_run), flush=True)
+    tell(cli_cache.summary(pruned, args.dry_run))
     return DONE if pruned.reached else FAILED_CELLS
 
 
@@ -556,8 +580,8 @@ def _test(args: argparse.Namespace) -> int:
 # --------------------------------------------------------------------------------------------------------- showing
 
 
-def _stdout() -> Console:
-    console = Console(highlight=False)
+def _stdout() -> SafeConsole:
+    console = SafeConsole()
     if not console.is_terminal:  # names are long, and a pipe has no terminal width
         console.width = 200
     return console
@@ -569,7 +593,7 @@ def _show_stages(stages: Sequence[Stage]) -> None:
     table.add_column("time", justify="right")
     for stage in stages:
         table.add_row(stage.name, duration(stage.seconds))
-    Console(stderr=True, highlight=False).print(table)
+    SafeConsole(stderr=True).print(table)
 
 
 def _show_failures(outcome: Outcome) -> None:

@@ -77,9 +77,13 @@ def compose(script: str, environment: Mapping[str, str], reads_input: bool = Fal
 
 
 def parse(stdout: str) -> Reply:
-    """Parse the marked lines of a reply; ``complete`` is False when the last mark is missing."""
+    """Parse the marked lines of a reply; ``complete`` is False when the last mark is missing.
+
+    Bytes that are no UTF-8, lone surrogates in Ansible's texts, become escapes.
+    """
     reply = Reply()
-    lines = iter(stdout.splitlines())
+    stdout = stdout.encode(errors="backslashreplace").decode()
+    lines = iter(stdout.replace("\r\n", "\n").split("\n"))
     for line in lines:
         mark, _, rest = line.partition(" ")
         if mark == "@changed":
