@@ -8,7 +8,6 @@ run (take_turn.sh) ``initramfs`` and ``console.log``.
 from __future__ import annotations
 
 import base64
-import binascii
 import gzip
 import hashlib
 import json
@@ -17,7 +16,8 @@ import re
 import signal
 import subprocess
 import time
-from collections.abc import Mapping
+import zlib
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -36,7 +36,7 @@ DATE = "2026-01-01"
 LOOK_S = 0.2
 ENDS_WITHIN_S = 10.0  # before it is killed
 
-_ANSWER = re.compile(r"^@answer (\S+)\n(.*?)^@end \1 ([0-9a-f]{64})$", re.MULTILINE | re.DOTALL)
+_MARK = re.compile(r"^@(?:answer (\S+)|end (\S+) ([0-9a-f]{64}))$", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -110,10 +110,10 @@ class Answers:
         """Parse the complete answers of a console log; damaged and incomplete ones are left out."""
         text = console.replace("\r", "")
         texts, sums = {}, {}
-        for name, packed, wanted in _ANSWER.findall(text):
+        for begin, end, name, wanted in _answers(text):
             try:
-                answer = gzip.decompress(base64.b64decode(packed))
-            except (OSError, EOFError, binascii.Error):
+                answer = gzip.decompress(base64.b64decode(text[begin:end]))
+            except (OSError, EOFError, ValueError, zlib.error):
                 continue
             if hashlib.sha256(answer).hexdigest() == wanted:
                 texts[name], sums[name] = answer.decode(errors="replace"), wanted
@@ -270,14 +270,29 @@ class SealedMachine:
     def _last_words(self) -> str:
         path = self.folder / "console.log"
         said = path.read_text(errors="replace") if path.exists() else ""
-        plain = [
-            line for line in console_log.last_lines(_ANSWER.sub("", said.replace("\r", ""))) if not line.startswith("@")
-        ]
+        said = said.replace("\r", "")
+        for begin, end, _, _ in reversed(list(_answers(said))):
+            said = said[:begin] + said[end:]
+        plain = [line for line in console_log.last_lines(said) if not line.startswith("@")]
         return " / ".join(plain[-3:]) or self._said("qemu.log") or "it said nothing"
 
     def _said(self, name: str) -> str:
         path = self.folder / name
         return " ".join(path.read_text(errors="replace").split()[-40:]) if path.exists() else ""
+
+
+def _answers(console: str) -> Iterator[tuple[int, int, str, str]]:
+    """Where the packed answers of a console log begin and end, the names of their steps, and the sums said of them.
+
+    An answer reaches from the last line that begins it to the first that ends it, so each line is looked at once.
+    """
+    begun, begin = None, 0
+    for mark in _MARK.finditer(console):
+        if mark[1] is not None:
+            begun, begin = mark[1], mark.end() + 1
+        elif mark[2] == begun:
+            yield begin, mark.start(), mark[2], mark[3]
+            begun = None
 
 
 def _name(folder: Path) -> str:
