@@ -14,12 +14,14 @@ import hashlib
 import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
+import tempfile
 import time
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO
 
@@ -33,6 +35,7 @@ PROGRESS_MARK = ":: "
 FAILURE_MARK = "!! "
 HEARTBEAT_S = 30.0
 TAIL_LINES = 15
+_PLAIN = re.compile(r"[\w./+~@-]*", re.ASCII)  # a path that no shell, make or compiler takes apart
 # First errors of compilers, linkers, make, apt and Python; later ones are mostly consequences.
 _ERROR = re.compile(r"\b(fatal )?error: |undefined reference|\*\*\* |^E: |^Traceback ", re.IGNORECASE)
 
@@ -134,10 +137,16 @@ def lock(path: Path, say: Say) -> Iterator[None]:
         yield
 
 
+def _folders(value: str) -> list[tuple[str, str]]:
+    """The artifact folders of a value of ``needs``: one path, or shell words ``name=path``; each with its ``name=``."""
+    if value.startswith("/"):
+        return [("", value)]
+    return [("".join(word.partition("=")[:2]), word.partition("=")[2]) for word in shlex.split(value)]
+
+
 def _content_name(value: str) -> str:
-    """A value that may hold artifact folders (``name=folder name=folder``) with each folder cut to its last part."""
-    assignments = (word.rpartition("=") for word in value.split())
-    return " ".join(f"{name}{equals}{Path(folder).name}" for name, equals, folder in assignments)
+    """A value of ``needs`` with each folder cut to its last part."""
+    return " ".join(f"{name}{Path(folder).name}" for name, folder in _folders(value))
 
 
 def _tools_named_in(script: Path) -> list[Path]:
@@ -198,6 +207,30 @@ def remove(path: Path) -> None:
             raise
 
 
+@contextlib.contextmanager
+def _plain_paths(recipe: Recipe, out: Path) -> Iterator[tuple[Recipe, Path]]:
+    """The recipe and the folder to build in, under paths that no program of a build takes for several words.
+
+    Scripts quote, but make, compilers and package managers do not always: where the cache's path has such characters,
+    links below /tmp lead to the same folders.
+    """
+    needed = [folder for value in recipe.needs.values() for _, folder in _folders(value)]
+    if all(_PLAIN.fullmatch(path) for path in (str(out), *needed)):
+        yield recipe, out
+        return
+    with tempfile.TemporaryDirectory(prefix="rtvirt-build-", dir="/tmp") as there:
+        Path(there).chmod(0o755)  # as root a package manager reads as another user
+        links = {path: Path(there, str(number), Path(path).name) for number, path in enumerate((str(out), *needed))}
+        for path, link in links.items():
+            link.parent.mkdir()
+            link.symlink_to(path)
+        needs = {
+            name: " ".join(f"{prefix}{links[folder]}" for prefix, folder in _folders(value))
+            for name, value in recipe.needs.items()
+        }
+        yield replace(recipe, needs=needs), links[str(out)]
+
+
 def _environment(recipe: Recipe, out: Path) -> dict[str, str]:
     kept = {name: value for name, value in os.environ.items() if name not in {"TMPDIR", "LS_COLORS"}}
     path = f"{TOOLS}:{kept.get('PATH', '/usr/bin:/bin')}:/usr/local/sbin:/usr/sbin:/sbin"
@@ -219,14 +252,15 @@ def _run(recipe: Recipe, out: Path, log: Path, say: Say) -> None:
         fcntl.flock(handle, fcntl.LOCK_SH)  # marks the log as in use, so that it is not pruned
         progress = _Progress(recipe.name, handle, say)
         try:
-            status = follow(
-                _command(recipe, out),
-                take_output=Lines(progress.line),
-                tick=progress.tick,
-                environment=_environment(recipe, out),
-                folder=out,
-                timeout_s=recipe.timeout_s,
-            )
+            with _plain_paths(recipe, out) as (plain, place):
+                status = follow(
+                    _command(plain, place),
+                    take_output=Lines(progress.line),
+                    tick=progress.tick,
+                    environment=_environment(plain, place),
+                    folder=place,
+                    timeout_s=recipe.timeout_s,
+                )
         except TimeoutError:
             raise BuildError(
                 f"building {recipe.name} took longer than its limit of {recipe.timeout_s:.0f} s; the log is {log}"

@@ -128,7 +128,7 @@ def run_playbook(
             project_dir=str(collection.ROOT),
             playbook=str(playbook.absolute()),
             inventory=str(inventory.absolute()),  # ansible_runner takes a relative path for the text of an inventory
-            extravars=dict(extravars),
+            extravars={name: _verbatim(value) for name, value in extravars.items()},
             envvars=_environment(),
             settings={"pexpect_timeout": TICK_S},
             suppress_env_files=True,
@@ -209,6 +209,11 @@ class _Run:
         self._view.say(["interrupted: ending Ansible, which stops the boards that it started"])
         if self._ansible_pid is not None:
             os.killpg(os.getpgid(self._ansible_pid), signal.SIGINT)
+
+
+def _verbatim(value: Any) -> Any:
+    """A value of extra variables that Ansible does not take for a template: a path may have braces."""
+    return {"__ansible_unsafe": value} if isinstance(value, str) else value
 
 
 def _environment() -> dict[str, str]:

@@ -16,6 +16,7 @@ import yaml
 from rtvirt_runner.catalogue import collection
 from rtvirt_runner.catalogue.checked_yaml import InputError
 from rtvirt_runner.machine import script_reply, ssh_config
+from rtvirt_runner.run.playbooks import run_playbook
 
 ROLES = collection.ROOT / "roles"
 BIN = Path(sys.executable).parent
@@ -200,3 +201,36 @@ def test_sockets_have_a_short_private_folder(tmp_path: Path, monkeypatch: pytest
     assert len(str(folder)) < 60 and str(folder).isprintable() and " " not in str(folder)
     assert folder.parent.stat().st_mode & 0o777 == 0o700
     assert folder != ssh_config.socket_folder(f"{tmp_path}/another")
+
+
+SHOW = """\
+- name: Show
+  hosts: virtual-cb2, virtual-cb2-guest
+  gather_facts: false
+  tasks:
+    - name: Show what ssh is called with
+      ansible.builtin.copy:
+        content: "{{ {'args': ansible_ssh_common_args, 'sockets': ansible_control_path_dir, 'given': given}
+          | to_json }}"
+        dest: "{{ here }}/{{ inventory_hostname }}.json"
+        mode: '0600'
+      delegate_to: localhost
+      vars:
+        ansible_connection: local
+        ansible_python_interpreter: "{{ ansible_playbook_python }}"
+"""
+
+
+def test_the_default_lab_works_in_any_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Through rtvirt's own way to start Ansible, with braces in what it is given."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / ODD))
+    (tmp_path / "show.yml").write_text(SHOW)
+    given = {"given": f"/results {ODD}", "here": str(tmp_path)}
+    outcome = run_playbook(tmp_path / "show.yml", collection.VIRTUAL_LAB, given, log_dir=tmp_path / ODD / "log")
+    assert outcome.ok, outcome.failures
+    boards = tmp_path / ODD / "rtvirt" / "boards" / "virtual-cb2"
+    for host, folder in (("virtual-cb2", boards), ("virtual-cb2-guest", boards / "guest")):
+        found = json.loads((tmp_path / f"{host}.json").read_text())
+        assert shlex.split(found["args"]) == ["-F", str(folder / "ssh_config")]
+        assert found["sockets"] == str(ssh_config.socket_folder(str(folder)))
+        assert found["given"] == given["given"]
