@@ -179,7 +179,7 @@ def _emulator(path: str | None) -> dict[str, str] | None:
     if not path or not Path(path).exists():
         return None
     names = ("version", "argv", "warning")
-    return dict(zip(names, Path(path).read_text().splitlines(), strict=False))
+    return dict(zip(names, Path(path).read_text(errors="replace").splitlines(), strict=False))
 
 
 def _sealed_failure(cell: Cell, steps: CellSteps, answers: Answers) -> str:

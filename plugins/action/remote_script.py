@@ -73,27 +73,37 @@ class ActionModule(ActionBase):
         sizes = {path: source.stat().st_size for path, source in wanted.items() if self._is_made(source)}
         if missing := script_reply.missing_room(sizes, room):
             raise AnsibleActionFail(missing)
-        lines = []
+        # What only its owner may read here is so there as well, from its first byte on.
+        private = {path for path, source in uploads.items() if self._is_made(source) and _is_private(Path(source))}
+        lines = [f"chmod 700 {shlex.quote(path)}" for path in private - set(wanted) if not self._task.check_mode]
         for path, source in wanted.items():
             quoted = shlex.quote(path)
             if self._task.check_mode:
                 lines.append(f"changed would bring {quoted}")
                 continue
-            self._low_level_execute_command(f"mkdir -p {shlex.quote(str(Path(path).parent))}")
+            mode, umask = ("700", "077") if path in private else ("755", "022")
+            make = f"mkdir -p {shlex.quote(str(Path(path).parent))}"
             if (
                 self._connection.become
             ):  # put_file writes as the connection's user; only the script has the rights of become
+                self._low_level_execute_command(make)
                 brought = f"{self._connection._shell.tmpdir or self._make_tmp_path()}/{Path(path).name}"
                 self._connection.put_file(str(source), brought)
-                lines.append(f"cp {shlex.quote(brought)} {quoted}.partial")
+                lines.append(f"rm -f {quoted}.partial; (umask {umask}; cp {shlex.quote(brought)} {quoted}.partial)")
             else:
+                empty = f"rm -f {quoted}.partial && (umask {umask} && : >{quoted}.partial)"
+                self._low_level_execute_command(f"{make} && {empty}")
                 self._connection.put_file(str(source), f"{path}.partial")
-            lines.append(f"chmod 755 {quoted}.partial; mv {quoted}.partial {quoted}; changed brought {quoted}")
+            lines.append(f"chmod {mode} {quoted}.partial; mv {quoted}.partial {quoted}; changed brought {quoted}")
         return lines
 
     def _is_made(self, source: str | Path) -> bool:
         """Whether a file to upload exists: in check mode the task that builds it may not have run."""
         return not self._task.check_mode or Path(source).exists()
+
+
+def _is_private(source: Path) -> bool:
+    return not source.stat().st_mode & 0o077
 
 
 def _unsafe(args: Mapping[str, Any]) -> str:

@@ -162,6 +162,7 @@ def _switch_power(command: str) -> str:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
+            errors="replace",
             timeout=POWER_LIMIT_S,
             check=False,
         )

@@ -29,6 +29,7 @@ options:
   uploads:
     description:
       - "Files to copy first if they differ: path on the host to path on the controller. Each is replaced atomically."
+      - A file that only its owner may read here is so on the host; others can be read and run by everybody.
       - In check mode they are compared, and none is copied.
     type: dict
     default: {}

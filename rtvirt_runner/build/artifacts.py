@@ -9,23 +9,26 @@ leased until the run ends (leases.py), and is not pruned before (cache.py).
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import hashlib
 import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import tempfile
 import time
 from collections import deque
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO
 
 from rtvirt_runner.build import leases
 from rtvirt_runner.build.process import Lines, follow, lock
+from rtvirt_runner.printable import printable
 from rtvirt_runner.progress_lines import Pulse, Say
 
 TOOLS = Path(__file__).parent / "tools"
@@ -34,6 +37,7 @@ PROGRESS_MARK = ":: "
 FAILURE_MARK = "!! "
 HEARTBEAT_S = 30.0
 TAIL_LINES = 15
+_PLAIN = re.compile(r"[\w./+~@-]*", re.ASCII)  # a path that no shell, make or compiler takes apart
 # First errors of compilers, linkers, make, apt and Python; later ones are mostly consequences.
 _ERROR = re.compile(r"\b(fatal )?error: |undefined reference|\*\*\* |^E: |^Traceback ", re.IGNORECASE)
 
@@ -134,10 +138,16 @@ def _remove_interrupted(name: str, folder: Path) -> None:
                 continue
 
 
+def _folders(value: str) -> list[tuple[str, str]]:
+    """The artifact folders of a value of ``needs``: one path, or shell words ``name=path``; each with its ``name=``."""
+    if value.startswith("/"):
+        return [("", value)]
+    return [("".join(word.partition("=")[:2]), word.partition("=")[2]) for word in shlex.split(value)]
+
+
 def _content_name(value: str) -> str:
-    """A value that may hold artifact folders (``name=folder name=folder``) with each folder cut to its last part."""
-    assignments = (word.rpartition("=") for word in value.split())
-    return " ".join(f"{name}{equals}{Path(folder).name}" for name, equals, folder in assignments)
+    """A value of ``needs`` with each folder cut to its last part."""
+    return " ".join(f"{name}{Path(folder).name}" for name, folder in _folders(value))
 
 
 def _tools_named_in(script: Path) -> list[Path]:
@@ -171,7 +181,11 @@ def _sudo(as_root: bool) -> list[str]:
 
 def _need_root(recipe: Recipe) -> None:
     sudo = _sudo(recipe.as_root)
-    if sudo and subprocess.run([*sudo, "true"], capture_output=True, check=False).returncode != 0:
+    if not sudo:
+        return
+    if shutil.which("sudo") is None:
+        raise BuildError(f"building {recipe.name} needs root, and there is no sudo; run this as root.")
+    if subprocess.run([*sudo, "true"], capture_output=True, check=False).returncode != 0:
         raise BuildError(f"building {recipe.name} needs root; run this as root, or let sudo work without a password.")
 
 
@@ -192,6 +206,30 @@ def remove(path: Path) -> None:
         command = [*sudo, "rm", "-rf", "--one-file-system", "--", str(path)]
         if not sudo or shutil.which("sudo") is None or subprocess.run(command, capture_output=True).returncode != 0:
             raise
+
+
+@contextlib.contextmanager
+def _plain_paths(recipe: Recipe, out: Path) -> Iterator[tuple[Recipe, Path]]:
+    """The recipe and the folder to build in, under paths that no program of a build takes for several words.
+
+    Scripts quote, but make, compilers and package managers do not always: where the cache's path has such characters,
+    links below /tmp lead to the same folders.
+    """
+    needed = [folder for value in recipe.needs.values() for _, folder in _folders(value)]
+    if all(_PLAIN.fullmatch(path) for path in (str(out), *needed)):
+        yield recipe, out
+        return
+    with tempfile.TemporaryDirectory(prefix="rtvirt-build-", dir="/tmp") as there:
+        Path(there).chmod(0o755)  # as root a package manager reads as another user
+        links = {path: Path(there, str(number), Path(path).name) for number, path in enumerate((str(out), *needed))}
+        for path, link in links.items():
+            link.parent.mkdir()
+            link.symlink_to(path)
+        needs = {
+            name: " ".join(f"{prefix}{links[folder]}" for prefix, folder in _folders(value))
+            for name, value in recipe.needs.items()
+        }
+        yield replace(recipe, needs=needs), links[str(out)]
 
 
 def _environment(recipe: Recipe, out: Path) -> dict[str, str]:
@@ -215,15 +253,16 @@ def _run(recipe: Recipe, out: Path, log: Path, say: Say) -> None:
         fcntl.flock(handle, fcntl.LOCK_SH)  # marks the log as in use, so that it is not pruned
         progress = _Progress(recipe.name, handle, say)
         try:
-            status = follow(
-                ["sh", str(recipe.script)],
-                become=_become(recipe, out),
-                take_output=Lines(progress.line),
-                tick=progress.tick,
-                environment=_environment(recipe, out),
-                folder=out,
-                timeout_s=recipe.timeout_s,
-            )
+            with _plain_paths(recipe, out) as (plain, place):
+                status = follow(
+                    ["sh", str(plain.script)],
+                    become=_become(plain, place),
+                    take_output=Lines(progress.line),
+                    tick=progress.tick,
+                    environment=_environment(plain, place),
+                    folder=place,
+                    timeout_s=recipe.timeout_s,
+                )
         except TimeoutError:
             raise BuildError(
                 f"building {recipe.name} took longer than its limit of {recipe.timeout_s:.0f} s; the log is {log}"
@@ -250,6 +289,7 @@ class _Progress:
         self._pulse = Pulse(HEARTBEAT_S)
 
     def line(self, text: str) -> None:
+        text = printable(text, keep="\t")
         print(text, file=self._log, flush=True)
         if text:
             self.tail.append(text)

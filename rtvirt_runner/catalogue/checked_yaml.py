@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import difflib
+import os
 import re
+import stat
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
@@ -11,7 +13,9 @@ from typing import Any, cast
 
 import yaml
 
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")  # names become folder names
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,99}")  # names become folder names
+_UNUSABLE = re.compile("[\0\ud800-\udfff]")
+_MOST_BYTES = 256 << 10  # of a file; ordinary ones have 10 KiB, and PyYAML reads some 200 KiB in a second
 _MOST_LEVELS = 50  # of nesting, aliases followed; ordinary files have ten
 _MOST_NODES = 50_000  # keys and values, each alias counted with its content
 
@@ -63,11 +67,17 @@ class _StrictLoader(yaml.SafeLoader):
         return node
 
     def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
-        """Construct a value; raises ConstructorError, also for one that Python cannot represent, such as 2024-13-45."""
+        """Construct a value; raises ConstructorError, also for one that Python cannot represent, such as 2024-13-45.
+
+        PyYAML raises others for a value that does not fit its own tag, such as '!!bool x' or '!!int ""'.
+        """
         try:
             return super().construct_object(node, deep)
         except ValueError as error:
             raise yaml.constructor.ConstructorError(None, None, str(error), node.start_mark) from error
+        except (ArithmeticError, AttributeError, LookupError, TypeError) as error:
+            problem = f"{format_value(node.value)} does not fit its tag"
+            raise yaml.constructor.ConstructorError(None, None, problem, node.start_mark) from error
 
     def _refusal(self, problem: str, event: Any) -> yaml.MarkedYAMLError:
         """An error about a node, with the innermost key above it."""
@@ -87,7 +97,9 @@ class _StrictLoader(yaml.SafeLoader):
         for key_node, _ in node.value:
             key = self.construct_object(key_node) if key_node.tag != "tag:yaml.org,2002:merge" else "<<"
             if key in seen:
-                raise yaml.constructor.ConstructorError(None, None, f"key '{key}' is given twice", key_node.start_mark)
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"key {format_value(key)} is given twice", key_node.start_mark
+                )
             seen.add(key)
 
 
@@ -102,9 +114,13 @@ def _children(node: yaml.Node) -> Iterator[yaml.Node]:
 def load_yaml(path: Path) -> Any:
     """Read one YAML file; raises InputError with the line of the error."""
     try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        text = _read_file(path)
+    except (OSError, ValueError) as error:
+        reason = str(error)
+        if isinstance(error, OSError):
+            reason = error.strerror or reason
+        elif isinstance(error, UnicodeDecodeError):
+            reason = "it is not UTF-8 text"
         raise InputError(f"{path}: cannot be read ({reason}), expected a YAML file; check the path.") from error
     try:
         return yaml.load(text, Loader=_StrictLoader)  # a SafeLoader
@@ -115,6 +131,17 @@ def load_yaml(path: Path) -> Any:
         ) from error
     except yaml.YAMLError as error:
         raise InputError(f"{path}: {' '.join(str(error).split())}, expected valid YAML; correct it.") from error
+
+
+def _read_file(path: Path) -> str:
+    """The text of a regular file of limited size; a pipe is refused, not waited for. Raises OSError, ValueError."""
+    with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise ValueError("it is no regular file")
+        content = file.read(_MOST_BYTES + 1)
+    if len(content) > _MOST_BYTES:
+        raise ValueError(f"it has more than {_MOST_BYTES >> 10} KiB")
+    return content.decode()
 
 
 def section(document: Any, key: str, where: str) -> dict[str, Any]:
@@ -176,13 +203,15 @@ def name(value: Any, where: str) -> str:
         return value
     raise InputError(
         f"{where}: {format_value(value)} is not a name, "
-        "expected letters, digits and '.', '_', '+', '-' (quote numbers and dates)."
+        "expected letters, digits and '.', '_', '+', '-', 100 at most (quote numbers and dates)."
     )
 
 
 def text(value: Any, where: str) -> str:
-    """The value if it is text; raises InputError otherwise."""
+    """The value if it is text that files and command lines can hold; raises InputError otherwise."""
     if isinstance(value, str):
+        if _UNUSABLE.search(value):
+            raise InputError(f"{where} has a NUL or half a character of UTF-16, expected text; take it out.")
         return value
     raise InputError(f"{where} is {format_value(value)}, expected text; put it in quotes.")
 
@@ -244,5 +273,8 @@ def format_value(value: Any) -> str:
     """A value as shown in messages, at most 80 characters."""
     if value is None:
         return "missing"
-    text = f"'{value}'" if isinstance(value, str) else str(value)
+    try:
+        text = f"'{value}'" if isinstance(value, str) else str(value)
+    except ValueError:  # Python writes no number of more than 4300 digits
+        return "a number of thousands of digits"
     return text if len(text) <= 80 else f"{text[:77]}..."

@@ -156,6 +156,7 @@ def read_kernel(name: str, body: Any, where: str) -> Kernel:
         config: dict[str, Any] = {}
     else:
         config = _config(body.get("config"), f"{where}.config")
+    expects = _expects(body.get("expects"), f"{where}.expects")
     image = body.get("image", ARCHITECTURES[body["architecture"]].image)
     checked_yaml.known(image, IMAGES, "image", where)
     return Kernel(
@@ -174,8 +175,8 @@ def read_kernel(name: str, body: Any, where: str) -> Kernel:
         image=image,
         device_trees=tuple(_words(body.get("device_trees", []), f"{where}.device_trees")),
         kernel_params=tuple(_words(body.get("kernel_params", []), f"{where}.kernel_params")),
-        isolcpus_flags=_isolcpus_flags(body, f"{where}.isolcpus_flags"),
-        expects=_expects(body.get("expects"), f"{where}.expects"),
+        isolcpus_flags=_isolcpus_flags(body, expects, f"{where}.isolcpus_flags"),
+        expects=expects,
         objects=checked_yaml.require_int(body.get("objects", 0), (0, 100_000), f"{where}.objects"),
         unverified=checked_yaml.text(body.get("unverified", ""), f"{where}.unverified"),
     )
@@ -279,12 +280,12 @@ def _expects(value: Any, where: str) -> Expectation:
     return Expectation(realtime, release)
 
 
-def _isolcpus_flags(body: Mapping[str, Any], where: str) -> bool:
+def _isolcpus_flags(body: Mapping[str, Any], expects: Expectation, where: str) -> bool:
     """As in the entry; otherwise by the version in its expected release or source; true if there is none."""
     if "isolcpus_flags" in body:
         return checked_yaml.require_bool(body["isolcpus_flags"], where)
     source = body["source"]
-    told = str(body["expects"]["release"]).replace("\\", ""), source.get("package", ""), source.get("url", "")
+    told = expects.release.replace("\\", ""), source.get("package", ""), source.get("url", "")
     versions = [(int(match[1]), int(match[2])) for match in map(_VERSION.search, map(str, told)) if match]
     return not versions or versions[0] >= _ISOLCPUS_FLAGS_SINCE
 

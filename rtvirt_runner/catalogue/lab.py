@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -100,7 +101,7 @@ def _board(name: str, variables: Mapping[str, Any], hosts: Collection[str], prof
             f"'.', '_', '+', '-', and none of {', '.join(TAKEN_FOLDERS)}; rename it."
         )
     cpus = variables.get("rtvirt_board_cpus")
-    if isinstance(cpus, str) and cpus.isdecimal():  # an INI inventory has only strings
+    if isinstance(cpus, str) and re.fullmatch("[0-9]{1,4}", cpus):  # an INI inventory has only strings
         cpus = int(cpus)
     if not checked_yaml.is_int(cpus) or not 1 <= cast(int, cpus) <= 1024:
         raise InputError(

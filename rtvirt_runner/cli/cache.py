@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from rich.table import Table
+from rich.text import Text
 
 from rtvirt_runner.build.cache import PRUNABLE, Entry, Kind, Pruned
 from rtvirt_runner.catalogue.checked_yaml import InputError
@@ -55,8 +56,9 @@ def cache_table(entries: Sequence[Entry], title: str, every: bool) -> Table:
         for name, line in lines:
             table.add_row(kind, name, *_columns(line), end_section=len(lines) == 1)
         if len(lines) > 1:
-            table.add_row(f"[bold]{kind}[/bold]", "[bold]together[/bold]", *_columns(members)[:2], end_section=True)
-    table.add_row("[bold]all[/bold]", "", *_columns(entries)[:2])
+            total = (Text(kind, style="bold"), Text("together", style="bold"), *_columns(members)[:2])
+            table.add_row(*total, end_section=True)
+    table.add_row(Text("all", style="bold"), "", *_columns(entries)[:2])
     return table
 
 

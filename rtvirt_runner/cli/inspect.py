@@ -100,8 +100,7 @@ def inspection_table(state: Mapping[str, Any], everything: bool) -> Table:
             verdict, style = _VERDICTS.get(row.state, (row.state, "yellow"))
             cells = (row.setting, row.source, row.wanted or _EN_DASH, row.found or _EN_DASH)
             verdict += f": {row.tool}" if row.tool else ""
-            dim = "dim" if row.state == ABSENT else ""
-            table.add_row(*(Text(cell, style=dim) for cell in cells), Text(verdict, style=style))
+            table.add_row(*cells, Text(verdict, style=style), style="dim" if row.state == ABSENT else "")
     return table
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from rich.table import Table
+from rich.text import Text
 
 from rtvirt_runner.build import artifacts
 from rtvirt_runner.catalogue import checked_yaml, collection
@@ -52,7 +53,9 @@ def kernels_table(state: Mapping[str, Any]) -> Table:
         table.add_column(heading, overflow="fold")
     for kernel in kernels.values():
         boards = [board for board, facts in running.items() if facts["kernel"] == kernel.name]
-        title = f"{kernel.title}\n[dim]unverified: {kernel.unverified}[/dim]" if kernel.unverified else kernel.title
+        title = Text(kernel.title)
+        if kernel.unverified:
+            title.append(f"\nunverified: {kernel.unverified}", style="dim")
         cached = _cached(built.get(kernel.name, {}))
         table.add_row(kernel.name, title, kernel.architecture, _origin(kernel), cached, "\n".join(boards))
     for board, facts in running.items():
@@ -61,9 +64,9 @@ def kernels_table(state: Mapping[str, Any]) -> Table:
     return table
 
 
-def _cached(result: Mapping[str, Any]) -> str:
+def _cached(result: Mapping[str, Any]) -> str | Text:
     if not result.get("path"):
-        return "[dim]not built[/dim]"
+        return Text("not built", style="dim")
     return f"{result['release']}\n{result['bytes'] / _MIB:.0f} MiB, made in {duration(result['seconds'])}"
 
 

@@ -22,7 +22,6 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
 
-from rich.console import Console
 from rich.table import Table
 from rich.tree import Tree
 
@@ -41,8 +40,10 @@ from rtvirt_runner.matrix.plan import plan
 from rtvirt_runner.matrix.results import BadRecord, Record, ResultsError, ResultsTree, unusable
 from rtvirt_runner.matrix.stored import read_stored, store_matrix, stored_matrices
 from rtvirt_runner.matrix.ways import why_over_ssh
+from rtvirt_runner.printable import printable
 from rtvirt_runner.run.playbooks import InventoryError, Outcome, read_inventory, run_playbook
 from rtvirt_runner.run.progress import Stage, duration
+from rtvirt_runner.run.terminal import SafeConsole
 
 if TYPE_CHECKING:
     from rtvirt_runner.report.page import Report
@@ -149,6 +150,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (InventoryError, InputError, ResultsError, UsageError) as error:
         say(str(error))
         return BAD_INPUT
+    except BrokenPipeError:  # whoever reads the output has enough of it
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return DONE
+    except OSError as error:
+        say(_os_sentence(error))
+        return BAD_INPUT
     except KeyboardInterrupt:
         say(f"interrupted; to go on: {args.again}")
         return INTERRUPTED
@@ -173,8 +180,23 @@ def _interruptible() -> Iterator[None]:
 
 
 def say(text: str) -> None:
-    """Print one message to stderr."""
-    print(f"rtvirt: {text}", file=sys.stderr, flush=True)
+    """Print one message to stderr, as one line."""
+    print(f"rtvirt: {printable(text)}", file=sys.stderr, flush=True)
+
+
+def tell(text: str) -> None:
+    """Print a result to stdout."""
+    print(printable(text, keep="\n"), flush=True)
+
+
+def _os_sentence(error: OSError) -> str:
+    """What a file system, a device or the machine refused."""
+    reason = error.strerror or str(error)
+    if error.filename is None:
+        return f"The operating system refused something: {reason}; is a disk full, or the machine out of memory?"
+    paths = [os.fsdecode(each) for each in (error.filename, error.filename2) if isinstance(each, str | bytes)]
+    where = " and ".join(paths) or f"File descriptor {error.filename}"
+    return f"{where}: {reason}, expected it to be usable; check the path, its permissions and the room on its disk."
 
 
 # --------------------------------------------------------------------------------------------------------- options
@@ -362,12 +384,14 @@ def _load(args: argparse.Namespace) -> Request:
     """Read and validate everything that the options name, before anything is touched."""
     named, inventory = args.matrix or FIRST_MATRIX, args.inventory or collection.VIRTUAL_LAB
     path = collection.matrix_path(named)
-    if not path.exists():
+    if not os.path.lexists(path):
         raise UsageError(
             f"there is no matrix '{named}', "
             f"expected one of {', '.join(collection.matrix_names())} or the path of "
             "a .yml file."
         )
+    if args.results.exists() and not args.results.is_dir():
+        raise UsageError(f"{args.results} is not a folder, expected the results folder; give another with --results.")
     groups, hostvars = read_inventory(inventory)
     lab = Lab.from_inventory(groups, hostvars, collection.inventory_folder(inventory))
     catalogue = Catalogue.load(collection.VARS, lab)
@@ -436,7 +460,7 @@ def _finish(request: Request) -> int:
         with extra("report"):
             from rtvirt_runner.report.page import best_answers
         for answer in best_answers(request.matrix, request.tree):
-            print(answer, flush=True)
+            tell(answer)
         if not left and request.matrix.name in NEXT:
             say(f"next: {NEXT[request.matrix.name]}")
         _report_page(request)
@@ -472,7 +496,7 @@ def _plan(args: argparse.Namespace) -> int:
             for cell in guest.cells:
                 state = "pending" if cell.id in pending else "done   "
                 branch.add(f"{state}  {cell.id}  ({_way(request, cell)})")
-    _stdout().print(tree, markup=False)
+    _stdout().print(tree)
     bad = request.bad_records()
     _name_bad_records(bad)
     return BAD_RECORDS if bad else DONE
@@ -503,9 +527,9 @@ def _status(args: argparse.Namespace) -> int:
     _stdout().print(table)
     for cell in request.matrix.cells:
         if _state(cell, pending, records) == "failed":
-            print(f"failed: {cell.id}: {records[cell.id].status.reason}")
+            tell(f"failed: {cell.id}: {printable(records[cell.id].status.reason)}")
     for each in bad:
-        print(f"damaged: {each.name}: {each.reason}")
+        tell(f"damaged: {each.name}: {printable(each.reason)}")
     return BAD_RECORDS if bad else DONE
 
 
@@ -561,7 +585,7 @@ def _compare(args: argparse.Namespace) -> int:
         print(compare.as_json(rows))
     else:
         _stdout().print(compare.exact_table(rows))
-        print(compare.summary(rows), flush=True)
+        tell(compare.summary(rows))
     if bad:
         return BAD_RECORDS
     return DONE if compare.all_same(rows) else FAILED_CELLS
@@ -586,10 +610,10 @@ def _inspect(args: argparse.Namespace) -> int:
         _show_failures(outcome)
         return INTERRUPTED if outcome.interrupted else FAILED_CELLS
     if holder := cli_inspect.holder(state):
-        print(holder)
+        tell(holder)
     if cli_inspect.groups(state):
         _stdout().print(cli_inspect.inspection_table(state, args.all))
-    print(cli_inspect.summary(state), flush=True)
+    tell(cli_inspect.summary(state))
     return DONE if cli_inspect.all_as_wanted(state) else FAILED_CELLS
 
 
@@ -631,7 +655,7 @@ def _prune_cache(args: argparse.Namespace) -> int:
     _stdout().print(cli_cache.cache_table(pruned.left, "would stay" if args.dry_run else "left", False))
     for failure in pruned.failures:
         say(failure)
-    print(cli_cache.summary(pruned, args.dry_run), flush=True)
+    tell(cli_cache.summary(pruned, args.dry_run))
     return DONE if pruned.reached else FAILED_CELLS
 
 
@@ -648,8 +672,8 @@ def _test(args: argparse.Namespace) -> int:
 # --------------------------------------------------------------------------------------------------------- showing
 
 
-def _stdout() -> Console:
-    console = Console(highlight=False)
+def _stdout() -> SafeConsole:
+    console = SafeConsole()
     if not console.is_terminal:  # names are long, and a pipe has no terminal width
         console.width = 200
     return console
@@ -661,7 +685,7 @@ def _show_stages(stages: Sequence[Stage]) -> None:
     table.add_column("time", justify="right")
     for stage in stages:
         table.add_row(stage.name, duration(stage.seconds))
-    Console(stderr=True, highlight=False).print(table)
+    SafeConsole(stderr=True).print(table)
 
 
 def _show_failures(outcome: Outcome) -> None:

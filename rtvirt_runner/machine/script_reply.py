@@ -12,6 +12,7 @@ on standard input over the open connection, needs only a shell, and answers with
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -96,9 +97,13 @@ def compose(script: str, environment: Mapping[str, str], reads_input: bool = Fal
 
 
 def parse(stdout: str) -> Reply:
-    """Parse the marked lines of a reply; ``complete`` is False when the last mark is missing."""
+    """Parse the marked lines of a reply; ``complete`` is False when the last mark is missing.
+
+    Bytes that are no UTF-8, lone surrogates in Ansible's texts, become escapes.
+    """
     reply = Reply()
-    lines = iter(stdout.splitlines())
+    stdout = stdout.encode(errors="backslashreplace").decode()
+    lines = iter(stdout.replace("\r\n", "\n").split("\n"))
     for line in lines:
         mark, _, rest = line.partition(" ")
         if mark == "@changed":
@@ -145,7 +150,8 @@ def missing_room(sizes: Mapping[str, int], room: Mapping[str, Mapping[str, str]]
     """Why files (path -> bytes) do not fit into the free space (by path) that STAT_SCRIPT found; '' if they do."""
     needed_kib: dict[str, int] = {}
     for path in (path for path in sizes if path in room):
-        mount, free_kib = room[path]["on"], int(room[path]["free_kib"])
+        mount, free = room[path].get("on", ""), room[path].get("free_kib", "")
+        free_kib = int(free) if re.fullmatch("[0-9]{1,18}", free) else 0
         needed_kib[mount] = needed_kib.get(mount, 0) + sizes[path] // 1024 + 1
         if needed_kib[mount] > free_kib:
             return (

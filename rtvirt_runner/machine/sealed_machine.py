@@ -8,7 +8,6 @@ run (take_turn.sh) ``initramfs`` and ``console.log``.
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 import json
 import os
@@ -17,7 +16,7 @@ import signal
 import subprocess
 import time
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -39,7 +38,7 @@ ENDS_WITHIN_S = 10.0  # before it is killed
 CONSOLE_BYTES = 64 << 20  # at most; the answers of a long queue have a few
 ANSWER_BYTES = 16 << 20  # of one step, unpacked
 
-_ANSWER = re.compile(r"^@answer (\S+)\n(.*?)^@end \1 ([0-9a-f]{64})$", re.MULTILINE | re.DOTALL)
+_MARK = re.compile(r"^@(?:answer (\S+)|end (\S+) ([0-9a-f]{64}))$", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -113,10 +112,10 @@ class Answers:
         """Parse the complete answers of a console log; damaged and incomplete ones are left out."""
         text = console.replace("\r", "")
         texts, sums = {}, {}
-        for name, packed, wanted in _ANSWER.findall(text):
+        for begin, end, name, wanted in _answers(text):
             try:
-                answer = _unpacked(base64.b64decode(packed))
-            except (zlib.error, binascii.Error):
+                answer = _unpacked(base64.b64decode(text[begin:end]))
+            except (ValueError, zlib.error):
                 continue
             if hashlib.sha256(answer).hexdigest() == wanted:
                 texts[name], sums[name] = answer.decode(errors="replace"), wanted
@@ -279,10 +278,10 @@ class SealedMachine:
         return path.stat().st_size if path.exists() else None
 
     def _last_words(self) -> str:
-        said = console_log.read(self.folder / "console.log")
-        plain = [
-            line for line in console_log.last_lines(_ANSWER.sub("", said.replace("\r", ""))) if not line.startswith("@")
-        ]
+        said = console_log.read(self.folder / "console.log").replace("\r", "")
+        for begin, end, _, _ in reversed(list(_answers(said))):
+            said = said[:begin] + said[end:]
+        plain = [line for line in console_log.last_lines(said) if not line.startswith("@")]
         return " / ".join(plain[-3:]) or self._said("qemu.log") or "it said nothing"
 
     def _said(self, name: str) -> str:
@@ -292,6 +291,20 @@ class SealedMachine:
 def _unpacked(packed: bytes) -> bytes:
     """Decompress an answer up to its limit, since a few bytes may unpack to gigabytes: a longer one has another sum."""
     return zlib.decompressobj(wbits=31).decompress(packed, ANSWER_BYTES)
+
+
+def _answers(console: str) -> Iterator[tuple[int, int, str, str]]:
+    """Where the packed answers of a console log begin and end, the names of their steps, and the sums said of them.
+
+    An answer reaches from the last line that begins it to the first that ends it, so each line is looked at once.
+    """
+    begun, begin = None, 0
+    for mark in _MARK.finditer(console):
+        if mark[1] is not None:
+            begun, begin = mark[1], mark.end() + 1
+        elif mark[2] == begun:
+            yield begin, mark.start(), mark[2], mark[3]
+            begun = None
 
 
 def _name(folder: Path) -> str:

@@ -42,6 +42,7 @@ def setting_rows(rows: Sequence[Mapping[str, Any]]) -> list[Row]:
     return [
         Row(*(str(each.get(key, "")) for key in ("setting", "source", "wanted", "found", "state", "tool")))
         for each in rows
+        if isinstance(each, Mapping)  # not a fact that has the table's name
     ]
 
 
@@ -78,16 +79,22 @@ def not_booted(facts: Mapping[str, Any]) -> list[str]:
 
 def memory_rows(guest: Mapping[str, Any], facts: Mapping[str, Any]) -> list[Row]:
     """Rows for the memory of a guest in the state ``guest``, by the facts ``qemu_locked_kib`` and ``qemu_huge_kib``."""
-    wanted_kib = int(guest["memory_mib"]) * 1024
+    wanted_kib = _whole(guest["memory_mib"]) * 1024
     huge_kib = facts.get("qemu_huge_kib")
     rows = []
     if guest.get("memory_lock"):  # huge pages are not swappable and not counted in VmLck
-        locked_kib = int(facts.get("qemu_locked_kib", 0)) + int(huge_kib or 0)
+        locked_kib = _whole(facts.get("qemu_locked_kib")) + _whole(huge_kib)
         rows.append(_at_least("memory_lock", "VmLck of QEMU, KiB", wanted_kib, locked_kib))
     if guest.get("huge_pages"):
         absent = Row("huge_pages", "HugetlbPages of QEMU, KiB", f"{wanted_kib} or more", "", ABSENT)
-        rows.append(absent if huge_kib is None else _at_least("huge_pages", absent.source, wanted_kib, int(huge_kib)))
+        found = _at_least("huge_pages", absent.source, wanted_kib, _whole(huge_kib))
+        rows.append(absent if huge_kib is None else found)
     return rows
+
+
+def _whole(value: Any) -> int:
+    """A whole number as a machine says it, or 0, which is never enough, for anything else."""
+    return int(value) if re.fullmatch(r"[0-9]{1,18}", str(value)) else 0
 
 
 def _at_least(setting: str, source: str, wanted: int, found: int) -> Row:
@@ -106,13 +113,15 @@ def thread_rows(
     without a thread and a core without a vCPU get a row as well. Mode ``process``: every thread on ``cpus`` with
     policy and priority. Mode ``none``: no priority, and on any of ``online_cpus`` if these are given.
     """
+    vcpu_threads = [each for each in vcpu_threads if isinstance(each, Mapping)]
+    qemu_threads = [each for each in qemu_threads if isinstance(each, Mapping)]
     vcpus = sorted(((_vcpu(thread, number), thread) for number, thread in enumerate(vcpu_threads)), key=_first)
     mode = placement.get("mode", "none")
     if mode == "threads":
         return list(_rows_of_threads(placement, vcpus, qemu_threads))
     threads = [*(thread for _, thread in vcpus), *qemu_threads]
     if mode == "process":
-        return [_row("qemu_process", each, _priority(placement), str(placement["cpus"])) for each in threads]
+        return [_row("qemu_process", each, _priority(placement), str(placement.get("cpus", ""))) for each in threads]
     return [_row("qemu_threads", each, "other 0", online_cpus) for each in threads]
 
 
@@ -120,7 +129,8 @@ def _rows_of_threads(
     placement: Mapping[str, Any], vcpus: Sequence[tuple[int, Thread]], others: Sequence[Thread]
 ) -> Iterator[Row]:
     setting = "vcpu_threads"
-    cores = parse_cpu_list(str(placement["cpus"]))
+    known = _cores(str(placement.get("cpus", "")))
+    cores = () if isinstance(known, str) else known
     for number, thread in vcpus:
         if number < len(cores):
             yield _row(setting, thread, _priority(placement), str(cores[number]))
@@ -129,7 +139,7 @@ def _rows_of_threads(
     for number in sorted(set(range(len(cores))) - {number for number, _ in vcpus}):
         yield Row(setting, f"thread of vCPU {number}", f"{_priority(placement)} on {cores[number]}", "none", DIFFERS)
     for thread in others:
-        yield _row(setting, thread, "other 0", str(placement["others_cpus"]))
+        yield _row(setting, thread, "other 0", str(placement.get("others_cpus", "")))
 
 
 def _row(setting: str, thread: Thread, priority: str, cpus: str) -> Row:

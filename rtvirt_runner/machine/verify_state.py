@@ -27,7 +27,7 @@ def _typed(name: str, value: Any) -> Any:
     if name.endswith("_argv"):
         return value.split()
     number = name.endswith(("_us", "_exits", "_kib")) or name in {"tid", "priority", "irq", "last_ran_on"}
-    return int(value) if number and re.fullmatch(r"-?\d+", value) else value
+    return int(value) if number and re.fullmatch(r"-?[0-9]{1,18}", value) else value
 
 
 def board_differences(cell: Cell, expects: Mapping[str, Any], board: Mapping[str, Any]) -> list[str]:
@@ -41,9 +41,13 @@ def board_differences(cell: Cell, expects: Mapping[str, Any], board: Mapping[str
 def guest_differences(cell: Cell, expects: Mapping[str, Any], guest: Mapping[str, Any]) -> list[str]:
     """Differences inside the guest, a phrase each; ``expects`` is that of its kernel's catalogue entry."""
     differences = _kernel_differences("guest", expects, guest)
-    cpus = parse_cpu_list(str(guest.get("online_cpus", "0")))
-    if len(cpus) != cell.vcpus:
-        differences.append(f"the guest has {len(cpus)} vCPUs, expected {cell.vcpus}")
+    online = str(guest.get("online_cpus", "0"))
+    try:
+        cpus = len(parse_cpu_list(online))
+    except ValueError as error:
+        differences.append(f"the guest's online_cpus cannot be read: {error}")
+    else:
+        differences += [f"the guest has {cpus} vCPUs, expected {cell.vcpus}"] if cpus != cell.vcpus else []
     running = str(guest.get("cmdline", "")).split()
     wanted = _wanted_guest(cell)
     differences += [

@@ -252,7 +252,7 @@ def _contents(
             raise ResultsError(
                 f"A raw file cannot be called '{name}', expected a plain file name not among {_OWN_FILES}."
             )
-    files = {name: text if isinstance(text, bytes) else text.encode() for name, text in raw.items()}
+    files = {name: text if isinstance(text, bytes) else _encoded(text) for name, text in raw.items()}
     files["cell.json"] = _json(cell.as_dict())
     files["system.json"] = _json(dict(system))
     # written last: it implies that the other files are there
@@ -261,7 +261,12 @@ def _contents(
 
 
 def _json(values: Mapping[str, Any]) -> bytes:
-    return (json.dumps(values, indent=2, ensure_ascii=False) + "\n").encode()
+    return _encoded(json.dumps(values, indent=2, ensure_ascii=False) + "\n")
+
+
+def _encoded(text: str) -> bytes:
+    """UTF-8; what stands for bytes that were none becomes an escape, which JSON reads as what it was."""
+    return text.encode(errors="backslashreplace")
 
 
 def _write_folder(folder: Path, files: Mapping[str, bytes]) -> None:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import jinja2
+from markupsafe import Markup
 
 from rtvirt_runner.analysis.comparisons import HostGuest, host_against_guest
 from rtvirt_runner.analysis.frame import tidy_frame
@@ -29,6 +30,7 @@ from rtvirt_runner.catalogue.tunings import MINUS
 from rtvirt_runner.matrix.cell import Cell
 from rtvirt_runner.matrix.load import HISTOGRAMS, Experiment, Matrix
 from rtvirt_runner.matrix.results import BadRecord, Record, ResultsTree, unusable
+from rtvirt_runner.printable import printable, spreadsheet_text
 from rtvirt_runner.report.blocks import Block
 from rtvirt_runner.report.experiment_sections import blocks, cautions
 from rtvirt_runner.report.figures.histograms import Lane, histogram_figure
@@ -130,10 +132,21 @@ def write_report(matrix: Matrix, tree: ResultsTree) -> Report:
     folder = tree.root / matrix.name / "report"
     folder.mkdir(parents=True, exist_ok=True)
     kept = _keep_larger(folder, sum(record.output is not None for record in records))
-    _write_if_changed(folder / "cells.csv", tidy_frame(records).to_csv(index=False, lineterminator="\n"))
+    _write_if_changed(folder / "cells.csv", table(records))
     page = folder / "index.html"
     _write_if_changed(page, render(matrix, records, unusable(found)))
     return Report(page, kept)
+
+
+def table(records: Iterable[Record]) -> str:
+    """The tidy table as CSV; texts are written so that a spreadsheet shows them and takes none for a formula."""
+    frame = tidy_frame(records)
+    texts = {str(name): frame[name].map(_spreadsheet_value) for name in frame.select_dtypes(["object", "string"])}
+    return str(frame.assign(**texts).to_csv(index=False, lineterminator="\n"))
+
+
+def _spreadsheet_value(value: Any) -> Any:
+    return spreadsheet_text(value) if isinstance(value, str) else value
 
 
 def _keep_larger(folder: Path, measured: int) -> str:
@@ -190,6 +203,7 @@ def render(matrix: Matrix, records: Sequence[Record], bad: Sequence[BadRecord] =
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(_TEMPLATES),
         autoescape=True,
+        finalize=_shown,
         trim_blocks=True,
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
@@ -414,6 +428,11 @@ _FILTERS: dict[str, Callable[..., Any]] = {
     "summary": _summary,
     "total": _total,
 }
+
+
+def _shown(value: Any) -> Any:
+    """A value of the page: text without what would control the page's own; markup of the templates as it is."""
+    return printable(value, keep="\n") if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
 def _write_if_changed(path: Path, text: str) -> None:

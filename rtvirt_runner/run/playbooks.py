@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import itertools
 import json
@@ -23,12 +24,15 @@ from typing import Any, TextIO
 import ansible_runner
 
 from rtvirt_runner.catalogue import collection
+from rtvirt_runner.printable import printable
 from rtvirt_runner.run.at_work import VARIABLE, CellsAtWork
 from rtvirt_runner.run.progress import CellResult, Event, Failure, Progress, Stage, plain
 from rtvirt_runner.run.terminal import View, open_view
 
 FORKS = 10
 TICK_S = 1
+INVENTORY_LIMIT_S = 60.0
+INVENTORY_LIMIT_BYTES = 4 << 30  # of address space, for each program of an inventory
 INTERRUPTED_LIMIT_S = 30.0  # for ansible-playbook to end; then it is killed
 _PRIVATE = "rtvirt-run-"  # begins the name of a run's temporary folder
 _PRIVATE_AGE_S = 60.0  # of an unlocked one that is nobody's: not one that was just made
@@ -56,16 +60,49 @@ def read_inventory(path: Path) -> tuple[dict[str, list[str]], dict[str, dict[str
 
     Raises InventoryError when the path holds no inventory that Ansible can read.
     """
-    if not path.exists():
+    if not os.path.lexists(path):
         raise InventoryError(f"{path}: there is no such inventory; give a file or a folder with -i.")
-    command = [str(_script("ansible-inventory")), "-i", str(path.absolute()), "--list"]
-    env = {**os.environ, **_environment(), "ANSIBLE_INVENTORY_ANY_UNPARSED_IS_FAILED": "true"}
-    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=60, check=False)
-    if done.returncode != 0:
-        raise InventoryError(f"{path}: Ansible cannot read this inventory: {_first_error(done.stderr)}")
-    listing: dict[str, Any] = json.loads(done.stdout)
+    if not path.is_dir() and not path.is_file():
+        raise InventoryError(f"{path} is neither a file nor a folder, expected an inventory; give another with -i.")
+    status, answer, errors = _list_inventory(path.absolute())
+    if status != 0:
+        raise InventoryError(f"{path}: Ansible cannot read this inventory: {_first_error(errors)}")
+    try:
+        listing: dict[str, Any] = json.loads(answer)
+    except (ValueError, RecursionError) as error:
+        raise InventoryError(f"{path}: Ansible's listing of it is no JSON ({error}); correct the inventory.") from error
     hostvars: dict[str, dict[str, Any]] = listing.pop("_meta", {}).get("hostvars", {})
     return {group: _members(group, listing) for group in listing}, hostvars
+
+
+def _list_inventory(path: Path) -> tuple[int, str, str]:
+    """Exit status, output and errors of ansible-inventory, which runs the programs of a dynamic inventory.
+
+    Raises InventoryError when that takes longer than INVENTORY_LIMIT_S; everything that it has started is ended then.
+    """
+    command = [str(_script("ansible-inventory")), "-i", str(path), "--list"]
+    env = {**os.environ, **_environment(), "ANSIBLE_INVENTORY_ANY_UNPARSED_IS_FAILED": "true"}
+    with subprocess.Popen(
+        ["prlimit", f"--as={INVENTORY_LIMIT_BYTES}", *command],
+        env=env,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        errors="replace",
+        start_new_session=True,
+    ) as process:
+        try:
+            answer, errors = process.communicate(timeout=INVENTORY_LIMIT_S)
+        except BaseException as error:
+            os.killpg(process.pid, signal.SIGKILL)
+            if isinstance(error, subprocess.TimeoutExpired):
+                raise InventoryError(
+                    f"{path}: Ansible has not listed this inventory after {INVENTORY_LIMIT_S:.0f} s, expected less; "
+                    "look at what its programs do."
+                ) from None
+            raise
+    return process.returncode, answer, errors
 
 
 def run_playbook(
@@ -97,7 +134,7 @@ def run_playbook(
             project_dir=str(collection.ROOT),
             playbook=str(playbook.absolute()),
             inventory=str(inventory.absolute()),  # ansible_runner takes a relative path for the text of an inventory
-            extravars=dict(extravars),
+            extravars={name: _verbatim(value) for name, value in extravars.items()},
             envvars={**_environment(), VARIABLE: str(run.cells.path)},
             settings={"pexpect_timeout": TICK_S},
             suppress_env_files=True,
@@ -138,11 +175,22 @@ class _Run:
         """Log and show one event; False: ansible_runner need not store it."""
         self._ansible_pid = event.get("pid") or self._ansible_pid
         if stdout := event.get("stdout"):
-            self._log.write(plain(stdout) + "\n")
-            self._log.flush()
+            self._keep(printable(plain(stdout), keep="\n\t"))
         now = time.monotonic()
         self._view.say(self._progress.handle(event, now))
         return False
+
+    def _keep(self, text: str) -> None:
+        """Append to the log; without room for it the run goes on without one, for whoever stops it loses more."""
+        if self._log.closed:
+            return
+        try:
+            self._log.write(f"{text}\n")
+            self._log.flush()
+        except OSError as error:
+            self._view.say([f"{self._log.name}: {error.strerror}, so the run goes on without a log; make room there"])
+            with contextlib.suppress(OSError):
+                self._log.close()
 
     def tick(self) -> bool:
         """Called about once a second; returning True makes ansible_runner kill ansible-playbook."""
@@ -155,7 +203,7 @@ class _Run:
             return False
         return self._ansible_pid is None or self._is_killed or now - self.interrupted_at > INTERRUPTED_LIMIT_S
 
-    @contextmanager
+    @contextlib.contextmanager
     def interruptible(self) -> Iterator[_Run]:
         """Context in which SIGINT, SIGTERM and SIGHUP, unless ignored, end the run and not this process."""
         heeded = [number for number in _STOPPING if signal.getsignal(number) != signal.SIG_IGN]
@@ -186,6 +234,11 @@ class _Run:
         self._view.say([f"{reason}: ending Ansible and the boards that it started"])
         if self._ansible_pid is not None:
             os.killpg(os.getpgid(self._ansible_pid), signal.SIGINT)
+
+
+def _verbatim(value: Any) -> Any:
+    """A value of extra variables that Ansible does not take for a template: a path may have braces."""
+    return {"__ansible_unsafe": value} if isinstance(value, str) else value
 
 
 def _environment() -> dict[str, str]:

@@ -4,17 +4,36 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from collections.abc import Iterable
 from types import TracebackType
-from typing import Protocol
+from typing import Any, Protocol
 
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
 from rich.live import Live
+from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
+from rtvirt_runner.printable import printable
 from rtvirt_runner.run.progress import Progress, duration
 
 ErrorType = type[BaseException] | None
+
+
+class SafeConsole(Console):
+    """A console on which texts are only shown: no control character, and no markup, of theirs is interpreted."""
+
+    def __init__(self, *, stderr: bool = False) -> None:
+        super().__init__(stderr=stderr, markup=False, emoji=False, highlight=False)
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        """Escape before a text is measured and wrapped."""
+        return super().render_str(printable(text, keep="\n"), **options)
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        """Escape what comes in any other way."""
+        for segment in super().render(renderable, options):
+            yield segment if segment.control else Segment(printable(segment.text, keep="\n"), segment.style)
 
 
 class View(Protocol):
@@ -45,7 +64,7 @@ class PlainView:
     def say(self, lines: list[str]) -> None:
         elapsed = duration(time.monotonic() - self._began)
         for line in lines:
-            self._console.out(f"[{elapsed:>9}] {line}", highlight=False)
+            self._console.out(f"[{elapsed:>9}] {printable(line)}", highlight=False)
 
     def refresh(self, progress: Progress, now: float) -> None:
         """Plain lines are never redrawn."""
@@ -67,7 +86,7 @@ class LiveView:
     def say(self, lines: list[str]) -> None:
         for line in lines:
             if not line.startswith("..."):  # the table is the heartbeat
-                self._live.console.out(line, highlight=False)
+                self._live.console.out(printable(line), highlight=False)
 
     def refresh(self, progress: Progress, now: float) -> None:
         self._live.update(_boards_table(progress, now), refresh=True)
@@ -75,7 +94,7 @@ class LiveView:
 
 def open_view() -> View:
     """A live view where stderr is a terminal, else plain lines."""
-    console = Console(stderr=True)
+    console = SafeConsole(stderr=True)
     return LiveView(console) if console.is_terminal else PlainView(console)
 
 

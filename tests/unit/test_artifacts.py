@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import shlex
 import threading
 from pathlib import Path
 
@@ -151,3 +152,34 @@ def test_build_that_needs_root_is_refused_where_sudo_does_not_work(
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     with pytest.raises(BuildError, match="building thing needs root; run this as root, or let sudo work"):
         build(dataclasses.replace(recipe, as_root=True), cache, print)
+
+
+def test_any_path_of_the_cache_gives_the_same_artifact(tmp_path: Path) -> None:
+    """A script that quotes nothing, and a value of several folders, in a cache whose path would be many words."""
+    script = tmp_path / "build.sh"
+    script.write_text(
+        "set -e\ncat $NEED/file >$OUT/file\nfor part in $PARTS; do cat ${part#*=}/file >>$OUT/file; done\n"
+        "echo $KEY >$OUT/key\n"
+    )
+    built = []
+    for cache in (tmp_path / "plain", tmp_path / """a b%h'c"d$HOME\\e,f{{ x }}é[1]*#;&"""):
+        needed = cache / "artifacts" / "needed-0123"
+        needed.mkdir(parents=True)
+        (needed / "file").write_text("needed\n")
+        parts = f"part={shlex.quote(str(needed))} part={shlex.quote(str(needed))}"
+        recipe = Recipe("odd", script, needs={"NEED": str(needed), "PARTS": parts})
+        artifact = build(recipe, cache, lambda _: None)
+        assert (artifact.path / "file").read_text() == "needed\n" * 3
+        assert (artifact.path / "key").read_text() == f"{artifact.key}\n"
+        assert find(recipe, cache) is not None
+        built.append(artifact.key)
+    assert built[0] == built[1]
+
+
+def test_a_build_that_needs_root_says_so_where_there_is_no_sudo(
+    recipe: Recipe, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(BuildError, match="needs root, and there is no sudo; run this as root"):
+        build(dataclasses.replace(recipe, as_root=True), cache, lambda _: None)

@@ -191,3 +191,26 @@ def test_other_commands_refuse_what_they_do_not_know(capsys: pytest.CaptureFixtu
         cli.main(["plan", "--faster"])
     assert ended.value.code == 2
     assert "unrecognized arguments: --faster" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("blocked", ["report", "report/index.html", "report/cells.csv"])
+def test_a_report_that_cannot_be_written_is_one_sentence(
+    blocked: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Where the folder is a file, or a file a folder: for root, too, nothing can be written there."""
+    hostvars = {
+        board.name: {"rtvirt_board_cpus": board.cpus, "rtvirt_board_clock": board.clock}
+        for board in virtual_lab().boards.values()
+    }
+    groups = {"boards": [*hostvars], "guests": [f"{name}-guest" for name in hostvars]}
+    monkeypatch.setattr(cli, "read_inventory", lambda path: (groups, hostvars))
+    tree = ResultsTree(tmp_path)
+    cells = load_matrix(collection.matrix_path("smoke"), virtual_lab(), catalogue()).cells
+    store(tree, cells[0], "broken")
+    if blocked == "report":
+        (tmp_path / "smoke" / blocked).write_text("")
+    else:
+        (tmp_path / "smoke" / blocked / "x").mkdir(parents=True)
+    assert run("report", tree) == cli.BAD_INPUT
+    told = capsys.readouterr().err
+    assert told.startswith(f"rtvirt: {tmp_path}/smoke/report") and told.count("\n") == 1

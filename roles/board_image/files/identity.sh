@@ -2,7 +2,7 @@
 # check mode: safe
 # Create the keys of a board in $FOLDER on the controller: its SSH host key, the client key, and a known_hosts file with the first. Created once
 # and kept, so that the board is known before its first boot; ROTATE=yes replaces them. NAME; AUTHORIZED_KEYS: more keys, one per line;
-# ADDRESS: of the board, for an ssh_config beside the keys, or empty.
+# ADDRESS: of the board, for an ssh_config beside the keys, or empty. CLIENT_KEY, KNOWN_HOSTS: paths of these files as ssh_config wants them.
 umask 077
 if [ "$RTVIRT_CHECK_MODE" = yes ]; then
   { [ -s "$FOLDER/client_key" ] && [ -s "$FOLDER/ssh_host_ed25519_key" ] && [ "$ROTATE" = no ]; } || changed "would make keys of $NAME"
@@ -44,9 +44,9 @@ Host $NAME
 Host * !*-guest
   User root
   HostKeyAlias $NAME
-  IdentityFile "$FOLDER/client_key"
+  IdentityFile $CLIENT_KEY
   IdentitiesOnly yes
-  UserKnownHostsFile "$FOLDER/known_hosts"
+  UserKnownHostsFile $KNOWN_HOSTS
   StrictHostKeyChecking yes
   ConnectTimeout 60
 CONFIG

@@ -1,7 +1,8 @@
 # shellcheck shell=sh
 # check mode: safe
 # Create the guest's SSH keys, known_hosts and ssh_config; runs on the controller.
-# NAME, BOARD (empty when it is the controller itself), FOLDER, PORT, BOARD_SSH_CONFIG.
+# NAME, FOLDER, PORT, BOARD_SSH_CONFIG. JUMP: the ProxyCommand that leads through the board, empty when that is the controller itself.
+# CLIENT_KEY, KNOWN_HOSTS: paths of these files as ssh_config wants them.
 if [ "$RTVIRT_CHECK_MODE" = yes ]; then
   [ -s "$FOLDER/identity.img" ] || changed "identity of $NAME"
   exit 0
@@ -24,18 +25,18 @@ make_key() {
 make_key client_key "rtvirt to $NAME"
 make_key host_key "$NAME"
 echo "$NAME $(cut -d ' ' -f 1-2 host_key.pub)" >known_hosts
-# Include the board's configuration first: after a Host line it would apply to that host only.
+# The board's configuration first: after a Host line it would apply to that host only. Copied, since Include takes a path for a pattern.
 cat >ssh_config.new <<CONFIG
-$([ ! -e "$BOARD_SSH_CONFIG" ] || printf 'Include "%s"\n' "$BOARD_SSH_CONFIG")
+$([ ! -e "$BOARD_SSH_CONFIG" ] || cat "$BOARD_SSH_CONFIG")
 Host $NAME
   HostName 127.0.0.1
   Port $PORT
-$([ -z "$BOARD" ] || echo "  ProxyJump $BOARD")
+$([ -z "$JUMP" ] || printf '  ProxyCommand %s\n' "$JUMP")
   User root
   HostKeyAlias $NAME
-  IdentityFile "$FOLDER/client_key"
+  IdentityFile $CLIENT_KEY
   IdentitiesOnly yes
-  UserKnownHostsFile "$FOLDER/known_hosts"
+  UserKnownHostsFile $KNOWN_HOSTS
   StrictHostKeyChecking yes
   ConnectTimeout 60
 CONFIG

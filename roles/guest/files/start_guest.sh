@@ -119,7 +119,8 @@ start_guest() {
   [ ! -e "$run/guest.console" ] || mv "$run/guest.console" "$run/guest.console.previous"
   set -- "$lib/guest.img"
   [ -z "$PORT" ] || set -- "$@" "$lib/guest-identity.img"
-  cat "$@" >"$run/guest.initrd" || give_up "There is no room for the guest's initramfs in $run."
+  rm -f "$run/guest.initrd"
+  (umask 077; cat "$@" >"$run/guest.initrd") || give_up "There is no room for the guest's initramfs in $run."
   huge_pages=
   set_huge_pages_aside
   scratch=

@@ -1,11 +1,12 @@
 #!/bin/sh
 # Keep the state of a running board in $OUT: its card with QEMU's snapshot `rtvirt` in it, compressed, its console so far, and sums of both.
-# BOARD_FOLDER, PYTHON, LIMIT_MIB of all snapshots. The board stands still meanwhile, and nobody may be connected to it: the other end of a
+# BOARD_FOLDER, SOCKETS and GUEST_SOCKETS (folders of kept-open connections), PYTHON, LIMIT_MIB of all snapshots. The board stands still meanwhile, and nobody may be connected to it: the other end of a
 # connection would be gone when the snapshot is entered.
 set -eu
+umask 077  # the board's memory and card have its keys
 qmp() { "$PYTHON" -m rtvirt_runner.machine.qmp "$BOARD_FOLDER/qmp.sock" "$@"; }
 
-find "$BOARD_FOLDER" "$BOARD_FOLDER/guest" -maxdepth 1 -type s ! -name qmp.sock 2>/dev/null | while read -r socket; do
+find "$SOCKETS" "$GUEST_SOCKETS" -maxdepth 1 -type s 2>/dev/null | while read -r socket; do
   ssh -F /dev/null -o "ControlPath=$socket" -O exit board 2>/dev/null || :
 done
 # A connection of this machine to the board's port, established or half closed; not one that only waits for its number to be free.

@@ -2,7 +2,7 @@
 # check mode: safe
 # Make the board's card and start QEMU, unless the board runs already with the same definition and owner.
 # A running board with another definition, or whose owner has ended, is stopped first. The role's variables name the environment.
-# SNAPSHOT: a folder of keep_snapshot.sh to restore the board and its card from. MAY_BE_RESTORED: whether a running board may be one that was restored.
+# CLIENT_KEY, KNOWN_HOSTS: paths of these files as ssh_config wants them. SNAPSHOT: a folder of keep_snapshot.sh to restore the board and its card from. MAY_BE_RESTORED: whether a running board may be one that was restored.
 umask 077
 mkdir -p "$FOLDER"
 cd "$FOLDER" || fail "The folder $FOLDER cannot be used."
@@ -48,9 +48,9 @@ Host $NAME
   Port $port
   User root
   HostKeyAlias $NAME
-  IdentityFile "$FOLDER/identity/client_key"
+  IdentityFile $CLIENT_KEY
   IdentitiesOnly yes
-  UserKnownHostsFile "$FOLDER/identity/known_hosts"
+  UserKnownHostsFile $KNOWN_HOSTS
   StrictHostKeyChecking yes
   ConnectTimeout 60
 CONFIG

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import io
 import re
 from collections.abc import Callable, Iterator
@@ -11,6 +12,8 @@ from typing import Any
 import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+
+from rtvirt_runner.printable import printable
 
 # Drawn with these, then replaced by CSS variables: matplotlib knows no variables.
 INK, FAINT, PAPER = "#010101", "#020202", "#030303"
@@ -24,6 +27,7 @@ def drawn_as(name: str) -> Iterator[None]:
     """The style of every figure; the same figure of the same name gives the same text."""
     style: dict[Any, Any] = {
         "svg.hashsalt": name,
+        "text.parse_math": False,  # a dollar in a name is a dollar
         "svg.fonttype": "none",  # the page's font, text that can be found and read aloud
         "font.size": 9.5,
         "legend.fontsize": 9,
@@ -55,12 +59,13 @@ def inline(figure: Figure, name: str, label: str) -> str:
     colours |= {hue: f"var(--fig-hue-{number})" for number, hue in enumerate(HUES, 1)}
     for colour, variable in colours.items():
         svg = svg.replace(colour, variable)
+    escaped = html.escape(printable(label))
     # the page's own font family; sizes and weights stay
     svg = re.sub(r"font-family: [^;\"]*;?", "", svg)
     svg = re.sub(r"(font: [^;\"]*?px) [^;\"]*", r"\1 var(--fig-font)", svg)
     return re.sub(
         r'<svg [^>]*?viewBox="([^"]*)"[^>]*>',
-        rf'<svg role="img" aria-label="{label}" viewBox="\1">',
+        lambda found: f'<svg role="img" aria-label="{escaped}" viewBox="{found[1]}">',
         svg,
         count=1,
     ).strip()
