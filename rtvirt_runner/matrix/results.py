@@ -261,11 +261,13 @@ def _contents(
 
 
 def _json(values: Mapping[str, Any]) -> bytes:
-    return _encoded(json.dumps(values, indent=2, ensure_ascii=False) + "\n")
+    text = json.dumps(values, indent=2, ensure_ascii=False) + "\n"
+    # What stands for a byte that was not UTF-8 is no character in JSON either: its escape is written, as text.
+    return re.sub("[\ud800-\udfff]", lambda found: f"\\\\u{ord(found[0]):04x}", text).encode()
 
 
 def _encoded(text: str) -> bytes:
-    """UTF-8; what stands for bytes that were none becomes an escape, which JSON reads as what it was."""
+    """UTF-8; what stands for bytes that were none becomes an escape."""
     return text.encode(errors="backslashreplace")
 
 

@@ -28,6 +28,7 @@ from rtvirt_runner.printable import printable, spreadsheet_text
 from rtvirt_runner.report.figures.svg import drawn_as, inline
 from rtvirt_runner.report.page import render, table, write_report
 from rtvirt_runner.run import playbooks
+from rtvirt_runner.run.at_work import CellsAtWork
 from rtvirt_runner.run.playbooks import Outcome
 from rtvirt_runner.run.progress import Failure, Progress
 from rtvirt_runner.run.terminal import LiveView, PlainView, SafeConsole
@@ -134,7 +135,7 @@ def test_logs_keep_no_control(tmp_path: Path) -> None:
     said: list[str] = []
     view = SimpleNamespace(say=said.extend, refresh=lambda *_: None)
     with (tmp_path / "run.log").open("w") as log:
-        run = playbooks._Run(Progress({}, 0.0), cast(PlainView, view), log)
+        run = playbooks._Run(Progress({}, 0.0), cast(PlainView, view), log, CellsAtWork.create(tmp_path / "cells"))
         run.take_event({"event": "verbose", "stdout": EVIL, "pid": 1})
     kept = (tmp_path / "run.log").read_text()
     assert harmless(kept) and "owned" in kept
@@ -147,11 +148,11 @@ def test_logs_keep_no_control(tmp_path: Path) -> None:
     assert harmless(next((tmp_path / "logs").glob("x-*.log")).read_text())
 
 
-def test_a_log_without_room_does_not_end_a_run() -> None:
+def test_a_log_without_room_does_not_end_a_run(tmp_path: Path) -> None:
     said: list[str] = []
     view = SimpleNamespace(say=said.extend, refresh=lambda *_: None)
     with Path("/dev/full").open("w") as log:
-        run = playbooks._Run(Progress({}, 0.0), cast(PlainView, view), log)
+        run = playbooks._Run(Progress({}, 0.0), cast(PlainView, view), log, CellsAtWork.create(tmp_path / "cells"))
         for _ in range(2):
             run.take_event({"event": "runner_on_start", "stdout": "x", "event_data": {"host": "b", "task": "t"}})
     assert said == ["/dev/full: No space left on device, so the run goes on without a log; make room there"]
@@ -204,7 +205,7 @@ def test_the_page_shows_what_boards_said_as_text(tmp_path: Path) -> None:
     page.feed(text)
     assert harmless(text) and SHOWN in page.text
     assert not [each for each in page.elements if each[0] in ("script", "b") or any("onload" in a for a, _ in each[1])]
-    assert harmless(write_report(MATRIX, tree).read_text())
+    assert harmless(write_report(MATRIX, tree).page.read_text())
 
 
 def test_a_figure_shows_texts_as_texts() -> None:
