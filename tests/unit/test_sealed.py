@@ -139,8 +139,8 @@ def test_an_answer_that_unpacks_to_gigabytes_is_none() -> None:
 def test_a_console_without_end_ends_the_machine(tmp_path: Path) -> None:
     with (tmp_path / "console.log").open("wb") as console:
         console.truncate(sealed_machine.CONSOLE_BYTES + 1)
-    # In the place of QEMU: its name is what tells it.
-    with subprocess.Popen(["sh", "-c", "sleep 1000", sealed_machine._name(tmp_path)]) as process:
+    # In the place of QEMU: its name is what tells it. A shell becomes the last command that it is given.
+    with subprocess.Popen(["sh", "-c", "sleep 100; :", sealed_machine._name(tmp_path)]) as process:
         (tmp_path / "pid").write_text(f"{process.pid}\n")
         folder = tmp_path
         order = Order(Parts(folder, "", folder, folder, (), Hardware(1, 1, 1, 1)), (), {})
