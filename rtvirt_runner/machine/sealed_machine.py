@@ -247,11 +247,12 @@ class SealedMachine:
             # Read before the console, so that a machine's last output is not missed.
             if self.runs():
                 seen_at = time.monotonic()
+            is_gone = time.monotonic() - seen_at > GONE_AFTER_S
             if (now := self._console_bytes()) != size:
                 quiet_since, size, answers = time.monotonic(), now, self.answers()
             if answers.has_ended(steps):
                 return answers, ""
-            if time.monotonic() - seen_at > GONE_AFTER_S:
+            if is_gone:
                 return answers, f"The machine ended in the middle of the cell: {self._last_words()}."
             if now is not None and time.monotonic() - quiet_since > limit_s:
                 self.stop()
