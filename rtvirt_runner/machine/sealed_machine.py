@@ -278,7 +278,9 @@ class SealedMachine:
         plain = [
             line for line in console_log.last_lines(_ANSWER.sub("", said.replace("\r", ""))) if not line.startswith("@")
         ]
-        return " / ".join(plain[-3:]) or self._said("qemu.log") or "it said nothing"
+        # Of a panic the sentence, not the last lines of its call trace.
+        panics = [line for line in plain if "Kernel panic" in line]
+        return " / ".join(panics[:1] or plain[-3:]) or self._said("qemu.log") or "it said nothing"
 
     def _said(self, name: str) -> str:
         path = self.folder / name
