@@ -283,7 +283,9 @@ class SealedMachine:
         for begin, end, _, _ in reversed(list(_answers(said))):
             said = said[:begin] + said[end:]
         plain = [line for line in console_log.last_lines(said) if not line.startswith("@")]
-        return " / ".join(plain[-3:]) or self._said("qemu.log") or "it said nothing"
+        # Of a panic the sentence, not the last lines of its call trace.
+        panics = [line for line in plain if "Kernel panic" in line]
+        return " / ".join(panics[:1] or plain[-3:]) or self._said("qemu.log") or "it said nothing"
 
     def _said(self, name: str) -> str:
         return " ".join(console_log.read(self.folder / name).split()[-40:])

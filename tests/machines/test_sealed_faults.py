@@ -55,13 +55,15 @@ matrix:
         workload: [{workloads}]
 """
 PANICS = """\
+#define _POSIX_C_SOURCE 200809L
 #include <stdio.h>
-#include <unistd.h>
+#include <time.h>
 
 int main(void)
 {
+    const struct timespec a_while = {0, 200000000};
     FILE *trigger = fopen("/proc/sysrq-trigger", "w");
-    usleep(200000);
+    nanosleep(&a_while, NULL);
     return trigger == NULL || fputs("c", trigger) == EOF || fclose(trigger) != 0;
 }
 """
