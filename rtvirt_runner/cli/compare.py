@@ -51,6 +51,10 @@ def measure_since(revision: str, matrix: Path, results: Path) -> tuple[Path, Pat
     is_clean = not _git("status", "--porcelain", wanted="status")
     after = results / (head[:12] if is_clean else f"{head[:12]}-and-{datetime.now(UTC):%Y%m%dT%H%M%S}")
     before = results / commit[:12]
+    if before == after:
+        raise InputError(
+            f"'{revision}' is what is checked out, expected an earlier commit; give one, or change something."
+        )
     with TemporaryDirectory(prefix="rtvirt-since-") as place:
         checkout = Path(place) / "checkout"
         _git("worktree", "add", "--quiet", "--detach", str(checkout), commit, wanted="room for a checkout")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections import Counter
 from typing import Any, NoReturn
 
 MOST_LEVELS = 64  # of nesting; what rtvirt and its tools write has six
@@ -32,8 +33,7 @@ _TOO_DEEP = f"it is nested more than {MOST_LEVELS} levels deep"
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     values = dict(pairs)
     if len(values) < len(pairs):
-        seen: set[str] = set()
-        twice = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
+        ((twice, _),) = Counter(key for key, _ in pairs).most_common(1)
         raise ValueError(f"key '{twice[:60]}' is given twice")
     return values
 
