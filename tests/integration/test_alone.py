@@ -23,6 +23,7 @@ from rtvirt_runner.catalogue import collection
 from rtvirt_runner.machine import script_reply
 from rtvirt_runner.machine.lease import Holder
 from rtvirt_runner.machine.scripts import script_text
+from rtvirt_runner.machine.ssh_config import socket_folder
 from rtvirt_runner.matrix.results import ResultsTree
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="a board of its own namespaces needs root")
@@ -87,7 +88,7 @@ class Board:
         (self.folder / "lab.yml").write_text(yaml.safe_dump(lab))
         (self.folder / f"{name}.yml").write_text(yaml.safe_dump([play]))
         env = {**os.environ, "ANSIBLE_CONFIG": str(collection.ANSIBLE_CONFIG), "ANSIBLE_NOCOLOR": "1"}
-        env |= {"ANSIBLE_HOST_KEY_CHECKING": "0", "ANSIBLE_SSH_CONTROL_PATH_DIR": str(self.folder / "control")}
+        env |= {"ANSIBLE_HOST_KEY_CHECKING": "0", "ANSIBLE_SSH_CONTROL_PATH_DIR": str(socket_folder(str(self.folder)))}
         env.pop("RTVIRT_OWNER_PID", None)
         return subprocess.Popen(
             [BIN / "ansible-playbook", "-i", "lab.yml", f"{name}.yml"],
@@ -111,7 +112,6 @@ def said(process: subprocess.Popen[str], fails: bool = False) -> str:
 
 @contextmanager
 def started_board(folder: Path, *options: str) -> Iterator[Board]:
-    (folder / "control").mkdir()
     subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", folder / "client"], check=True)
     subprocess.run(["dropbearkey", "-t", "ed25519", "-f", folder / "server"], check=True, capture_output=True)
     with socket.socket() as listener:
