@@ -36,7 +36,7 @@ from rtvirt_runner.cli import inspect as cli_inspect
 from rtvirt_runner.cli import kernels as cli_kernels
 from rtvirt_runner.matrix.cell import Cell
 from rtvirt_runner.matrix.load import Matrix, load_matrix
-from rtvirt_runner.matrix.plan import plan
+from rtvirt_runner.matrix.plan import measuring_s, plan
 from rtvirt_runner.matrix.results import BadRecord, Record, ResultsError, ResultsTree, unusable
 from rtvirt_runner.matrix.stored import read_stored, store_matrix, stored_matrices
 from rtvirt_runner.matrix.ways import why_over_ssh
@@ -497,9 +497,30 @@ def _plan(args: argparse.Namespace) -> int:
                 state = "pending" if cell.id in pending else "done   "
                 branch.add(f"{state}  {cell.id}  ({_way(request, cell)})")
     _stdout().print(tree)
+    for sentence in _times(request, [cell for cell in matrix.cells if cell.id in pending]):
+        tell(sentence)
     bad = request.bad_records()
     _name_bad_records(bad)
     return BAD_RECORDS if bad else DONE
+
+
+def _times(request: Request, pending: Sequence[Cell]) -> Iterator[str]:
+    """How long what is pending takes, a sentence per board; by the cells that are done there, if any."""
+    records = [each for each in request.records().values() if each.output]
+    for board, seconds in measuring_s(pending).items():
+        cells = sum(cell.board == board for cell in pending)
+        suffix = " of virtual time" if request.lab.boards[board].clock == "virtual" else ""
+        done = [each for each in records if each.cell.board == board]
+        measured_s = measuring_s(each.cell for each in done).get(board, 0.0)
+        taken_s = sum(each.status.measure_s + each.status.overhead_s for each in done)
+        yield f"{board}: {cells} cells, in which cyclictest measures for {duration(seconds)}{suffix}; " + (
+            f"as fast as the {len(done)} that are done, they take about {duration(seconds * taken_s / measured_s)}, "
+            "and boots come on top"
+            if measured_s
+            else "boots come on top, and on an emulated board its emulator's speed decides how long that is"
+            if suffix
+            else "boots, guests and workloads come on top"
+        )
 
 
 def _way(request: Request, cell: Cell) -> str:
