@@ -10,6 +10,7 @@ from typing import Any
 
 from rtvirt_runner.catalogue import checked_yaml
 from rtvirt_runner.catalogue.checked_yaml import InputError
+from rtvirt_runner.matrix.budget import Limits
 
 PAPER_FILE = Path(__file__).with_name("paper.yml")
 _PLACES = ("host", "guest")
@@ -64,6 +65,7 @@ class Claim:
 class Paper:
     """All values and claims of the paper. Latencies in us of real time, on hardware."""
 
+    budgets: Mapping[str, Limits]  # the paper's own first
     hardware: Mapping[str, str]  # short name -> what it is called
     preemption_hardware: str  # of Table I
     preemption_max_us: Mapping[bool, int]  # Table I: whether PREEMPT_RT -> maximum on the idle host
@@ -99,6 +101,7 @@ def read_paper(document: Any, where: str) -> Paper:
         tables = body["tables"]
         preemption, maxima = tables["I"], tables["II"]["max_us"]
         return Paper(
+            budgets={name: Limits(each["latest_us"], each["average_us"]) for name, each in body["budgets"].items()},
             hardware=dict(body["hardware"]),
             preemption_hardware=preemption["hardware"],
             preemption_max_us={

@@ -1,4 +1,4 @@
-"""Tables I and II of the paper computed from measured cells, with the paper's values for comparison."""
+"""Tables I and II and the figures of the paper from measured cells, with the paper's values for comparison."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import itertools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from rtvirt_runner.analysis.comparisons import HostGuest
+from rtvirt_runner.analysis.comparisons import HostGuest, MergedMeasurement, points
 from rtvirt_runner.analysis.measurement import Measurement
-from rtvirt_runner.analysis.paper import load_paper
+from rtvirt_runner.analysis.paper import Figure, load_paper
 from rtvirt_runner.catalogue.tunings import MINUS
 
 
@@ -84,3 +84,30 @@ def preemption(measurements: Iterable[Measurement]) -> Preemption:
             for realtime in (False, True)
         ],
     )
+
+
+@dataclass(frozen=True)
+class FigureCurve:
+    """A curve of one of the paper's figures, as measured here: repetitions merged."""
+
+    figure: Figure
+    point: MergedMeasurement
+
+
+def figure_curves(measurements: Iterable[Measurement]) -> list[FigureCurve]:
+    """The measured cells that show what each figure of the paper shows, in the order of its figures.
+
+    On boards that are or resemble the figure's hardware; emulated guests and ablations are left out. A figure that
+    compares kernels has those with and without PREEMPT_RT, any other only those with it.
+    """
+    measured = [each for each in points(measurements) if not each.guest_uses_tcg and MINUS not in each.cell.tuning]
+    return [
+        FigureCurve(figure, point)
+        for figure in load_paper().figures.values()
+        for point in measured
+        if load_paper().hardware_of(point.cell.board) == figure.hardware
+        and point.cell.place in figure.places
+        and point.cell.workload in figure.workloads
+        and point.cell.split in figure.splits
+        and (figure.compares_kernels or point.measurements[0].realtime)
+    ]

@@ -1,9 +1,10 @@
 """The command line: ``rtvirt COMMAND``; each command's options, and what it does.
 
 Results go to stdout, messages to stderr. Exit status: 0 success, 1 cells or checks failed, or a board or the cache's
-size is not as wanted, 2 bad input, 3 what was asked for is done, but records cannot be used, or a page was replaced by
-one with fewer cells (both are named), 130 interrupted. The report (pandas, matplotlib: a second to import) is imported
-only to write it, so that help and error messages come at once.
+size is not as wanted, something is worse, or a budget is not met, 2 bad input, 3 what was asked for is done, but
+records cannot be used, or a page was replaced by one with fewer cells (both are named), 4 nothing is worse and no
+budget is missed as far as is known, but not all can be told, 130 interrupted. The report (pandas, matplotlib: a second
+to import) is imported only to write it, so that help and error messages come at once.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from typing import TYPE_CHECKING
 from rich.table import Table
 from rich.tree import Tree
 
+from rtvirt_runner.analysis.comparisons import ACROSS
 from rtvirt_runner.build import artifacts, cache
 from rtvirt_runner.catalogue import checked_yaml, collection
 from rtvirt_runner.catalogue.catalogue import Catalogue
@@ -50,7 +52,7 @@ if TYPE_CHECKING:
 
 FIRST_MATRIX = "first"
 NEXT = {"first": "'rtvirt matrix --matrix smoke', every kind of experiment, about half an hour on two cores"}
-DONE, FAILED_CELLS, BAD_INPUT, BAD_RECORDS, INTERRUPTED = 0, 1, 2, 3, 130
+DONE, FAILED_CELLS, BAD_INPUT, BAD_RECORDS, NOT_TOLD, INTERRUPTED = 0, 1, 2, 3, 4, 130
 MOST_TEST_WORKERS = 2  # each may have an emulated board, which keeps a core busy and needs memory
 
 _ABOUT = """\
@@ -90,6 +92,14 @@ remove its folder. Ctrl-C lets the cells that are being measured end and leaves 
 _STORED = """\
 Without -i, takes the matrix and its boards as they are stored with the results: a copy of a results folder, or of the
 folder of one matrix in it, needs neither the matrix's file nor the inventory. With -i, reads both again.
+"""
+
+_COMPARE = """\
+Point by point (a cell with all its repetitions), by average and p99: better, worse, same (within the margin), not told
+(too few repetitions) or unlike (another kernel, board, clock, or sealed against over SSH: compared only with --across).
+The exit status is 0 when all are better or the same, 1 when one is worse, 3 when records cannot be used, 4 when none is
+worse but not all can be told. docs/verdicts.md says how. With --exact: of sealed machines, cell by cell and bin by bin,
+status 0 when all bins are the same.
 """
 
 _TESTS = """\
@@ -240,7 +250,9 @@ def _parser() -> argparse.ArgumentParser:
         "report", parents=[common], description=_STORED, help="write the page again from the results"
     ).set_defaults(run=_report)
     _add_compare(
-        commands.add_parser("compare", help="compare two result sets of sealed machines, or two commits, bin by bin")
+        commands.add_parser(
+            "compare", description=_COMPARE, help="compare two result sets, or what two commits measure"
+        )
     )
     _add_capsule(commands.add_parser("capsule", help="write an archive from which anybody runs sealed cells again"))
     _add_inspect(commands.add_parser("inspect", help="show what is wanted of a board and what it has, read from it"))
@@ -273,7 +285,20 @@ def _common_options() -> argparse.ArgumentParser:
 def _add_compare(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("results", type=Path, nargs="*", metavar="A B", help="two results folders")
     parser.add_argument(
-        "--exact", action="store_true", required=True, help="cell by cell and bin by bin, of sealed measurements"
+        "--exact", action="store_true", help="cell by cell and bin by bin, of sealed measurements, without statistics"
+    )
+    parser.add_argument(
+        "--gate", action="store_true", help="print one line only; for a shell: if rtvirt compare A B --gate; then"
+    )
+    parser.add_argument(
+        "--across",
+        action="append",
+        default=[],
+        choices=ACROSS,
+        help="compare points that differ in this, which is refused otherwise; repeatable",
+    )
+    parser.add_argument(
+        "--margin", type=float, default=10, metavar="PERCENT", help="a change within it is none (default: 10)"
     )
     parser.add_argument(
         "--since",
@@ -282,9 +307,8 @@ def _add_compare(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--matrix",
-        default=FIRST_MATRIX,
         metavar="NAME|PATH",
-        help=f"with --since: which matrix (default: {FIRST_MATRIX})",
+        help=f"which matrix of folders that hold several; with --since which to measure (default: {FIRST_MATRIX})",
     )
     parser.add_argument(
         "--into",
@@ -589,12 +613,19 @@ def _report_writer() -> Callable[[Matrix, ResultsTree], Report]:
 
 
 def _compare(args: argparse.Namespace) -> int:
-    from rtvirt_runner.cli import compare  # pandas and what it brings
+    with extra("report"):
+        from rtvirt_runner.cli import compare  # scipy and what it brings
 
+    if not (args.exact or args.since):
+        return _compare_sets(args)
+    if args.gate or args.across:
+        raise UsageError("--gate and --across are about repetitions, not about bins; leave them or --exact out.")
     if args.since:
         if args.results:
             raise UsageError("compare takes either two results folders or --since, not both; leave one out.")
-        before, after = compare.measure_since(args.since, collection.matrix_path(args.matrix), args.into.absolute())
+        before, after = compare.measure_since(
+            args.since, collection.matrix_path(args.matrix or FIRST_MATRIX), args.into.absolute()
+        )
     elif len(args.results) == 2:
         before, after = args.results
     else:
@@ -610,6 +641,29 @@ def _compare(args: argparse.Namespace) -> int:
     if bad:
         return BAD_RECORDS
     return DONE if compare.all_same(rows) else FAILED_CELLS
+
+
+def _compare_sets(args: argparse.Namespace) -> int:
+    from rtvirt_runner.cli import compare
+
+    if len(args.results) != 2:
+        raise UsageError(f"compare got {len(args.results)} results folders, expected two, or --since REV.")
+    if not 0 < args.margin <= 1000:
+        raise UsageError(f"--margin is {args.margin:g}, expected a percentage above 0, up to 1000; correct it.")
+    before, after = args.results
+    bad = [*compare.bad_records(before), *compare.bad_records(after)]
+    _name_bad_records(bad)
+    found = compare.compare_folders(before, after, args.matrix, args.across, 1 + args.margin / 100)
+    if args.json:
+        print(compare.comparison_as_json(found))
+    else:
+        for table in [] if args.gate else compare.comparison_tables(found):
+            _stdout().print(table)
+        tell(compare.comparison_summary(found))
+    if bad:
+        return BAD_RECORDS
+    statuses = {"worse": FAILED_CELLS, "better": DONE, "same": DONE}
+    return statuses.get(found.change, NOT_TOLD)
 
 
 def _capsule(args: argparse.Namespace) -> int:
