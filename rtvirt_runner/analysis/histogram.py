@@ -93,8 +93,15 @@ def quantile(histogram: Histogram, q: float) -> int:
             f"Quantile {q} lies among the {histogram.overflows} samples that overflowed the histogram; "
             "measure again with more buckets."
         )
+    return rank_value(histogram, rank)
+
+
+def rank_value(histogram: Histogram, rank: int) -> int:
+    """The latency in us at a rank, 1 for the earliest wake-up; raises QuantileBeyondOverflow beyond the histogram."""
     latencies = sorted(histogram.counts)
     cumulative = list(accumulate(histogram.counts[us] for us in latencies))
+    if not 1 <= rank <= (cumulative[-1] if cumulative else 0):
+        raise QuantileBeyondOverflow(f"Rank {rank} of {histogram.samples} samples lies beyond the histogram.")
     return latencies[bisect_left(cumulative, rank)]
 
 
