@@ -75,6 +75,8 @@ examples:
   rtvirt cache                           what is kept between runs, what it takes, what of it is in use
   rtvirt cache prune --to 5GB            make room: what was used least recently goes first (docs/cache.md)
   rtvirt capsule results/first           an archive from which anybody runs its sealed cells again (docs/sealed-runs.md)
+  rtvirt verdict                         whether each board meets the budget, with which tuning, how certainly
+  rtvirt compare A B --gate              whether anything got worse, for a shell (docs/verdicts.md)
   rtvirt status                          how far a run is; ask from another terminal
   rtvirt test tests/lint tests/unit      some of the checks; rtvirt test --help says more
 
@@ -82,8 +84,8 @@ results:
   results/<matrix>/report/index.html     the page; cells.csv beside it has a row per cell
   results/<matrix>/<board>/<cell>/       one record per cell (docs/results-folder.md)
   results/<matrix>/log/                  the whole output of each run
-Records that cannot be used are named with their reason, the others count, and plan, status, report and compare end
-with exit status 3; matrix keeps them aside and measures their cells again.
+Records that cannot be used are named with their reason, the others count, and plan, status, report, verdict and compare
+end with exit status 3; matrix keeps them aside and measures their cells again.
 Cells that are done are never measured again: an interrupted run goes on where it stopped. To measure a cell again,
 remove its folder. Ctrl-C lets the cells that are being measured end and leaves the rest; a second one drops these too.
 """
@@ -93,6 +95,12 @@ _STORED = """\
 Without -i, takes the matrix and its boards as they are stored with the results: a copy of a results folder, or of the
 folder of one matrix in it, needs neither the matrix's file nor the inventory. With -i, reads both again.
 """
+
+_VERDICT = f"""\
+Says of each board of a matrix whether a real-time task with the matrix's budget can live in its guest: meets it, with
+the cheapest tuning that does, does not meet it, or cannot be told, with margin, certainty, and what to do next. The
+exit status is 0 when all boards meet the budget that decides, 1 when one does not, 3 when records cannot be used, 4
+when none fails but not all can be told (docs/verdicts.md). {_STORED}"""
 
 _COMPARE = """\
 Point by point (a cell with all its repetitions), by average and p99: better, worse, same (within the margin), not told
@@ -249,6 +257,12 @@ def _parser() -> argparse.ArgumentParser:
     commands.add_parser(
         "report", parents=[common], description=_STORED, help="write the page again from the results"
     ).set_defaults(run=_report)
+    verdict = commands.add_parser(
+        "verdict", parents=[common], description=_VERDICT, help="say whether each board meets the budget, and with what"
+    )
+    verdict.add_argument("--budget", metavar="NAME", help="the budget that decides (default: the matrix's first)")
+    verdict.add_argument("--json", action="store_true", help="the verdicts as JSON, with all their numbers")
+    verdict.set_defaults(run=_verdict)
     _add_compare(
         commands.add_parser(
             "compare", description=_COMPARE, help="compare two result sets, or what two commits measure"
@@ -610,6 +624,25 @@ def _report_writer() -> Callable[[Matrix, ResultsTree], Report]:
     with extra("report"):
         from rtvirt_runner.report.page import write_report
     return write_report
+
+
+def _verdict(args: argparse.Namespace) -> int:
+    request = _load_measured(args)
+    with extra("report"):
+        from rtvirt_runner.cli import verdict
+    budgets = verdict.budgets_of(request.matrix, args.budget)
+    bad = request.bad_records()
+    _name_bad_records(bad)
+    found = verdict.read_verdicts(request.matrix, request.tree, budgets)
+    if args.json:
+        print(verdict.as_json(found))
+    else:
+        for line in verdict.lines(found):
+            tell(line)
+    if bad:
+        return BAD_RECORDS
+    answers = {each.answer for each in found if each.budget is budgets[0]}
+    return FAILED_CELLS if "does not meet" in answers else NOT_TOLD if "cannot be told" in answers else DONE
 
 
 def _compare(args: argparse.Namespace) -> int:
