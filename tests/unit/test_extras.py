@@ -24,7 +24,7 @@ sys.meta_path.insert(0, Hidden())
 RUN = ("ansible_runner", "rich")
 REPORT = ("jinja2", "matplotlib", "numpy", "pandas", "scipy")
 # of the analysis, for the page: one table of all cells, by pandas; and statistics, by scipy
-NEED_REPORT = {"effects", "exceedances", "frame", "quantiles", "repetitions"}
+NEED_REPORT = {"effects", "exceedances", "frame", "quantiles", "repetitions", "shape"}
 PLUGINS = sorted((collection.ROOT / "plugins").rglob("*.py"))
 CORE = sorted(
     path
