@@ -646,8 +646,7 @@ def _verdict(args: argparse.Namespace) -> int:
 
 
 def _compare(args: argparse.Namespace) -> int:
-    with extra("report"):
-        from rtvirt_runner.cli import compare  # scipy and what it brings
+    from rtvirt_runner.cli import compare
 
     if not (args.exact or args.since):
         return _compare_sets(args)
@@ -679,6 +678,9 @@ def _compare(args: argparse.Namespace) -> int:
 def _compare_sets(args: argparse.Namespace) -> int:
     from rtvirt_runner.cli import compare
 
+    with extra("report"):  # scipy
+        from rtvirt_runner.cli import compare_sets
+
     if len(args.results) != 2:
         raise UsageError(f"compare got {len(args.results)} results folders, expected two, or --since REV.")
     if not 0 < args.margin <= 1000:
@@ -686,13 +688,13 @@ def _compare_sets(args: argparse.Namespace) -> int:
     before, after = args.results
     bad = [*compare.bad_records(before), *compare.bad_records(after)]
     _name_bad_records(bad)
-    found = compare.compare_folders(before, after, args.matrix, args.across, 1 + args.margin / 100)
+    found = compare_sets.compare_folders(before, after, args.matrix, args.across, 1 + args.margin / 100)
     if args.json:
-        print(compare.comparison_as_json(found))
+        print(compare_sets.as_json(found))
     else:
-        for table in [] if args.gate else compare.comparison_tables(found):
+        for table in [] if args.gate else compare_sets.tables(found):
             _stdout().print(table)
-        tell(compare.comparison_summary(found))
+        tell(compare_sets.summary(found))
     if bad:
         return BAD_RECORDS
     statuses = {"worse": FAILED_CELLS, "better": DONE, "same": DONE}
