@@ -120,7 +120,7 @@ class _PeakCount:
         each_alone = 1 - (1 - confidence) / len(self.runs)
         found = [peaks(histogram, confidence=each_alone) for histogram in self.runs]
         most = max((len(each.peaks) for each in found if isinstance(each, Peaks)), default=0)
-        return Evidence(self.label, most, None, Interval(most, math.inf), len(self.runs), "peaks or more")
+        return Evidence(self.label, most, None, Interval(most, math.inf), len(self.runs), "or more peaks")
 
 
 @dataclass(frozen=True)
@@ -180,6 +180,8 @@ def _row(claim: Claim, clock: str, case: _Case, confidence: float) -> Row:
     inside = [case.wanted.holds(each.value, each.value) for each in evidence]
     as_measured = _word(all(inside) if case.every else any(inside))
     judgement, reason = _judge(case, evidence)
+    if any(isinstance(each, _PeakCount) for each in case.quantities):  # bounds, which contradict nothing
+        return Row(claim, clock, judgement, judgement, reason, case.paper, evidence)
     reason += f"; of the means, {sum(map(bool, inside))} of {len(inside)} agree"
     return Row(claim, clock, judgement, as_measured, reason, case.paper, evidence)
 
@@ -193,7 +195,7 @@ def _judge(case: _Case, evidence: Sequence[Evidence]) -> tuple[Judgement, str]:
         return _word(opposite), f"by all {len(held)}, with their whole intervals"
     if any(each.interval is None for each in evidence):
         return "cannot be told", "measured once"
-    return "cannot be told", "the intervals are too wide"
+    return "cannot be told", "the intervals reach beyond what it says"
 
 
 def _word(holds: bool) -> Judgement:
@@ -506,7 +508,7 @@ def _tuned(cells: _Cells, measure: Measure, budget_us: int) -> _Case:
     guests = [each for each in cells.realtime if each.cell.place == "guest" and each.cell.tuning != "none"]
     found = []
     for those in grouped(guests, lambda each: axes_of(each.cell, ("workload",))):
-        label = f"{_where(those[0], 'tuning', 'split', 'guest')}, {len(those)} workloads"
+        label = f"{_where(those[0], 'tuning', 'split', 'guest')}, {len(those)} workload{'s' * (len(those) > 1)}"
         found.append(_quantity(label, _largest([measure(each) for each in those])))
     return _Case(found, Range(high=budget_us), f"{budget_us:,} us", every=False)
 

@@ -7,6 +7,8 @@ wake-up is shown and not judged: it is a fact about one run. An effect within th
 
 from __future__ import annotations
 
+import functools
+import itertools
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -144,24 +146,25 @@ def compare_sets(
 def _pairs(
     before: Sequence[MergedMeasurement], after: Sequence[MergedMeasurement], across: Sequence[str]
 ) -> list[tuple[MergedMeasurement | None, MergedMeasurement | None]]:
-    """Points with the same axes; then, of those left, the only two that differ in what ``across`` may name."""
-    left = {axes_of(each.cell): each for each in after}
+    """Points with the same axes; then, of those left, the only two that differ in one axis of ACROSS, in two, ..."""
     pairs: list[tuple[MergedMeasurement | None, MergedMeasurement | None]] = []
-    alone = []
-    for each in before:
-        other = left.pop(axes_of(each.cell), None)
-        pairs += [(each, other)] if other else []
-        alone += [] if other else [each]
-    sides = [(each, 0) for each in alone] + [(each, 1) for each in left.values()]
-    ignored = [axis for axis in _IGNORED if axis != "tuning" or axis in across]
-    for those in grouped(sides, lambda side: axes_of(side[0].cell, ignored)):
-        kinds = [[each for each, side in those if side == number] for number in (0, 1)]
-        if len(kinds[0]) == len(kinds[1]) == 1:
-            pairs.append((kinds[0][0], kinds[1][0]))
-        else:
-            pairs += [(each, None) for each in kinds[0]]
-            pairs += [(None, each) for each in kinds[1]]
-    return pairs
+    left = [(each, 0) for each in before] + [(each, 1) for each in after]
+    axes = [axis for axis in _IGNORED if axis != "tuning" or axis in across]
+    ignored = itertools.chain.from_iterable(itertools.combinations(axes, size) for size in range(len(axes) + 1))
+    for those in ignored:  # as few differences as possible
+        alone = []
+        for group in grouped(left, functools.partial(_side_axes, those)):
+            sides = [[each for each, side in group if side == number] for number in (0, 1)]
+            if len(sides[0]) == len(sides[1]) == 1:
+                pairs.append((sides[0][0], sides[1][0]))
+            else:
+                alone += group
+        left = alone
+    return pairs + [(each, None) if side == 0 else (None, each) for each, side in left]
+
+
+def _side_axes(but: Sequence[str], side: tuple[MergedMeasurement, int]) -> tuple[str, ...]:
+    return axes_of(side[0].cell, but)
 
 
 def _unlike(pair: tuple[MergedMeasurement | None, MergedMeasurement | None], across: Sequence[str]) -> str:

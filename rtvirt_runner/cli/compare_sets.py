@@ -98,6 +98,8 @@ def summary(found: Comparison) -> str:
     """One line: what is said of how many points, and what would have to be done to be told more."""
     percent = round((found.margin - 1) * 100, 1)
     said = f"{len(found.points)} points: {_counts(found.counts)}; a change within {percent:g} % is none"
+    if found.counts.get("unlike"):
+        said += "; unlike ones are compared with --across"
     if found.counts.get("not told"):
         once = all(len(side.repetitions) < 2 for row in found.points for side in (row.before, row.after) if side)
         said += (

@@ -21,7 +21,8 @@ from rtvirt_runner.matrix.results import ResultsTree
 from rtvirt_runner.matrix.stored import store_matrix
 
 SMOKE = load_matrix(collection.matrix_path("smoke"), virtual_lab(), catalogue())
-IDLE = [replace(cell, loops=1000) for cell in SMOKE.cells if (cell.workload, cell.tuning) == ("idle", "paper")][:4]
+IDLE = [replace(cell, loops=1000) for cell in SMOKE.cells if (cell.workload, cell.tuning) == ("idle", "paper")]
+IDLE = [cell for cell in IDLE if cell.split == "1-1"]
 
 
 def measure(folder: Path, cells: Sequence[Cell], us: float, repetitions: int, seed: int, release: str = "6.12") -> Path:
@@ -90,12 +91,14 @@ def test_another_kernel_is_unlike_unless_told(tmp_path: Path) -> None:
     assert (changes(found), found.points[0].statistics) == ({"unlike"}, ())
     assert found.points[0].reason == "kernel: linux-6.12-rt (6.12) and linux-6.12-rt (6.18)"
     assert changes(compare_sets(before, newer, across=["kernel"])) == {"worse"}
+    assert {cell.board for cell in IDLE} == {"virtual-cb2", "virtual-rpi2"}  # each is compared with itself
     other = [replace(cell, kernel="debian-rt") for cell in IDLE]
     named = read(measure(tmp_path / "c", other, 60, 8, 3))
     assert changes(compare_sets(before, named)) == {"unlike"}
     told = compare_sets(before, named, across=["kernel"])
     assert changes(told) == {"same"}
     assert "linux-6.12-rt" in told.points[0].name and "debian-rt" in told.points[0].name
+    assert all(each.before and each.after and each.before.cell.board == each.after.cell.board for each in told.points)
 
 
 def test_a_setting_that_was_taken_out_is_named(tmp_path: Path) -> None:
