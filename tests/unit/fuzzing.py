@@ -31,7 +31,7 @@ from rtvirt_runner.catalogue.settings import SETTINGS
 from rtvirt_runner.catalogue.tunings import Tunings
 from rtvirt_runner.catalogue.workloads import CORES, FOLDERS, PRINTS, load_workloads
 from rtvirt_runner.cli import inspect as cli_inspect
-from rtvirt_runner.machine import script_reply, verify_state
+from rtvirt_runner.machine import script_reply, state_changes, verify_state
 from rtvirt_runner.machine.sealed_machine import Answers
 from rtvirt_runner.matrix.cell import Cell
 from rtvirt_runner.matrix.load import load_matrix
@@ -339,6 +339,16 @@ def take_reply(content: bytes, folder: Path) -> None:
         *verify_state.board_differences(GUEST_CELL, {"release": "^6.12", "realtime": True}, facts),
         *verify_state.guest_differences(GUEST_CELL, {}, facts),
     ]
+    after = verify_state.typed(reply.after.as_dict() if reply.after else {})
+    for before, later in ((facts, after), (after, facts), (facts, facts)):
+        json.dumps(state_changes.changed_facts(before, later), ensure_ascii=False).encode()
+        for changes in (
+            state_changes.board_changes(GUEST_CELL, {}, before, later),
+            state_changes.guest_changes(GUEST_CELL, {}, before, later),
+        ):
+            differences += [*changes.failures, *changes.notes, changes.reason("board")]
+    differences += state_changes.thread_differences(GUEST_CELL, facts.get("cyclictest"))
+    differences += state_changes.clock_differences(GUEST_CELL, facts, 1.0)
     assert all(isinstance(each, str) for each in differences)
     state = {"board": "b1", "facts": reply.as_dict(), "guest": facts}
     cli_inspect.summary(state)
