@@ -211,8 +211,7 @@ def test_a_cell_whose_board_was_booted_meanwhile_fails(board: Board) -> None:  #
     assert record.status.reason == "The board changed during the cell: the board has booted in between."
 
 
-def test_a_run_that_ends_before_the_state_is_read_back_leaves_the_cell_for_the_next(board: Board) -> None:  # noqa: F811
-    """The board refuses what is asked of it after the cell."""
+def test_a_cell_whose_board_does_not_tell_its_state_after_it_fails(board: Board) -> None:  # noqa: F811
     record, _ = measured(board, "echo 'someone else' >/run/rtvirt-lease", loops=1000)
     assert record.status.status == "failed"
     assert "is held by" in record.status.reason
