@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shutil
+import signal
 import subprocess
 import threading
 import time
@@ -13,7 +15,7 @@ from typing import Any
 
 import pytest
 from test_alone import MATRIX, SHORT, Board, board, lease, said, wait_until  # noqa: F401 (fixture)
-from test_ending import cells
+from test_ending import cells, measuring, place, records, start  # noqa: F401 (fixture)
 
 from rtvirt_runner.catalogue import collection
 from rtvirt_runner.machine import script_reply, state_changes
@@ -154,9 +156,10 @@ def test_conditions_are_read_where_the_machine_tells(shell: str) -> None:
     ]
 
 
-def measured(board: Board, meanwhile: str = "", loops: int = 3000) -> tuple[Record, str]:  # noqa: F811
+def measured(board: Board, meanwhile: str = "", loops: int = 3000, workload: str = "idle") -> tuple[Record, str]:  # noqa: F811
     """The record of a cell that playbooks measure, and what Ansible said; ``meanwhile`` is run on the board."""
-    (board.folder / "here.yml").write_text(MATRIX.replace("loops: 200", f"loops: {loops}"))
+    matrix = MATRIX.replace("loops: 200", f"loops: {loops}").replace("[idle]", f"[{workload}]")
+    (board.folder / "here.yml").write_text(matrix)
     playbooks = collection.ROOT / "playbooks"
     plan = f"'{board.folder}/here.yml' | rtvirt.testbed.plan(groups=groups, hostvars=hostvars, "
     plan += f"vars_dir='{playbooks}/vars', results_dir=rtvirt_results_dir)"
@@ -211,8 +214,32 @@ def test_a_cell_whose_board_was_booted_meanwhile_fails(board: Board) -> None:  #
     assert record.status.reason == "The board changed during the cell: the board has booted in between."
 
 
+def test_a_load_that_ends_before_its_cell_fails_it(board: Board) -> None:  # noqa: F811
+    record, _ = measured(board, "kill -s KILL -- -$(cat /run/rtvirt/load.pid)", workload="host-load")
+    assert record.status.reason.startswith("The load on the board ended before the cell did: ")
+    assert record.raw("cyclictest.json")
+
+
 def test_a_cell_whose_board_does_not_tell_its_state_after_it_fails(board: Board) -> None:  # noqa: F811
     record, _ = measured(board, "echo 'someone else' >/run/rtvirt-lease", loops=1000)
     assert record.status.status == "failed"
     assert "is held by" in record.status.reason
     assert record.raw("cyclictest.json")
+
+
+def test_the_first_ctrl_c_waits_until_the_state_after_the_cell_is_recorded(place: Path) -> None:  # noqa: F811
+    lab = (place / "lab.yml").read_text().splitlines()
+    (place / "lab.yml").write_text("\n".join(line for line in lab if "two:" not in line) + "\n")
+    # A board that takes its time for the last command.
+    tasks = collection.ROOT / "playbooks" / "tasks"
+    shutil.copytree(tasks, place / "tasks")
+    last = "    - name: Read the board's state after the cell"
+    slow = f"    - ansible.builtin.command: sleep 4\n{last}"
+    (place / "tasks" / "cell.yml").write_text((tasks / "cell.yml").read_text().replace(last, slow))
+    (place / "play.yml").write_text((place / "play.yml").read_text().replace(str(tasks), str(place / "tasks")))
+    run = start(place)
+    wait_until(lambda: measuring(place))
+    run.send_signal(signal.SIGINT)
+    run.communicate(timeout=120)
+    assert run.returncode == 130
+    assert list(records(place).values()) == ["done"]
