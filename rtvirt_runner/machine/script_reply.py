@@ -8,6 +8,7 @@ on standard input over the open connection, needs only a shell, and answers with
     @row TABLE NAME=VALUE ...  a row of a table; the last value may hold spaces
     @file NAME ... @end NAME   a file's content
     @fail SENTENCE             the script has failed
+    @after                     the facts and rows from here on were read after the cell
 """
 
 from __future__ import annotations
@@ -75,6 +76,7 @@ class Reply:
     output: list[str] = field(default_factory=list)
     failure: str | None = None
     complete: bool = False
+    after: Reply | None = None  # with the facts and rows that were read after the cell
 
     def as_dict(self) -> dict[str, object]:
         """Facts and tables, for JSON."""
@@ -103,6 +105,7 @@ def parse(stdout: str) -> Reply:
     """
     reply = Reply()
     stdout = stdout.encode(errors="backslashreplace").decode()
+    told = reply
     lines = iter(stdout.replace("\r\n", "\n").split("\n"))
     for line in lines:
         mark, _, rest = line.partition(" ")
@@ -110,10 +113,10 @@ def parse(stdout: str) -> Reply:
             reply.changes.append(rest)
         elif mark == "@fact":
             name, _, value = rest.partition(" ")
-            reply.facts[name] = value.strip()
+            told.facts[name] = value.strip()
         elif mark == "@row":
             table, _, values = rest.partition(" ")
-            reply.rows.setdefault(table, []).append(_row(values))
+            told.rows.setdefault(table, []).append(_row(values))
         elif mark == "@file":
             body: list[str] = []
             for inner in lines:
@@ -123,6 +126,8 @@ def parse(stdout: str) -> Reply:
                 body.append(inner)
         elif mark == "@fail":
             reply.failure = rest
+        elif line == "@after":
+            told = reply.after = Reply()
         elif mark == "@whole":
             reply.complete = True
             if rest != "0" and reply.failure is None:

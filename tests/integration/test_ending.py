@@ -163,7 +163,8 @@ def test_the_first_ctrl_c_finishes_the_current_cells_and_leaves_the_rest(place: 
     assert run.returncode == 130
     lines = [line for line in said.splitlines() if "interrupted" in line]
     assert len(lines) == 1 and "finishing the cells that are being measured, the rest is left" in lines[0]
-    assert len(records(place)) == len(before) + 2
+    after = records(place)
+    assert len(after) == len(before) + 2 and set(after.values()) == {"done"}
     wait_until(lambda: not processes(place))
 
 
