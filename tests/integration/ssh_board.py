@@ -145,6 +145,7 @@ def begin(
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
+        start_new_session=True,
     )
 
 
@@ -236,35 +237,41 @@ def begin_cells(
 
 
 class Line:
-    """A TCP relay to a board, in place of its network: it can be cut, at once or after so many more bytes."""
+    """A TCP relay to a board, in place of its network: it can be cut, and pass nothing for a while."""
 
     def __init__(self, board: Board) -> None:
         self._to, self._listener = board.port, socket.create_server(("127.0.0.1", 0))
         self.port = int(self._listener.getsockname()[1])
-        self.bytes = {"up": 0, "down": 0}  # to the board, from the board
-        self._until: dict[str, int] = {}
+        self._passes = threading.Event()
+        self._passes.set()
+        self._left: dict[str, int] = {}
+        self._then: Callable[[], None] = self.cut
         self._ends: list[tuple[socket.socket, socket.socket]] = []
         threading.Thread(target=self._accept, daemon=True).start()
 
     def cut(self) -> None:
         """End all connections that there are; new ones can be made."""
-        self._until = {}
         ends, self._ends = self._ends, []
         for pair in ends:
             for end in pair:
                 with suppress(OSError):
                     end.shutdown(socket.SHUT_RDWR)
 
-    def cut_after(self, direction: str, count: int) -> None:
-        """Cut when so many more bytes went ``up`` or ``down``; those are still passed on."""
-        self._until = {direction: self.bytes[direction] + count}
+    def after(self, direction: str, count: int, then: Callable[[], None]) -> None:
+        """Call something once when so many more bytes went ``up`` (to the board) or ``down``."""
+        self._then, self._left = then, {direction: count}
 
-    def waits_to_cut(self) -> bool:
-        """Whether ``cut_after`` has not cut yet."""
-        return bool(self._until)
+    def pause(self) -> None:
+        """Pass nothing on, until ``resume``; connections stay."""
+        self._passes.clear()
+
+    def resume(self) -> None:
+        """Pass on what has waited."""
+        self._passes.set()
 
     def close(self) -> None:
         """End for good: the board is not reached any more."""
+        self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
         self.cut()
 
@@ -284,12 +291,14 @@ class Line:
         with suppress(OSError), near, far:
             while True:
                 for source in select.select([near, far], [], [])[0]:
+                    self._passes.wait()
                     direction, sink = ("up", far) if source is near else ("down", near)
-                    if not (chunk := source.recv(1 << 14)):
+                    left = self._left.get(direction)
+                    if not (chunk := source.recv(1 << 14 if left is None else max(1, min(left, 1 << 14)))):
                         return
-                    left = self._until.get(direction, 1 << 60) - self.bytes[direction]
-                    self.bytes[direction] += len(chunk)
-                    sink.sendall(chunk[: max(0, left)])
-                    if len(chunk) >= left:
-                        self.cut()
-                        return
+                    sink.sendall(chunk)
+                    if left is not None:
+                        self._left[direction] = left - len(chunk)
+                        if len(chunk) >= left:
+                            self._left = {}
+                            self._then()
