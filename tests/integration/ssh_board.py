@@ -23,7 +23,7 @@ from rtvirt_runner.catalogue import collection
 from rtvirt_runner.catalogue.catalogue import Catalogue
 from rtvirt_runner.catalogue.lab import Lab
 from rtvirt_runner.matrix.cell import Cell
-from rtvirt_runner.matrix.load import read_matrix
+from rtvirt_runner.matrix.load import Matrix, read_matrix
 
 LIMIT_S = 120
 LOOPS = 200
@@ -191,8 +191,13 @@ def free_port() -> int:
 
 def cells(names: Sequence[str], repetitions: int, loops: int = LOOPS) -> tuple[Cell, ...]:
     """Cells of the running kernel without a tuning, for each board."""
+    return matrix(names, repetitions, loops)[0].cells
+
+
+def matrix(names: Sequence[str], repetitions: int, loops: int = LOOPS) -> tuple[Matrix, Lab]:
+    """The matrix of these cells, and the lab that it is for."""
     axes = {"board": [*names], "kernel": ["running"], "tuning": ["none"], "split": ["1-1"]}
-    matrix = {
+    content = {
         "name": "here",
         "repetitions": repetitions,
         "cyclictest": {"loops": loops, "interval_us": 1000, "priority": 80, "histogram_us": 20000},
@@ -201,7 +206,7 @@ def cells(names: Sequence[str], repetitions: int, loops: int = LOOPS) -> tuple[C
     }
     about = {"rtvirt_board_cpus": 2, "rtvirt_board_clock": "real", "rtvirt_board_boots": False}
     lab = Lab.from_inventory({"boards": [*names]}, dict.fromkeys(names, about))
-    return read_matrix({"matrix": matrix}, Path("matrix"), lab, Catalogue.load(collection.VARS)).cells
+    return read_matrix({"matrix": content}, Path("matrix"), lab, Catalogue.load(collection.VARS)), lab
 
 
 def begin_cells(
