@@ -135,8 +135,11 @@ def other_loops(count: int) -> Way:
 
 def hole(script: bytes, chance: Chance) -> None:
     def without_some(content: bytes) -> bytes:
-        begins = content.index(b'"histogram"') + chance.randrange(12, 30)
-        return content[:begins] + content[begins + chance.randrange(1, 20) :]
+        begins, lost = 0, b" "
+        while not lost.strip():
+            begins = content.index(b'"histogram"') + chance.randrange(12, 30)
+            lost = content[begins : begins + chance.randrange(1, 20)]
+        return content[:begins] + content[begins + len(lost) :]
 
     changed(script, without_some)
 

@@ -19,7 +19,6 @@ from rtvirt_runner.matrix.stored import store_matrix
 from rtvirt_runner.printable import printable
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="a board of its own namespaces needs root")
-SLACK_S = 15
 MOST_KIB = 500 << 10  # of the largest process of the controller
 BOARDS = 3
 SLOW = pytest.mark.slow(
@@ -36,8 +35,9 @@ SLOW = pytest.mark.slow(
 )
 
 
-@pytest.mark.parametrize("count", [18, pytest.param(200, marks=SLOW)])
-def test_no_cell_is_done_whose_answer_is_not_whole(count: int, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("count", "slack_s"), [(18, 100), pytest.param(200, 20, marks=SLOW)])
+def test_no_cell_is_done_whose_answer_is_not_whole(count: int, slack_s: int, tmp_path: Path) -> None:
+    """Of the few, none takes all the time that it has."""
     seed, names = 14, [f"bench-{number}" for number in range(BOARDS)]
     planned, lab = matrix(names, -(-count // BOARDS))
     by_board = {name: [cell for cell in planned.cells if cell.board == name] for name in names}
@@ -59,7 +59,7 @@ def test_no_cell_is_done_whose_answer_is_not_whole(count: int, tmp_path: Path) -
         store_matrix(tree, planned, lab)
         began = time.monotonic()
         (tmp_path / "control").mkdir()
-        playing = begin_cells(tmp_path, started, [*ways], SLACK_S)
+        playing = begin_cells(tmp_path, started, [*ways], slack_s)
         assert playing.stdout is not None
         told = playing.stdout.read()
         _, status, usage = os.wait4(playing.pid, 0)  # of the playbook and all that it waited for
