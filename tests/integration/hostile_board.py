@@ -93,7 +93,7 @@ def in_pieces(script: bytes, chance: Chance) -> None:
 
 
 def with_errors(script: bytes, chance: Chance) -> None:
-    for _ in range(64):
+    for _ in range(8):
         os.write(2, b"\x1b[31merror\n" * (MIB // 11))
     say(run(script))
 
@@ -207,7 +207,7 @@ HONEST: dict[str, Way] = {
     "honest, beside a greeting": lambda script, chance: say(
         b"\x1b[2JWelcome\r\n@welcome \xff\n" + run(script) + b"Bye\n"
     ),
-    "honest, beside 64 MiB of errors": with_errors,
+    "honest, beside 8 MiB of errors": with_errors,
 }
 BOTH: dict[str, Way] = {
     "late": lambda script, chance: time.sleep(100_000),

@@ -7,6 +7,7 @@ import shlex
 import subprocess
 import sys
 import time
+import unicodedata
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -35,7 +36,7 @@ SLOW = pytest.mark.slow(
 )
 
 
-@pytest.mark.parametrize(("count", "slack_s"), [(18, 100), pytest.param(200, 20, marks=SLOW)])
+@pytest.mark.parametrize(("count", "slack_s"), [(18, 100), pytest.param(200, 40, marks=SLOW)])
 def test_no_cell_is_done_whose_answer_is_not_whole(count: int, slack_s: int, tmp_path: Path) -> None:
     """Of the few, none takes all the time that it has."""
     seed, names = 14, [f"bench-{number}" for number in range(BOARDS)]
@@ -82,7 +83,7 @@ def test_no_cell_is_done_whose_answer_is_not_whole(count: int, slack_s: int, tmp
     assert all(record.reason for cell, record in found.items() if cell not in done)
     assert not list(tmp_path.rglob("elsewhere"))
     assert usage.ru_maxrss < MOST_KIB
-    assert all(letter == "\n" or letter.isprintable() for letter in told)  # what Ansible itself shows
+    assert {letter for letter in told if unicodedata.category(letter) == "Cc"} == {"\n"}  # Ansible's own output
     # Each failed cell has one line, of which a terminal interprets nothing, and the page is made.
     rtvirt = Path(sys.executable).parent / "rtvirt"
     for command in ("status", "report"):
