@@ -26,7 +26,7 @@ from rtvirt_runner.machine.sealed_queue import CellSteps
 from rtvirt_runner.machine.state_changes import Changes
 from rtvirt_runner.matrix.acceptance import read_output
 from rtvirt_runner.matrix.cell import Cell
-from rtvirt_runner.matrix.results import BadRecord, Record, ResultsTree, Status
+from rtvirt_runner.matrix.results import BadRecord, Record, ResultsError, ResultsTree, Status
 from rtvirt_runner.parsers import ParseError
 from rtvirt_runner.run import at_work
 
@@ -68,6 +68,8 @@ class ActionModule(ActionBase):
                 return self._measure_and_record(cell, args, tree) | {"warnings": warnings}
         except at_work.RunEndingError:
             return {"failed": True, "msg": f"The run is ending; cell {cell.id} is left for the next one."}
+        except ResultsError as error:
+            return {"failed": True, "msg": str(error)}
 
     def _measure_and_record(self, cell: Cell, args: Mapping[str, Any], tree: ResultsTree) -> dict[str, Any]:
         began, started_at = time.monotonic(), _now()

@@ -41,7 +41,11 @@ class ActionModule(ActionBase):
             missing.append({"id": cell.id, "reason": record.reason if record else "it was not measured"})
         folder = tree.root / matrix.name / "report"
         before = _contents(folder)
-        report = write_report(matrix, tree)
+        try:
+            report = write_report(matrix, tree)
+        except OSError as error:
+            sentence = f"{error.filename}: {error.strerror}; check the room on its disk and its permissions."
+            return {"failed": True, "msg": sentence}
         bad = [f"Damaged record {each.path}: {each.reason}" for each in unusable(tree.read(matrix.name))]
         return {
             "changed": _contents(folder) != before,

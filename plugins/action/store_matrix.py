@@ -30,6 +30,4 @@ class ActionModule(ActionBase):
             changed = store_matrix(ResultsTree(Path(str(args["results_dir"]))), matrix, lab)
         except (InputError, ResultsError) as error:
             return {"failed": True, "msg": str(error)}
-        except OSError as error:
-            return {"failed": True, "msg": f"{error.filename}: {error.strerror}."}
         return {"changed": changed}

@@ -64,6 +64,10 @@ df -Pk "$@" | {
 }
 """
 
+MOST_ENTRIES = 50_000  # of a reply: lines, values of rows, and files, which count as FILE_ENTRIES
+FILE_ENTRIES = 1000
+MOST_LETTERS = 2000  # of the sentence of a failure
+
 
 @dataclass
 class Reply:
@@ -101,40 +105,52 @@ def compose(script: str, environment: Mapping[str, str], reads_input: bool = Fal
 def parse(stdout: str) -> Reply:
     """Parse the marked lines of a reply; ``complete`` is False when the last mark is missing.
 
-    Bytes that are no UTF-8, lone surrogates in Ansible's texts, become escapes.
+    Bytes that are no UTF-8, lone surrogates in Ansible's texts, become escapes. What follows more than MOST_ENTRIES is
+    dropped, and the script counts as failed: each entry takes a hundred times the memory of its line.
     """
     reply = Reply()
-    stdout = stdout.encode(errors="backslashreplace").decode()
+    text = stdout.encode(errors="backslashreplace").decode().replace("\r\n", "\n") + "\n"
     told = reply
-    lines = iter(stdout.replace("\r\n", "\n").split("\n"))
-    for line in lines:
+    position = entries = 0
+    while position < len(text) and entries <= MOST_ENTRIES:
+        end = text.index("\n", position)
+        line, position = text[position:end], end + 1
         mark, _, rest = line.partition(" ")
+        if mark == "@whole":
+            reply.complete = True
+            if rest != "0" and reply.failure is None:
+                reply.failure = f"the script ended with status {_shortened(rest)}"
+            continue
+        entries += 1
         if mark == "@changed":
             reply.changes.append(rest)
         elif mark == "@fact":
             name, _, value = rest.partition(" ")
             told.facts[name] = value.strip()
         elif mark == "@row":
+            entries += rest.count(" ")
             table, _, values = rest.partition(" ")
             told.rows.setdefault(table, []).append(_row(values))
         elif mark == "@file":
-            body: list[str] = []
-            for inner in lines:
-                if inner == f"@end {rest}":
-                    reply.files[rest] = "\n".join(body).rstrip("\n") + "\n"
-                    break
-                body.append(inner)
+            entries += FILE_ENTRIES
+            closing = f"\n@end {rest}\n"
+            found = text.find(closing, end)
+            if found >= 0:
+                reply.files[rest] = text[position:found].rstrip("\n") + "\n"
+            position = found + len(closing) if found >= 0 else len(text)
         elif mark == "@fail":
-            reply.failure = rest
+            reply.failure = _shortened(rest)
         elif line == "@after":
             told = reply.after = Reply()
-        elif mark == "@whole":
-            reply.complete = True
-            if rest != "0" and reply.failure is None:
-                reply.failure = f"the script ended with status {rest}"
         elif line.strip():
             reply.output.append(line)
+    if entries > MOST_ENTRIES:
+        reply.failure, reply.complete = f"the answer has more than {MOST_ENTRIES:,} entries", False
     return reply
+
+
+def _shortened(sentence: str) -> str:
+    return sentence if len(sentence) <= MOST_LETTERS else f"{sentence[:MOST_LETTERS]} ..."
 
 
 def _row(text: str) -> dict[str, str]:

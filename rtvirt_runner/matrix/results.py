@@ -210,8 +210,8 @@ class ResultsTree:
         An existing failed record is replaced; one that is done is kept and the new one dropped, since another run was
         faster; anything that cannot be used is kept aside as ``<cell id>.damaged-<n>``. If the process is killed, the
         old record, the new one or none is left, never a partial one; the next writer removes the hidden folders of
-        killed ones. Raises ResultsError for an invalid name of a raw file, and if
-        the existing record was written by a newer version of rtvirt.
+        killed ones. Raises ResultsError for an invalid name of a raw file, for what the disk refuses, and if the
+        existing record was written by a newer version of rtvirt.
         """
         final = self.record_path(matrix_name, cell)
         files = _contents(cell, status, system, raw)
@@ -315,8 +315,21 @@ def _writing(matrix_folder: Path) -> Iterator[None]:
     """Hold the lock of a matrix's folder, which is made, while something is moved into it; one writer at a time.
 
     The kernel keeps the lock for writers in other containers as well, and frees it when its holder is killed: what is
-    found under a temporary name then is of nobody, and is removed.
+    found under a temporary name then is of nobody, and is removed. Raises ResultsError for what the disk refuses.
     """
+    try:
+        with _locked(matrix_folder):
+            yield
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise ResultsError(
+            f"{matrix_folder}: {reason}, so the record could not be stored; check the room on its disk and its "
+            "permissions, and run the same command again."
+        ) from error
+
+
+@contextlib.contextmanager
+def _locked(matrix_folder: Path) -> Iterator[None]:
     matrix_folder.mkdir(parents=True, exist_ok=True)
     with (matrix_folder / _LOCK).open("a") as handle:
         fcntl.flock(handle, fcntl.LOCK_EX)
@@ -334,8 +347,11 @@ def _keep_file(matrix_folder: Path, final: Path, content: Mapping[str, Any]) -> 
     partial = final.with_name(f".partial-{final.name}")
     with _writing(matrix_folder):
         final.parent.mkdir(exist_ok=True)
-        _write_file(partial, _json({"schema_version": SCHEMA_VERSION, **content}))
-        partial.replace(final)
+        try:
+            _write_file(partial, _json({"schema_version": SCHEMA_VERSION, **content}))
+            partial.replace(final)
+        finally:
+            partial.unlink(missing_ok=True)
         _sync_folder(final.parent)
 
 

@@ -5,6 +5,7 @@ The same records give the same bytes, and unchanged files are not rewritten, so 
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import itertools
 import math
@@ -163,9 +164,12 @@ def _keep_larger(folder: Path, measured: int) -> str:
         if _contents(kept) == _contents(folder):
             return _kept_sentence(before, measured, kept)
     partial = folder.with_name(f".{folder.name}-{os.getpid()}")
-    shutil.rmtree(partial, ignore_errors=True)
-    shutil.copytree(folder, partial, ignore=shutil.ignore_patterns(".*"))
-    partial.rename(kept)
+    with _whole_or_not_at_all(partial, kept):
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir()
+        for name, content in _contents(folder).items():
+            (partial / name).write_bytes(content)
+        partial.rename(kept)
     return _kept_sentence(before, measured, kept)
 
 
@@ -443,5 +447,18 @@ def _write_if_changed(path: Path, text: str) -> None:
     if path.is_file() and path.read_bytes() == content:
         return
     partial = path.with_name(f".{path.name}-{os.getpid()}")
-    partial.write_bytes(content)
-    partial.replace(path)
+    with _whole_or_not_at_all(partial, path):
+        partial.write_bytes(content)
+        partial.replace(path)
+
+
+@contextlib.contextmanager
+def _whole_or_not_at_all(partial: Path, final: Path) -> Iterator[None]:
+    """Remove what was written so far if the disk refuses more; the OSError names the final path."""
+    try:
+        yield
+    except OSError as error:
+        shutil.rmtree(partial, ignore_errors=True)
+        with contextlib.suppress(OSError):
+            partial.unlink()
+        raise OSError(error.errno, error.strerror, str(final)) from error

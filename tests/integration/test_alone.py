@@ -6,42 +6,24 @@ import os
 import resource
 import shlex
 import signal
-import socket
 import subprocess
-import sys
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
+from ssh_board import Board, said, started_board, wait_until
 
 from rtvirt_runner.catalogue import collection
 from rtvirt_runner.machine import script_reply
 from rtvirt_runner.machine.lease import Holder
 from rtvirt_runner.machine.scripts import script_text
-from rtvirt_runner.machine.ssh_config import socket_folder
 from rtvirt_runner.matrix.results import ResultsTree
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="a board of its own namespaces needs root")
 
-BIN = Path(sys.executable).parent
-# A board: this machine's programs, in process, mount and /run of its own, with an SSH server.
-BOARD = """\
-set -e
-for folder in /root /run /tmp /dev/shm /var/tmp; do mkdir -p "$folder"; done
-cp "$1/client.pub" /dev/shm/client.pub
-for folder in /root /run /tmp /var/tmp; do mount -t tmpfs tmpfs "$folder"; done
-chmod 755 /root
-mkdir -m 700 /root/.ssh
-cp /dev/shm/client.pub /root/.ssh/authorized_keys
-mount -t tmpfs tmpfs /dev/shm
-shift
-exec dropbear -F -E "$@"
-"""
 CELL = {"CPU": max(os.sched_getaffinity(0)), "LOOPS": 100_000, "INTERVAL_US": 1000, "PRIORITY": 80}
 CELL |= {
     "HISTOGRAM_US": 20000,
@@ -53,94 +35,6 @@ CELL |= {
 }
 CELL |= {"REPEAT": "no", "FOLDER": "memory", "RUN_LIMIT_S": 60, "END_LIMIT_S": 2, "LATER_S": ""}
 SHORT = CELL | {"LOOPS": 200}
-
-
-@dataclass(frozen=True)
-class Board:
-    """An SSH server's board: its lab file, and the process whose namespaces it is."""
-
-    folder: Path
-    port: int
-    pid: int
-
-    def sh(self, script: str) -> str:
-        """Run a script on the board, not over SSH; returns its output."""
-        command = ["nsenter", "--target", str(self.pid), "--mount", "--pid", "sh", "-c", script]
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout
-
-    def processes(self, name: str) -> list[str]:
-        return self.sh(f"pgrep -x {name} || :").split()
-
-    def begin(self, *tasks: Mapping[str, Any], **variables: Any) -> subprocess.Popen[str]:
-        """Start a playbook of these tasks on the board."""
-        options = f"-F none -i {self.folder}/client -o UserKnownHostsFile=/dev/null -o StrictHostKeyChecking=no"
-        facts = {
-            "ansible_host": "127.0.0.1",
-            "ansible_port": self.port,
-            "ansible_user": "root",
-            "rtvirt_board_cpus": os.cpu_count(),
-            "rtvirt_board_clock": "real",
-            "rtvirt_board_boots": False,
-        }
-        lab = {"boards": {"hosts": {"bench": facts | {"ansible_ssh_common_args": options}}}}
-        name = f"play-{time.monotonic_ns()}"
-        play = {"name": "Play", "hosts": "boards", "gather_facts": False, "vars": variables, "tasks": list(tasks)}
-        (self.folder / "lab.yml").write_text(yaml.safe_dump(lab))
-        (self.folder / f"{name}.yml").write_text(yaml.safe_dump([play]))
-        env = {**os.environ, "ANSIBLE_CONFIG": str(collection.ANSIBLE_CONFIG), "ANSIBLE_NOCOLOR": "1"}
-        env |= {"ANSIBLE_HOST_KEY_CHECKING": "0", "ANSIBLE_SSH_CONTROL_PATH_DIR": str(socket_folder(str(self.folder)))}
-        env.pop("RTVIRT_OWNER_PID", None)
-        return subprocess.Popen(
-            [BIN / "ansible-playbook", "-i", "lab.yml", f"{name}.yml"],
-            cwd=self.folder,
-            env=env,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-
-    def play(self, *tasks: Mapping[str, Any], fails: bool = False) -> str:
-        """Run a playbook of these tasks; returns what Ansible said, in one line."""
-        return said(self.begin(*tasks), fails)
-
-
-def said(process: subprocess.Popen[str], fails: bool = False) -> str:
-    output, _ = process.communicate(timeout=120)
-    assert (process.returncode != 0) == fails, output
-    return " ".join(output.split())
-
-
-@contextmanager
-def started_board(folder: Path, *options: str) -> Iterator[Board]:
-    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", folder / "client"], check=True)
-    subprocess.run(["dropbearkey", "-t", "ed25519", "-f", folder / "server"], check=True, capture_output=True)
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port = int(listener.getsockname()[1])
-    key = folder / "server"
-    (folder / "board.sh").write_text(BOARD)
-    # The key is read before the folders are private.
-    dropbear = ["-r", "/proc/self/fd/5", "-p", f"127.0.0.1:{port}", *options]
-    inside = f"exec 5<{key}; exec sh {folder}/board.sh {folder} {shlex.join(dropbear)}"
-    server = subprocess.Popen(
-        ["unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "sh", "-c", inside],
-        stderr=(folder / "server.log").open("w"),
-    )
-    try:
-        deadline = time.monotonic() + 20
-        while True:
-            try:
-                socket.create_connection(("127.0.0.1", port)).close()
-                break
-            except ConnectionRefusedError:
-                assert server.poll() is None and time.monotonic() < deadline, (folder / "server.log").read_text()
-                time.sleep(0.05)
-        children = Path(f"/proc/{server.pid}/task/{server.pid}/children").read_text().split()
-        yield Board(folder, port, int(children[0]))
-    finally:
-        subprocess.run(["ssh", "-O", "exit", "-S", "none", "x"], capture_output=True, check=False)
-        server.kill()
-        server.wait()
 
 
 @pytest.fixture
@@ -166,14 +60,6 @@ def command(text: str, folder: Path) -> dict[str, Any]:
     path = folder / f"script-{abs(hash(text))}.sh"
     path.write_text(text)
     return {"name": "Run", "rtvirt.testbed.remote_script": {"script": str(path)}}
-
-
-def wait_until(happens: Any, limit_s: float = 60, playing: subprocess.Popen[str] | None = None) -> None:
-    deadline = time.monotonic() + limit_s
-    while not happens():
-        assert playing is None or playing.poll() is None, said(playing)
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
 
 
 def own_processes(board: Board) -> dict[int, list[str]]:

@@ -88,3 +88,31 @@ def test_a_machine_tells_the_sums_of_files_and_the_room_for_those_that_are_not_t
     assert [line.partition("  ")[2] for line in reply.output] == [str(here)]
     assert len(reply.rows["room"]) == 2
     assert all(int(row["free_kib"]) > 0 and row["on"].startswith("/") for row in reply.rows["room"])
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "@row irqs a=1\n" * 60_000,
+        "@row irqs" + " a=1" * 60_000,
+        "line\n" * 60_000,
+        "\n" * 60_000,
+        "@fact a 1\n" * 60_000,
+        "".join(f"@file {number}\nx\n@end {number}\n" for number in range(60)),
+    ],
+    ids=["rows", "values of a row", "lines", "empty lines", "facts", "files"],
+)
+def test_an_answer_of_very_many_entries_is_a_failure(said: str) -> None:
+    reply = parse(f"@fact first 1\n{said}\n@whole 0\n")
+    assert reply.failure == "the answer has more than 50,000 entries" and not reply.complete
+    assert reply.facts["first"] == "1" and len(reply.files) <= 50
+
+
+def test_a_large_file_is_one_entry() -> None:
+    assert (
+        len(parse("@file long\n" + "000001 000000\n" * 1_000_000 + "@end long\n@whole 0\n").files["long"]) == 14_000_000
+    )
+
+
+def test_the_sentence_of_a_failure_has_a_limit() -> None:
+    assert len(parse("@fail " + "no " * 100_000 + "\n@whole 1\n").failure or "") < 2100
