@@ -37,11 +37,11 @@ for zone in /sys/class/thermal/thermal_zone*; do
   [ -z "$value" ] || printf '@row temperatures zone=%s millicelsius=%s name=%s\n' "${zone##*/thermal_zone}" "$value" "$name"
 done
 
-# A Raspberry Pi: bits of what slows it now, and of what has since it was booted.
-if [ -r /sys/devices/platform/soc/soc:firmware/get_throttled ]; then
+# A Raspberry Pi: bits of what slows it now, and of what has since it was booted. The file of the Pi's own kernels may be as old as their last query.
+if command -v vcgencmd >/dev/null && value=$(vcgencmd get_throttled 2>/dev/null); then
+  fact pi_throttled "${value#*=}"
+else
   read_fact pi_throttled /sys/devices/platform/soc/soc:firmware/get_throttled
-elif command -v vcgencmd >/dev/null; then
-  value=$(vcgencmd get_throttled 2>/dev/null) && fact pi_throttled "${value#*=}"
 fi
 for sensor in /sys/class/hwmon/hwmon*; do
   [ -e "$sensor/in0_lcrit_alarm" ] || continue
