@@ -132,6 +132,18 @@ def test_what_an_ended_run_left_behind_is_ended_before_the_next_cell_and_said(bo
         orphan.wait()
 
 
+def test_what_measures_in_a_container_on_the_board_is_not_taken_for_left_behind(board: Board) -> None:
+    """Its lock has the same path, and is another file."""
+    flock_path = subprocess.check_output(["which", "flock"], text=True).strip()
+    board.sh(f"touch /tmp/none && mount --bind /tmp/none {flock_path}")  # so that the holders are looked for
+    inside = "mount -t tmpfs none /run; exec 9>>/run/rtvirt-cell; exec sleep 4321"
+    board.sh(f"unshare --mount --pid --fork --kill-child sh -c '{inside}' >/dev/null 2>&1 & sleep 1")
+    container = board.processes("sleep")
+    assert container
+    told = board.play(cell(SHORT))
+    assert board.processes("sleep") == container and "left behind" not in told
+
+
 def test_a_machine_of_busybox_alone_is_held_too(tmp_path: Path) -> None:
     """As in the minimal guest, which has no flock."""
     programs = tmp_path / "bin"

@@ -3,11 +3,15 @@
 # already was left behind by a run that has ended, and is ended. LOCK (path), OWNER, ENDS_LOAD (whether a load on the board was left behind too).
 # Not in sealed machines, where nothing is left behind.
 
-# The processes that hold the lock; a machine without flock is asked this before each command too.
+# The processes that hold the lock; a machine without flock is asked this before each command too. In a container the path is that of another file.
 lock_holders() {
   # shellcheck disable=SC2012  # only ls shows the links of many processes at once
   ls -l /proc/[0-9]*/fd 2>/dev/null |
-    sed -n -e '/^\/proc\//{s,^/proc/\([0-9]*\)/fd:$,\1,;h;}' -e "\\,-> $LOCK\$,{x;p;x;}" | sort -u
+    sed -n -e '/^\/proc\//{s,^/proc/\([0-9]*\)/fd:$,\1,;h;}' -e "\\,-> $LOCK\$,{x;p;x;}" | sort -u |
+    while read -r holder; do
+      # shellcheck disable=SC3013  # dash and busybox have -ef
+      [ ! "/proc/$holder/fd/9" -ef "$LOCK" ] || echo "$holder"
+    done
 }
 
 take_lock() {
