@@ -7,6 +7,7 @@
 # An answer is compressed, since a serial line is slow, and has a checksum, since the kernel may write between its lines.
 queue=/queue mailbox=/run/rtvirt/guest.mailbox
 answer_at=8192  # first block of the guest's answer in the mailbox
+settle_s=20  # from the state of a group to its first cell
 
 answer() {  # NAME
   printf '\n@answer %s\n' "$1"
@@ -52,6 +53,8 @@ set_up() {
   for each in $setups; do
     step "${each%:*}" "${each#*:}" || { ready=no; return; }
   done
+  # Kernels do for seconds what they have put off while they booted. Time in which nothing happens costs a sealed machine little.
+  sleep "$settle_s"
 }
 
 setups='' ready=new
