@@ -3,7 +3,6 @@
 import csv
 import re
 import subprocess
-import sys
 import time
 from collections.abc import Iterable
 from pathlib import Path
@@ -23,15 +22,16 @@ from rtvirt_runner.matrix.results import Record, ResultsTree
 from rtvirt_runner.run.playbooks import read_inventory
 
 MATRIX_LIMIT_S = 4500.0
-SMOKE, QUICK = "smoke", str(Path(__file__).parent / "quick.yml")
-# Smoke as on real boards, quick on a lab of which two boards are sealed.
-QUICK_LAB = Path(__file__).parent / "quick_lab"
-HOW = {SMOKE: ["--over-ssh"], QUICK: ["--inventory", str(QUICK_LAB)]}
+HERE = Path(__file__).parent
+# Of each matrix its lab, and how it is asked for: smoke as on real boards, quick on a lab with sealed ones.
+LABS = {"quick": HERE / "quick_lab", "smoke": collection.VIRTUAL_LAB}
+ASKED = {
+    "quick": ["--matrix", str(HERE / "quick.yml"), "--inventory", str(LABS["quick"])],
+    "smoke": ["--matrix", "smoke", "--over-ssh"],
+}
 BOTH = [
-    pytest.param(QUICK, id="quick"),
-    pytest.param(
-        SMOKE, id="smoke", marks=pytest.mark.slow(exercises=["playbooks", "roles", "plugins", "rtvirt_runner"])
-    ),
+    pytest.param("quick"),
+    pytest.param("smoke", marks=pytest.mark.slow(exercises=["playbooks", "roles", "plugins", "rtvirt_runner"])),
 ]
 pytestmark = [
     pytest.mark.asserts_on("booting", "trials", "convergence", "answers"),
@@ -45,11 +45,11 @@ NUMBERS = ["samples", "min_us", "avg_us", "max_us", "p50_us", "p99_us", "p999_us
 
 @pytest.fixture(scope="module", params=BOTH)
 def matrix_results(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The results folder of a matrix (the parameter: its name or path), measured on virtual boards."""
+    """The results folder of a matrix (the parameter: its name), measured on virtual boards."""
     folder = tmp_path_factory.mktemp("measured") / "results"
     # Without RTVIRT_OWNER_PID: it ends its boards itself.
     environment = {name: value for name, value in owned().items() if name != "RTVIRT_OWNER_PID"}
-    command = [SCRIPTS / "rtvirt", "matrix", *HOW[request.param], "--matrix", str(request.param), "--results", folder]
+    command = [SCRIPTS / "rtvirt", "matrix", *ASKED[request.param], "--results", folder]
     said = run(command, environment, MATRIX_LIMIT_S)
     assert "status 0" in said, said
     return folder
@@ -58,9 +58,9 @@ def matrix_results(request: pytest.FixtureRequest, tmp_path_factory: pytest.Temp
 @pytest.fixture(scope="module")
 def matrix(matrix_results: Path) -> Matrix:
     """The matrix that was measured."""
-    name = SMOKE if (matrix_results / SMOKE).is_dir() else QUICK
-    lab = Lab.from_inventory(*read_inventory(collection.VIRTUAL_LAB if name == SMOKE else QUICK_LAB))
-    return load_matrix(collection.matrix_path(name), lab, Catalogue.load(collection.VARS))
+    (name,) = (name for name in ASKED if (matrix_results / name).is_dir())
+    lab = Lab.from_inventory(*read_inventory(LABS[name]))
+    return load_matrix(collection.matrix_path(ASKED[name][1]), lab, Catalogue.load(collection.VARS))
 
 
 @pytest.fixture(scope="module")
@@ -283,9 +283,7 @@ def test_cells_of_both_ways_stand_in_one_matrix(rows: list[dict[str, str]]) -> N
 def test_a_finished_matrix_has_nothing_left_to_do(matrix_results: Path, matrix: Matrix, report: Path) -> None:
     before = file_times(matrix_results)
     began = time.monotonic()
-    rtvirt = Path(sys.executable).parent / "rtvirt"
-    how = HOW[SMOKE if matrix.name == SMOKE else QUICK]
-    command = [rtvirt, "matrix", *how, "--matrix", matrix.path, "--results", matrix_results]
+    command = [SCRIPTS / "rtvirt", "matrix", *ASKED[matrix.name], "--results", matrix_results]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert time.monotonic() - began < 30
     assert done.returncode == 0

@@ -9,9 +9,7 @@ stop() {
   echo "guest: $*"
   $bb poweroff -f
 }
-while read -r module; do
-  $bb insmod "/modules/$module" || echo "guest: $module did not load"
-done </modules/order
+/load_modules /modules/order
 
 # The scratch disk may have got the first letter. It also gets the name that udev would give it.
 $bb mkdir -p /dev/disk/by-id

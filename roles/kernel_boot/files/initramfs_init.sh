@@ -4,14 +4,7 @@ bb=/bin/busybox
 $bb mount -t devtmpfs dev /dev
 $bb mount -t proc proc /proc
 $bb mount -t sysfs sys /sys
-while read -r module; do
-  options=  # of the command line, module.name=value, which insmod, unlike modprobe, does not read
-  for word in $($bb cat /proc/cmdline); do
-    case $word in "${module%.ko}".*) options="$options ${word#*.}" ;; esac
-  done
-  # shellcheck disable=SC2086  # a list of words
-  $bb insmod "/modules/$module" $options || echo "initramfs: $module did not load"
-done </modules/order
+/load_modules /modules/order
 
 root=/dev/vda2
 for word in $($bb cat /proc/cmdline); do

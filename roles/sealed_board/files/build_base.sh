@@ -11,7 +11,7 @@ tree=$work/tree root=$work/root
 echo ":: fetching QEMU, busybox and cyclictest ($ARCHITECTURE, $SUITE)"
 debian_tree extract "$SUITE" "$ARCHITECTURE" "$tree" busybox-static,dash,rt-tests,coreutils,util-linux,qemu-system-arm
 
-mkdir -p "$root/bin" "$root/dev" "$root/proc" "$root/sys" "$root/tmp" "$root/run" "$root/var/lib" "$root/var/tmp" "$root/usr/bin" "$root/usr/lib"
+for folder in bin sbin dev proc sys tmp run var/lib var/tmp usr/bin usr/sbin usr/lib; do mkdir -p "$root/$folder"; done
 ln -s usr/lib "$root/lib"
 cp "$tree/usr/bin/busybox" "$root/bin/"
 ln -s ../usr/bin/dash "$root/bin/sh"
