@@ -22,6 +22,7 @@ import yaml
 from rtvirt_runner.catalogue import collection
 from rtvirt_runner.catalogue.catalogue import Catalogue
 from rtvirt_runner.catalogue.lab import Lab
+from rtvirt_runner.machine.ssh_config import socket_folder
 from rtvirt_runner.matrix.cell import Cell
 from rtvirt_runner.matrix.load import Matrix, read_matrix
 
@@ -136,7 +137,7 @@ def begin(
     (folder / "lab.yml").write_text(yaml.safe_dump(lab))
     (folder / f"{name}.yml").write_text(yaml.safe_dump([{**play, "vars": {**variables}, "tasks": [*tasks]}]))
     env = {**os.environ, "ANSIBLE_CONFIG": str(collection.ANSIBLE_CONFIG), "ANSIBLE_NOCOLOR": "1", **(env or {})}
-    env |= {"ANSIBLE_HOST_KEY_CHECKING": "0", "ANSIBLE_SSH_CONTROL_PATH_DIR": str(folder / "control")}
+    env |= {"ANSIBLE_HOST_KEY_CHECKING": "0", "ANSIBLE_SSH_CONTROL_PATH_DIR": str(socket_folder(str(folder)))}
     env.pop("RTVIRT_OWNER_PID", None)
     return subprocess.Popen(
         [_BIN / "ansible-playbook", "-i", "lab.yml", f"{name}.yml"],
@@ -168,7 +169,6 @@ def wait_until(happens: Callable[[], Any], limit_s: float = 60, playing: subproc
 @contextmanager
 def started_board(folder: Path, *options: str, name: str = "bench") -> Iterator[Board]:
     """A board that is on, with its files in a folder; ``options`` are dropbear's."""
-    (folder / "control").mkdir()
     subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", folder / "client"], check=True)
     subprocess.run(["dropbearkey", "-t", "ed25519", "-f", folder / "server"], check=True, capture_output=True)
     board = Board(folder, free_port(), name, options)
