@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -17,10 +19,11 @@ from ansible_collections.rtvirt.testbed.plugins.plugin_utils.options import argu
 from rtvirt_runner.build import artifacts
 from rtvirt_runner.build.process import end_with_parent
 from rtvirt_runner.catalogue.versions import controller_versions
-from rtvirt_runner.machine import cell_script, verify_state
+from rtvirt_runner.machine import cell_script, state_changes, verify_state
 from rtvirt_runner.machine.script_reply import Reply
 from rtvirt_runner.machine.sealed_machine import Answers, SealedMachine
 from rtvirt_runner.machine.sealed_queue import CellSteps
+from rtvirt_runner.machine.state_changes import Changes
 from rtvirt_runner.matrix.acceptance import read_output
 from rtvirt_runner.matrix.cell import Cell
 from rtvirt_runner.matrix.results import BadRecord, Record, ResultsError, ResultsTree, Status
@@ -28,10 +31,16 @@ from rtvirt_runner.parsers import ParseError
 from rtvirt_runner.run import at_work
 
 LEASE_SLACK_S = 600  # beyond a cell's limit, for what follows it
+# The reason in the record of a cell that was measured, until the board's state after it is known.
+NOT_READ_BACK = "The run ended before the board's state was read back after the cell; measure it again."
 
 
 class ActionModule(ActionBase):
-    """Returns cell_id, status, reason, seconds and the record's path; changed unless the cell was done already."""
+    """Returns cell_id, status, reason, seconds and the record's path; changed unless the cell was done already.
+
+    A cell that was measured over SSH has the status ``measured`` and the id ``measured_cell`` instead of ``cell_id``,
+    until the action is called again with the board's state after it.
+    """
 
     TRANSFERS_FILES = False
 
@@ -42,8 +51,13 @@ class ActionModule(ActionBase):
         cell = Cell.from_dict(args["cell"])
         tree = ResultsTree(Path(str(args["results_dir"])))
         stored = tree.find(str(args["matrix_name"]), cell)
-        if isinstance(stored, Record) and stored.status.status == "done":
-            return {"changed": False, "cell_id": cell.id, "status": "done", "reason": "", "seconds": 0.0}
+        with at_work.ending(cell.id) if args["is_measured"] else contextlib.nullcontext():
+            if isinstance(stored, Record) and stored.status.status == "done":
+                return {"changed": False, "cell_id": cell.id, "status": "done", "reason": "", "seconds": 0.0}
+            if isinstance(stored, Record) and args["is_measured"] and stored.status.reason == NOT_READ_BACK:
+                return self._record_end(cell, args, tree, stored)
+        if args["is_measured"] and not args["failure"]:
+            return {"failed": True, "msg": f"The measurement of cell {cell.id} is no longer in the results folder."}
         self._vars = task_vars or {}
         end_with_parent()
         warnings = (
@@ -73,15 +87,35 @@ class ActionModule(ActionBase):
             overhead_s=round(elapsed_s - outcome.measure_s, 3),
             measure_s=round(outcome.measure_s, 3),
         )
+        if status.status == "done" and not args["sealed_folder"]:
+            at_work.expect_end(cell.id)
+            status = replace(status, status="failed", reason=NOT_READ_BACK)
+            tree.write_record(str(args["matrix_name"]), cell, status, outcome.system(), outcome.files)
+            return {"changed": True, "measured_cell": cell.id, "status": "measured", "reason": ""}
         path = tree.write_record(str(args["matrix_name"]), cell, status, outcome.system(), outcome.files)
-        return {
-            "changed": True,
-            "cell_id": cell.id,
-            "status": status.status,
-            "reason": status.reason,
-            "seconds": round(elapsed_s, 1),
-            "path": str(path),
-        }
+        return _result(cell, status, path) | _warnings(cell, outcome.noted)
+
+    def _record_end(self, cell: Cell, args: Mapping[str, Any], tree: ResultsTree, stored: Record) -> dict[str, Any]:
+        """Complete the record of a measured cell by the board's state after it, or by the failure to read that."""
+        after = args["board_after"] or {}
+        system, reason = dict(stored.system), str(args["failure"] or "")
+        if not reason:
+            facts = verify_state.typed(after["facts"])
+            changes = state_changes.board_changes(cell, args["kernel_expects"], system["board"], facts)
+            reason = changes.reason("board")
+            changed = state_changes.changed_facts(system["board"], facts)
+            system |= {"after": {**system["after"], "board": changed}, "noted": [*system["noted"], *changes.notes]}
+        status = replace(
+            stored.status,
+            status="failed" if reason else "done",
+            reason=reason,
+            ended_at=_now(),
+            ssh_commands=stored.status.ssh_commands + 1,
+            overhead_s=round(stored.status.overhead_s + float(after.get("seconds", 0.0)), 3),
+        )
+        raw = {path.name: path.read_bytes() for path in stored.raw_files()}
+        path = tree.write_record(str(args["matrix_name"]), cell, status, system, raw)
+        return _result(cell, status, path) | _warnings(cell, system["noted"])
 
     def _measure(self, cell: Cell, args: Mapping[str, Any], outcome: Outcome) -> str:
         """Measure over the connection and fill the outcome; returns why the cell failed, or ''."""
@@ -91,10 +125,7 @@ class ActionModule(ActionBase):
         outcome.add(answer, in_guest=cell.place == "guest")
         if answer.failure:
             return answer.failure if answer.reply.complete or answer.reply.failure else _cut_off(cell, answer.failure)
-        expects = args["guest_kernel_expects"] or {}
-        if cell.place == "guest" and (differences := verify_state.guest_differences(cell, expects, outcome.guest)):
-            return f"The guest is not in the state that the cell asks for: {'; '.join(differences)}."
-        return _unusable(cell, outcome.files)
+        return _invalid(cell, args, outcome)
 
     def _await(self, cell: Cell, args: Mapping[str, Any], outcome: Outcome) -> str:
         """Wait for a sealed machine's answers for the cell; returns why the cell failed, or ''.
@@ -114,10 +145,11 @@ class ActionModule(ActionBase):
             return failure
         if differences := verify_state.board_differences(cell, args["kernel_expects"], outcome.facts):
             return f"The board is not in the state that the cell asks for: {'; '.join(differences)}."
-        expects = args["guest_kernel_expects"] or {}
-        if cell.place == "guest" and (differences := verify_state.guest_differences(cell, expects, outcome.guest)):
-            return f"The guest is not in the state that the cell asks for: {'; '.join(differences)}."
-        return _unusable(cell, outcome.files)
+        after = answers.reply(machine.steps[cell.id].end)
+        outcome.board_after = verify_state.typed(after.as_dict()) if after else {}
+        changes = state_changes.board_changes(cell, args["kernel_expects"], outcome.facts, outcome.board_after)
+        outcome.noted += changes.notes
+        return _invalid(cell, args, outcome) or changes.reason("board")
 
     def _run_cell(self, cell: Cell) -> Answer:
         script, environment = cell_script.script(cell), cell_script.environment(cell)
@@ -132,7 +164,11 @@ class Outcome:
         self.board = dict(board)
         self.facts = verify_state.typed(board["facts"]) if board else {}
         self.emulator = emulator
+        self.board_after: dict[str, Any] | None = None  # None until it is read
         self.guest: dict[str, Any] = {}
+        self.guest_after: dict[str, Any] | None = None
+        self.threads: Any = []  # looks at cyclictest's thread
+        self.noted: list[str] = []
         self.run: dict[str, Any] = {}
         self.files: dict[str, str] = {}
         self.reason = ""
@@ -162,18 +198,47 @@ class Outcome:
         self.files = {name: text for name, text in reply.files.items() if text.strip()}
         facts = reply.as_dict()
         self.run = {name: facts.pop(name) for name in ("began_uptime_s", "ended_uptime_s") if name in facts}
+        self.threads = verify_state.typed({"cyclictest": facts.pop("cyclictest", [])})["cyclictest"]
         self.guest = verify_state.typed(facts) if in_guest else {}
+        self.guest_after = verify_state.typed(reply.after.as_dict()) if in_guest and reply.after else None
 
     def system(self) -> dict[str, Any]:
         """The content of system.json."""
         return {
             "board": self.facts,
             "guest": self.guest or None,
+            "after": {
+                "board": _changed(self.facts, self.board_after),
+                "guest": _changed(self.guest, self.guest_after),
+            },
+            "cyclictest": self.threads,
+            "noted": self.noted,
             "emulator": self.emulator,
             "run": self.run,
             "sealed": self.sealed,
             "controller": controller_versions(),
         }
+
+
+def _changed(before: Mapping[str, Any], after: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    return None if after is None else state_changes.changed_facts(before, after)
+
+
+def _result(cell: Cell, status: Status, path: Path) -> dict[str, Any]:
+    return {
+        "changed": True,
+        "cell_id": cell.id,
+        "status": status.status,
+        "reason": status.reason,
+        "seconds": round(status.overhead_s + status.measure_s, 1),
+        "path": str(path),
+    }
+
+
+def _warnings(cell: Cell, noted: Sequence[str]) -> dict[str, Any]:
+    """What was noted of the machines during a cell, as a warning of Ansible."""
+    plain = "".join(letter if letter.isprintable() else "?" for letter in "; ".join(noted)[:1000])
+    return {"warnings": [f"During cell {cell.id} {plain}."]} if noted else {}
 
 
 def _emulator(path: str | None) -> dict[str, str] | None:
@@ -190,7 +255,7 @@ def _sealed_failure(cell: Cell, steps: CellSteps, answers: Answers) -> str:
         replies = (answers.reply(name) for name in steps.setup)
         said = next((reply.failure for reply in replies if reply and reply.failure), "no reason given")
         return f"Board and guest did not reach their state: {said}"
-    for name in (steps.state, steps.measure, *([steps.end] if steps.end else [])):
+    for name in (steps.state, steps.measure, steps.end):
         reply = answers.reply(name)
         if reply is None or not reply.complete:
             return _cut_off(cell, (reply.failure if reply else None) or "it answered nothing")
@@ -202,6 +267,26 @@ def _sealed_failure(cell: Cell, steps: CellSteps, answers: Answers) -> str:
 def _cut_off(cell: Cell, failure: str) -> str:
     """The reason for an incomplete reply; when the guest was measured, it is the guest that most likely ended."""
     return f"The {cell.place} was gone in the middle of the cell: {failure}."
+
+
+def _invalid(cell: Cell, args: Mapping[str, Any], outcome: Outcome) -> str:
+    """Why the answer of a measuring command is no measurement of the cell; '' if it is one."""
+    expects = args["guest_kernel_expects"] or {}
+    changes = Changes()
+    if cell.place == "guest":
+        if differences := verify_state.guest_differences(cell, expects, outcome.guest):
+            return f"The guest is not in the state that the cell asks for: {'; '.join(differences)}."
+        if outcome.guest_after is None:
+            return "The guest's state was not read back after the cell."
+        changes = state_changes.guest_changes(cell, expects, outcome.guest, outcome.guest_after)
+        outcome.noted += changes.notes
+    if differences := state_changes.thread_differences(cell, outcome.threads):
+        return f"The measurement is not the one that the cell asks for: {'; '.join(differences)}."
+    if reason := changes.reason("guest") or _unusable(cell, outcome.files):
+        return reason
+    measure_s = outcome.measure_s if outcome.commands else None
+    differences = state_changes.clock_differences(cell, outcome.run, measure_s)
+    return f"The {cell.place} cannot be believed: {'; '.join(differences)}." if differences else ""
 
 
 def _unusable(cell: Cell, files: Mapping[str, str]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,11 @@ from ansible_collections.rtvirt.testbed.plugins.modules.sealed_machine import DO
 from ansible_collections.rtvirt.testbed.plugins.plugin_utils.options import argument_spec
 from ansible_collections.rtvirt.testbed.plugins.plugin_utils.plain import plain
 
-from rtvirt_runner.build import artifacts
+from rtvirt_runner.build import artifacts, leases
 from rtvirt_runner.machine.sealed_machine import Hardware, Order, Parts, SealedMachine
 from rtvirt_runner.matrix.cell import Cell
+
+LOOK_S = 1.0
 
 
 class ActionModule(ActionBase):
@@ -41,7 +44,22 @@ class ActionModule(ActionBase):
         owner = int(os.environ.get("RTVIRT_OWNER_PID") or os.getppid())
         folder = Path(args["folder"])
         try:
+            if failure := _use(folder, args["wait"]):
+                return {"failed": True, "msg": failure}
             machine = SealedMachine.start(folder, order, owner, artifacts.cache_folder() / "locks")
         except OSError as error:
             return {"failed": True, "msg": f"{error.filename or folder}: {error.strerror}."}
         return {"changed": True, "key": machine.identity["key"], "folder": str(machine.folder)}
+
+
+def _use(folder: Path, wait: bool) -> str:
+    """Make this run the user of a machine's folder; returns why it cannot be, a sentence, or ''."""
+    folder.mkdir(parents=True, exist_ok=True)
+    while other := leases.use(artifacts.cache_folder(), folder / "owner"):
+        if not wait:
+            return (
+                f"The folder {folder} is in use by {other.label}; wait for it with -e rtvirt_wait=true "
+                "(rtvirt matrix --wait), or measure with another cache (XDG_CACHE_HOME)."
+            )
+        time.sleep(LOOK_S)
+    return ""

@@ -41,6 +41,14 @@ options:
   emulator_file:
     description: File on the controller with version, arguments and warning of the emulator.
     type: path
+  is_measured:
+    description:
+      - Record the end of a cell that a task before has measured, by O(board_after) or O(failure).
+    type: bool
+    default: false
+  board_after:
+    description: C(facts) read back from the board after the cell, and the C(seconds) that reading took.
+    type: dict
   failure:
     description: Record the cell as failed, with this reason, and run nothing.
     type: str

@@ -5,7 +5,7 @@ name: sealed_machine
 short_description: start a sealed machine that measures the cells of one boot group
 description:
   - QEMU emulates the machine on the controller. It has no disk and no network, measures the cells from power-on,
-    and powers itself off. It ends with the playbook.
+    and powers itself off. It ends with the playbook. Its folder is in use until that has ended or has stopped it.
   - C(rtvirt.testbed.measure_cell) records its answers for each cell.
 version_added: 0.2.0
 author: rtvirt maintainers (@rtvirt)
@@ -14,6 +14,10 @@ options:
     description: The machine's folder on the controller.
     type: path
     required: true
+  wait:
+    description: Whether to wait while another run uses the folder, rather than fail.
+    type: bool
+    default: false
   cells:
     description: The cells of one boot group, in the order of the plan.
     type: list

@@ -19,6 +19,7 @@ from rtvirt_runner.parsers.workload import WorkloadRun, seconds_per_iteration
 
 HOST, KVMS_GIC, QEMUS_GIC = "host", "guest with KVM's GIC", "guest with QEMU's GIC"
 _GICS = {"in_kernel": KVMS_GIC, "user_space": QEMUS_GIC}
+ACROSS = ("board", "kernel", "clock", "tuning", "way")  # in what two compared points may differ, if one says so
 _T = TypeVar("_T")
 
 
@@ -149,7 +150,7 @@ class Slowdowns:
 
 def points(measurements: Iterable[Measurement]) -> list[MergedMeasurement]:
     """Merge repetitions; points are in the order of first appearance, measurements without a histogram left out."""
-    found = _grouped((each for each in measurements if each.histogram), lambda each: _axes(each.cell))
+    found = grouped((each for each in measurements if each.histogram), lambda each: axes_of(each.cell))
     return [MergedMeasurement(tuple(each)) for each in found]
 
 
@@ -171,7 +172,7 @@ def spread(those: Iterable[MergedMeasurement]) -> Spread | None:
 def ablations(measured: Sequence[MergedMeasurement]) -> list[Ablation]:
     """One per place and tuning that has ablations; none where the complete tuning was not measured."""
     found = []
-    for those in _grouped(measured, lambda each: _axes(each.cell, but=("tuning",))):
+    for those in grouped(measured, lambda each: axes_of(each.cell, but=("tuning",))):
         tunings = {point.cell.tuning: point for point in those}
         for base in dict.fromkeys(name.partition(MINUS)[0] for name in tunings if MINUS in name):
             if base in tunings:
@@ -182,7 +183,7 @@ def ablations(measured: Sequence[MergedMeasurement]) -> list[Ablation]:
 def gic_orders(measured: Sequence[MergedMeasurement]) -> list[GicOrder]:
     """One per point of which the host and a guest or more were measured."""
     found = []
-    for those in _grouped(measured, lambda each: _axes(each.cell, but=("place", "guest"))):
+    for those in grouped(measured, lambda each: axes_of(each.cell, but=("place", "guest"))):
         kinds = [(_GICS[state.gic] if (state := each.cell.guest_state) else HOST, each) for each in those]
         order = (HOST, KVMS_GIC, QEMUS_GIC)
         if len(kinds) > 1:
@@ -194,9 +195,9 @@ def loads(measured: Sequence[MergedMeasurement]) -> list[Load]:
     """One per board, kernel, split and workload that loads the board; hosts stand before their guests."""
     loaded = [point for point in measured if point.cell.board_command]
     found = []
-    for those in _grouped(loaded, lambda each: _axes(each.cell, but=("tuning", "place", "guest"))):
+    for those in grouped(loaded, lambda each: axes_of(each.cell, but=("tuning", "place", "guest"))):
         hosts = {point.cell.tuning: point for point in those if point.cell.place == "host"}
-        by_tuning = _grouped(those, lambda each: each.cell.tuning)
+        by_tuning = grouped(those, lambda each: each.cell.tuning)
         ordered = [each for group in by_tuning for each in sorted(group, key=lambda each: each.cell.place == "guest")]
         found.append(Load(tuple((p, hosts.get(p.cell.tuning) if p.cell.place == "guest" else None) for p in ordered)))
     return found
@@ -207,7 +208,7 @@ def guests_side_by_side(measured: Sequence[MergedMeasurement]) -> list[Guests]:
     inside = [point for point in measured if point.cell.place == "guest"]
     names = list(dict.fromkeys(point.cell.guest for point in inside))
     found = []
-    for those in _grouped(inside, lambda each: _axes(each.cell, but=("guest",))):
+    for those in grouped(inside, lambda each: axes_of(each.cell, but=("guest",))):
         base, *others = sorted(those, key=lambda each: names.index(each.cell.guest))
         if others:
             found.append(Guests(base, tuple(others), spread(those)))
@@ -217,7 +218,7 @@ def guests_side_by_side(measured: Sequence[MergedMeasurement]) -> list[Guests]:
 def foregrounds(measured: Sequence[MergedMeasurement]) -> list[Foreground]:
     """One per workload with output of its own and guest; a host without a guest makes one too."""
     found = []
-    for those in _grouped((each for each in measured if each.runs), lambda each: _axes(each.cell, ("place", "guest"))):
+    for those in grouped((each for each in measured if each.runs), lambda each: axes_of(each.cell, ("place", "guest"))):
         host = next((each for each in those if each.cell.place == "host"), None)
         guests = [each for each in those if each.cell.place == "guest"]
         found += [Foreground(each.cell, host, each) for each in guests] or [Foreground(those[0].cell, host, None)]
@@ -227,8 +228,8 @@ def foregrounds(measured: Sequence[MergedMeasurement]) -> list[Foreground]:
 def slowdowns(measured: Sequence[MergedMeasurement]) -> list[Slowdowns]:
     """One per board, kernel, tuning and split, with a row per workload and guest."""
     both = [each for each in foregrounds(measured) if each.slowdown]
-    grouped = _grouped(both, lambda each: _axes(each.cell, ("place", "guest", "workload")))
-    return [Slowdowns(tuple(rows)) for rows in grouped]
+    those = grouped(both, lambda each: axes_of(each.cell, ("place", "guest", "workload")))
+    return [Slowdowns(tuple(rows)) for rows in those]
 
 
 def at_least(quantile: int | None, histogram: Histogram) -> int:
@@ -273,12 +274,13 @@ def _not_applicable(setting: str, base: MergedMeasurement) -> str:
     return ""
 
 
-def _axes(cell: Cell, but: Sequence[str] = ()) -> tuple[str, ...]:
+def axes_of(cell: Cell, but: Sequence[str] = ()) -> tuple[str, ...]:
+    """Clock and axes of a cell, without the repetition and those of ``but``: what two cells share that are compared."""
     axes = ("clock", "board", "kernel", "tuning", "split", "place", "guest", "workload")
     return tuple(str(getattr(cell, axis)) for axis in axes if axis not in but)
 
 
-def _grouped(items: Iterable[_T], key: Callable[[_T], object]) -> list[list[_T]]:
+def grouped(items: Iterable[_T], key: Callable[[_T], object]) -> list[list[_T]]:
     """Group items by key, in the order of first appearance."""
     found: dict[object, list[_T]] = {}
     for item in items:

@@ -36,6 +36,11 @@ class Measurement:
         return bool(self._board().get("realtime"))
 
     @property
+    def kernel_release(self) -> str:
+        """Release of the kernel that the board ran, as ``uname -r`` prints it; '?' where the record has none."""
+        return str(self._board().get("uname_r") or "?")
+
+    @property
     def guest_uses_tcg(self) -> bool:
         """Whether the cell was measured in a guest that QEMU emulated (tcg), without KVM."""
         return self.cell.place == "guest" and self._board().get("guest_accelerator") == "tcg"

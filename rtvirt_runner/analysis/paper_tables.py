@@ -1,4 +1,4 @@
-"""Tables I and II of the paper computed from measured cells, with the paper's values for comparison."""
+"""Tables I and II and the figures of the paper from measured cells, with the paper's values for comparison."""
 
 from __future__ import annotations
 
@@ -6,16 +6,10 @@ import itertools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from rtvirt_runner.analysis.comparisons import HostGuest
+from rtvirt_runner.analysis.comparisons import HostGuest, MergedMeasurement, points
 from rtvirt_runner.analysis.measurement import Measurement
+from rtvirt_runner.analysis.paper import Figure, load_paper
 from rtvirt_runner.catalogue.tunings import MINUS
-
-# Table I of the paper: maxima in us on the host of a Raspberry Pi 2, without and with PREEMPT_RT
-PAPER_PREEMPTION_US = {"rpi2": {False: 185, True: 61}}
-
-
-# Table II of the paper: maxima in us of the idle guest, 1,000,000 loops, by board and split
-PAPER_MAXIMA_US = {("rpi2", "1-1"): 7214, ("rpi2", "1-2"): 5277, ("rpi2", "3-1"): 3097, ("cb2", "1-1"): 9895}
 
 
 @dataclass(frozen=True)
@@ -66,7 +60,7 @@ def maxima(pairs: Sequence[HostGuest]) -> Maxima:
         columns=columns,
         rows=[(label, [values.get(column) for column in columns]) for label, values in ordered],
         guest_uses_tcg=frozenset(guest_uses_tcg),
-        paper=[_paper_maximum(*column) for column in columns],
+        paper=[load_paper().maximum_us(*column) for column in columns],
     )
 
 
@@ -85,19 +79,35 @@ def preemption(measurements: Iterable[Measurement]) -> Preemption:
     return Preemption(
         columns=[(point[0], ", ".join([point[1], *(point[axis] for axis in varied)])) for point in points],
         rows=[(*kernel, [maxima.get(kernel) for maxima in points.values()]) for kernel in kernels],
-        paper=[(realtime, [_paper_preemption(point, realtime) for point in points]) for realtime in (False, True)],
+        paper=[
+            (realtime, [load_paper().preemption_us(point[0], point[1], realtime) for point in points])
+            for realtime in (False, True)
+        ],
     )
 
 
-def _paper_preemption(point: Sequence[str], realtime: bool) -> int | None:
-    board, workload = point[:2]
-    found = (maxima for hardware, maxima in PAPER_PREEMPTION_US.items() if hardware in board.lower())
-    return next(found, {}).get(realtime) if workload == "idle" else None
+@dataclass(frozen=True)
+class FigureCurve:
+    """A curve of one of the paper's figures, as measured here: repetitions merged."""
+
+    figure: Figure
+    point: MergedMeasurement
 
 
-def _paper_maximum(board: str, split: str) -> int | None:
-    """The paper's maximum in us for the hardware that a board is or resembles, by the board's name."""
-    for (hardware, paper_split), maximum in PAPER_MAXIMA_US.items():
-        if hardware in board.lower() and split == paper_split:
-            return maximum
-    return None
+def figure_curves(measurements: Iterable[Measurement]) -> list[FigureCurve]:
+    """The measured cells that show what each figure of the paper shows, in the order of its figures.
+
+    On boards that are or resemble the figure's hardware; emulated guests and ablations are left out. A figure that
+    compares kernels has those with and without PREEMPT_RT, any other only those with it.
+    """
+    measured = [each for each in points(measurements) if not each.guest_uses_tcg and MINUS not in each.cell.tuning]
+    return [
+        FigureCurve(figure, point)
+        for figure in load_paper().figures.values()
+        for point in measured
+        if load_paper().hardware_of(point.cell.board) == figure.hardware
+        and point.cell.place in figure.places
+        and point.cell.workload in figure.workloads
+        and point.cell.split in figure.splits
+        and (figure.compares_kernels or point.measurements[0].realtime)
+    ]

@@ -173,6 +173,22 @@ def take(cache: Path, folder: Path) -> None:
             lease.unlink(missing_ok=True)
 
 
+def use(cache: Path, file: Path) -> Process | None:
+    """Name this run in a file as the only user of what stands beside it; returns the run that uses it now, if any."""
+    run = Process.of_this_run()
+    with file.open("a+") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        handle.seek(0)
+        other = Process.named(handle.read())
+        if other is not None and other != run and other.is_running(cache):
+            return other
+        handle.truncate(0)
+        handle.write(run.name)
+    with gate(cache):
+        run.keep_lock(cache)
+    return None
+
+
 def holders(cache: Path) -> dict[Path, list[Process]]:
     """Folder of the cache -> the running processes that have leased it."""
     held: dict[Path, list[Process]] = {}

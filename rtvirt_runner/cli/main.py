@@ -1,9 +1,10 @@
 """The command line: ``rtvirt COMMAND``; each command's options, and what it does.
 
 Results go to stdout, messages to stderr. Exit status: 0 success, 1 cells or checks failed, or a board or the cache's
-size is not as wanted, 2 bad input, 3 what was asked for is done, but records cannot be used, or a page was replaced by
-one with fewer cells (both are named), 130 interrupted. The report (pandas, matplotlib: a second to import) is imported
-only to write it, so that help and error messages come at once.
+size is not as wanted, something is worse, or a budget is not met, 2 bad input, 3 what was asked for is done, but
+records cannot be used, or a page was replaced by one with fewer cells (both are named), 4 nothing is worse and no
+budget is missed as far as is known, but not all can be told, 130 interrupted. The report (pandas, matplotlib: a second
+to import) is imported only to write it, so that help and error messages come at once.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from typing import TYPE_CHECKING
 from rich.table import Table
 from rich.tree import Tree
 
+from rtvirt_runner.analysis.comparisons import ACROSS
 from rtvirt_runner.build import artifacts, cache
 from rtvirt_runner.catalogue import checked_yaml, collection
 from rtvirt_runner.catalogue.catalogue import Catalogue
@@ -36,7 +38,7 @@ from rtvirt_runner.cli import inspect as cli_inspect
 from rtvirt_runner.cli import kernels as cli_kernels
 from rtvirt_runner.matrix.cell import Cell
 from rtvirt_runner.matrix.load import Matrix, load_matrix
-from rtvirt_runner.matrix.plan import plan
+from rtvirt_runner.matrix.plan import measuring_s, plan
 from rtvirt_runner.matrix.results import BadRecord, Record, ResultsError, ResultsTree, unusable
 from rtvirt_runner.matrix.stored import read_stored, store_matrix, stored_matrices
 from rtvirt_runner.matrix.ways import why_over_ssh
@@ -50,7 +52,7 @@ if TYPE_CHECKING:
 
 FIRST_MATRIX = "first"
 NEXT = {"first": "'rtvirt matrix --matrix smoke', every kind of experiment, about half an hour on two cores"}
-DONE, FAILED_CELLS, BAD_INPUT, BAD_RECORDS, INTERRUPTED = 0, 1, 2, 3, 130
+DONE, FAILED_CELLS, BAD_INPUT, BAD_RECORDS, NOT_TOLD, INTERRUPTED = 0, 1, 2, 3, 4, 130
 MOST_TEST_WORKERS = 2  # each may have an emulated board, which keeps a core busy and needs memory
 
 _ABOUT = """\
@@ -73,6 +75,8 @@ examples:
   rtvirt cache                           what is kept between runs, what it takes, what of it is in use
   rtvirt cache prune --to 5GB            make room: what was used least recently goes first (docs/cache.md)
   rtvirt capsule results/first           an archive from which anybody runs its sealed cells again (docs/sealed-runs.md)
+  rtvirt verdict                         whether each board meets the budget, with which tuning, how certainly
+  rtvirt compare A B --gate              whether anything got worse, for a shell (docs/verdicts.md)
   rtvirt status                          how far a run is; ask from another terminal
   rtvirt test tests/lint tests/unit      some of the checks; rtvirt test --help says more
 
@@ -80,8 +84,8 @@ results:
   results/<matrix>/report/index.html     the page; cells.csv beside it has a row per cell
   results/<matrix>/<board>/<cell>/       one record per cell (docs/results-folder.md)
   results/<matrix>/log/                  the whole output of each run
-Records that cannot be used are named with their reason, the others count, and plan, status, report and compare end
-with exit status 3; matrix keeps them aside and measures their cells again.
+Records that cannot be used are named with their reason, the others count, and plan, status, report, verdict and compare
+end with exit status 3; matrix keeps them aside and measures their cells again.
 Cells that are done are never measured again: an interrupted run goes on where it stopped. To measure a cell again,
 remove its folder. Ctrl-C lets the cells that are being measured end and leaves the rest; a second one drops these too.
 """
@@ -90,6 +94,20 @@ remove its folder. Ctrl-C lets the cells that are being measured end and leaves 
 _STORED = """\
 Without -i, takes the matrix and its boards as they are stored with the results: a copy of a results folder, or of the
 folder of one matrix in it, needs neither the matrix's file nor the inventory. With -i, reads both again.
+"""
+
+_VERDICT = f"""\
+Says of each board of a matrix whether a real-time task with the matrix's budget can live in its guest: meets it, with
+the cheapest tuning that does, does not meet it, or cannot be told, with margin, certainty, and what to do next. The
+exit status is 0 when all boards meet the budget that decides, 1 when one does not, 3 when records cannot be used, 4
+when none fails but not all can be told (docs/verdicts.md). {_STORED}"""
+
+_COMPARE = """\
+Point by point (a cell with all its repetitions), by average and p99: better, worse, same (within the margin), not told
+(too few repetitions) or unlike (another kernel, board, clock, or sealed against over SSH: compared only with --across).
+The exit status is 0 when all are better or the same, 1 when one is worse, 3 when records cannot be used, 4 when none is
+worse but not all can be told. docs/verdicts.md says how. With --exact: of sealed machines, cell by cell and bin by bin,
+status 0 when all bins are the same.
 """
 
 _TESTS = """\
@@ -239,8 +257,16 @@ def _parser() -> argparse.ArgumentParser:
     commands.add_parser(
         "report", parents=[common], description=_STORED, help="write the page again from the results"
     ).set_defaults(run=_report)
+    verdict = commands.add_parser(
+        "verdict", parents=[common], description=_VERDICT, help="say whether each board meets the budget, and with what"
+    )
+    verdict.add_argument("--budget", metavar="NAME", help="the budget that decides (default: the matrix's first)")
+    verdict.add_argument("--json", action="store_true", help="the verdicts as JSON, with all their numbers")
+    verdict.set_defaults(run=_verdict)
     _add_compare(
-        commands.add_parser("compare", help="compare two result sets of sealed machines, or two commits, bin by bin")
+        commands.add_parser(
+            "compare", description=_COMPARE, help="compare two result sets, or what two commits measure"
+        )
     )
     _add_capsule(commands.add_parser("capsule", help="write an archive from which anybody runs sealed cells again"))
     _add_inspect(commands.add_parser("inspect", help="show what is wanted of a board and what it has, read from it"))
@@ -273,7 +299,20 @@ def _common_options() -> argparse.ArgumentParser:
 def _add_compare(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("results", type=Path, nargs="*", metavar="A B", help="two results folders")
     parser.add_argument(
-        "--exact", action="store_true", required=True, help="cell by cell and bin by bin, of sealed measurements"
+        "--exact", action="store_true", help="cell by cell and bin by bin, of sealed measurements, without statistics"
+    )
+    parser.add_argument(
+        "--gate", action="store_true", help="print one line only; for a shell: if rtvirt compare A B --gate; then"
+    )
+    parser.add_argument(
+        "--across",
+        action="append",
+        default=[],
+        choices=ACROSS,
+        help="compare points that differ in this, which is refused otherwise; repeatable",
+    )
+    parser.add_argument(
+        "--margin", type=float, default=10, metavar="PERCENT", help="a change within it is none (default: 10)"
     )
     parser.add_argument(
         "--since",
@@ -282,9 +321,8 @@ def _add_compare(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--matrix",
-        default=FIRST_MATRIX,
         metavar="NAME|PATH",
-        help=f"with --since: which matrix (default: {FIRST_MATRIX})",
+        help=f"which matrix of folders that hold several; with --since which to measure (default: {FIRST_MATRIX})",
     )
     parser.add_argument(
         "--into",
@@ -497,9 +535,30 @@ def _plan(args: argparse.Namespace) -> int:
                 state = "pending" if cell.id in pending else "done   "
                 branch.add(f"{state}  {cell.id}  ({_way(request, cell)})")
     _stdout().print(tree)
+    for sentence in _times(request, [cell for cell in matrix.cells if cell.id in pending]):
+        tell(sentence)
     bad = request.bad_records()
     _name_bad_records(bad)
     return BAD_RECORDS if bad else DONE
+
+
+def _times(request: Request, pending: Sequence[Cell]) -> Iterator[str]:
+    """How long what is pending takes, a sentence per board; by the cells that are done there, if any."""
+    records = [each for each in request.records().values() if each.output]
+    for board, seconds in measuring_s(pending).items():
+        cells = sum(cell.board == board for cell in pending)
+        suffix = " of virtual time" if request.lab.boards[board].clock == "virtual" else ""
+        done = [each for each in records if each.cell.board == board]
+        measured_s = measuring_s(each.cell for each in done).get(board, 0.0)
+        taken_s = sum(each.status.measure_s + each.status.overhead_s for each in done)
+        yield f"{board}: {cells} cells, in which cyclictest measures for {duration(seconds)}{suffix}; " + (
+            f"as fast as the {len(done)} that are done, they take about {duration(seconds * taken_s / measured_s)}, "
+            "and boots come on top"
+            if measured_s
+            else "boots come on top, and on an emulated board its emulator's speed decides how long that is"
+            if suffix
+            else "boots, guests and workloads come on top"
+        )
 
 
 def _way(request: Request, cell: Cell) -> str:
@@ -567,13 +626,38 @@ def _report_writer() -> Callable[[Matrix, ResultsTree], Report]:
     return write_report
 
 
-def _compare(args: argparse.Namespace) -> int:
-    from rtvirt_runner.cli import compare  # pandas and what it brings
+def _verdict(args: argparse.Namespace) -> int:
+    request = _load_measured(args)
+    with extra("report"):
+        from rtvirt_runner.cli import verdict
+    budgets = verdict.budgets_of(request.matrix, args.budget)
+    bad = request.bad_records()
+    _name_bad_records(bad)
+    found = verdict.read_verdicts(request.matrix, request.tree, budgets)
+    if args.json:
+        print(verdict.as_json(found))
+    else:
+        for line in verdict.lines(found):
+            tell(line)
+    if bad:
+        return BAD_RECORDS
+    answers = {each.answer for each in found if each.budget is budgets[0]}
+    return FAILED_CELLS if "does not meet" in answers else NOT_TOLD if "cannot be told" in answers else DONE
 
+
+def _compare(args: argparse.Namespace) -> int:
+    from rtvirt_runner.cli import compare
+
+    if not (args.exact or args.since):
+        return _compare_sets(args)
+    if args.gate or args.across:
+        raise UsageError("--gate and --across are about repetitions, not about bins; leave them or --exact out.")
     if args.since:
         if args.results:
             raise UsageError("compare takes either two results folders or --since, not both; leave one out.")
-        before, after = compare.measure_since(args.since, collection.matrix_path(args.matrix), args.into.absolute())
+        before, after = compare.measure_since(
+            args.since, collection.matrix_path(args.matrix or FIRST_MATRIX), args.into.absolute()
+        )
     elif len(args.results) == 2:
         before, after = args.results
     else:
@@ -589,6 +673,32 @@ def _compare(args: argparse.Namespace) -> int:
     if bad:
         return BAD_RECORDS
     return DONE if compare.all_same(rows) else FAILED_CELLS
+
+
+def _compare_sets(args: argparse.Namespace) -> int:
+    from rtvirt_runner.cli import compare
+
+    with extra("report"):  # scipy
+        from rtvirt_runner.cli import compare_sets
+
+    if len(args.results) != 2:
+        raise UsageError(f"compare got {len(args.results)} results folders, expected two, or --since REV.")
+    if not 0 < args.margin <= 1000:
+        raise UsageError(f"--margin is {args.margin:g}, expected a percentage above 0, up to 1000; correct it.")
+    before, after = args.results
+    bad = [*compare.bad_records(before), *compare.bad_records(after)]
+    _name_bad_records(bad)
+    found = compare_sets.compare_folders(before, after, args.matrix, args.across, 1 + args.margin / 100)
+    if args.json:
+        print(compare_sets.as_json(found))
+    else:
+        for table in [] if args.gate else compare_sets.tables(found):
+            _stdout().print(table)
+        tell(compare_sets.summary(found))
+    if bad:
+        return BAD_RECORDS
+    statuses = {"worse": FAILED_CELLS, "better": DONE, "same": DONE}
+    return statuses.get(found.change, NOT_TOLD)
 
 
 def _capsule(args: argparse.Namespace) -> int:

@@ -9,6 +9,7 @@ from rtvirt_runner.matrix.cell import Cell
 END_LIMIT_S = 30  # for a workload to end after SIGTERM
 SLACK_S = 120  # of the machine's clock, beyond the nominal time of the loops
 RUN_LIMIT_S = 600  # the same, for one run of a program that ends by itself: on a 32-bit board sysbench takes minutes
+LATER = 0.9  # of the loops' time, after which cyclictest's thread is looked at again
 LOAD_SLACK_S = 3600  # for a load beyond its cell, whose reading back and starting take time too
 
 
@@ -18,7 +19,10 @@ def _limit_s(cell: Cell) -> int:
 
 
 def board_environment(cell: Cell) -> dict[str, str]:
-    """The variables of the scripts ``board_state`` and ``start_load``, which run on the board before a cell."""
+    """The variables of the scripts that run on the board before a cell and after it.
+
+    Before it ``board_state`` and ``start_load``, after it ``board_state`` and ``end_load``.
+    """
     return {
         **far_environment(cell.settings, cell.host_cpus, cell.guest_cpus, "settings"),
         "LOAD": cell.board_command,
@@ -27,8 +31,11 @@ def board_environment(cell: Cell) -> dict[str, str]:
 
 
 def script(cell: Cell) -> str:
-    """The script that runs in the cell's place. It also reads a guest's state; a board's state was read before."""
-    return script_text(*(("machine_state", "cell") if cell.place == "guest" else ("cell",)))
+    """The script that runs in the cell's place. It also reads a guest's state, before and after the measurement."""
+    if cell.place == "host":
+        return script_text("cell")
+    state = f"read_state() (\n{script_text('machine_state')}\n)\nread_state\n"
+    return f"{state}{script_text('cell')}\necho @after\nread_state\n"
 
 
 def environment(cell: Cell) -> dict[str, str]:
@@ -43,6 +50,7 @@ def environment(cell: Cell) -> dict[str, str]:
         "PRIORITY": str(cell.priority),
         "HISTOGRAM_US": str(cell.histogram_us),
         "LIMIT_S": str(_limit_s(cell)),
+        "LATER_S": "" if cell.clock == "virtual" else f"{cell.loops * cell.interval_us / 1e6 * LATER:.1f}",
         "COMMAND": program.command if program else "",
         "PREPARE": program.prepare if program else "",
         "CLEANUP": program.cleanup if program else "",

@@ -8,6 +8,7 @@ on standard input over the open connection, needs only a shell, and answers with
     @row TABLE NAME=VALUE ...  a row of a table; the last value may hold spaces
     @file NAME ... @end NAME   a file's content
     @fail SENTENCE             the script has failed
+    @after                     the facts and rows from here on were read after the cell
 """
 
 from __future__ import annotations
@@ -79,6 +80,7 @@ class Reply:
     output: list[str] = field(default_factory=list)
     failure: str | None = None
     complete: bool = False
+    after: Reply | None = None  # with the facts and rows that were read after the cell
 
     def as_dict(self) -> dict[str, object]:
         """Facts and tables, for JSON."""
@@ -108,6 +110,7 @@ def parse(stdout: str) -> Reply:
     """
     reply = Reply()
     text = stdout.encode(errors="backslashreplace").decode().replace("\r\n", "\n") + "\n"
+    told = reply
     position = entries = 0
     while position < len(text) and entries <= MOST_ENTRIES:
         end = text.index("\n", position)
@@ -123,11 +126,11 @@ def parse(stdout: str) -> Reply:
             reply.changes.append(rest)
         elif mark == "@fact":
             name, _, value = rest.partition(" ")
-            reply.facts[name] = value.strip()
+            told.facts[name] = value.strip()
         elif mark == "@row":
             entries += rest.count(" ")
             table, _, values = rest.partition(" ")
-            reply.rows.setdefault(table, []).append(_row(values))
+            told.rows.setdefault(table, []).append(_row(values))
         elif mark == "@file":
             entries += FILE_ENTRIES
             closing = f"\n@end {rest}\n"
@@ -137,6 +140,8 @@ def parse(stdout: str) -> Reply:
             position = found + len(closing) if found >= 0 else len(text)
         elif mark == "@fail":
             reply.failure = _shortened(rest)
+        elif line == "@after":
+            told = reply.after = Reply()
         elif line.strip():
             reply.output.append(line)
     if entries > MOST_ENTRIES:

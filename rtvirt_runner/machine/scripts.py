@@ -11,7 +11,7 @@ from pathlib import Path
 from rtvirt_runner.catalogue import checked_yaml, collection
 
 _MACHINE_STATE = (
-    "measure/machine_state",
+    *("measure/machine_state", "measure/conditions"),
     *("cpu_isolation/thread", "cpu_isolation/settings", "cpu_isolation/cpuset", "cpu_isolation/show"),
 )
 SETS: Mapping[str, tuple[str, ...]] = {
@@ -29,7 +29,10 @@ SETS: Mapping[str, tuple[str, ...]] = {
     "hold_machine": ("measure/hold_machine",),
     "start_load": ("measure/start_load",),
     "end_load": ("measure/end_load",),
-    "cell": ("cpu_isolation/enter_cpuset", "measure/run_workload", "measure/measure_cell"),
+    "cell": (
+        *("cpu_isolation/enter_cpuset", "cpu_isolation/thread", "measure/run_workload"),
+        *("measure/cyclictest_thread", "measure/measure_cell"),
+    ),
     "start_guest": (
         *("guest/unit_pid", "guest/unit", "guest/stop_guest", "guest/find_vcpus"),
         *("cpu_isolation/enter_cpuset", "cpu_isolation/thread", "guest/place_guest", "guest/start_guest"),

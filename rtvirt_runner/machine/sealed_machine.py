@@ -136,7 +136,7 @@ class Answers:
             (reply := self.reply(name)) is not None and reply.failure for name in (steps.state,)
         ):
             return True
-        return steps.measure in self.texts and (not steps.end or steps.end in self.texts)
+        return steps.measure in self.texts and steps.end in self.texts
 
 
 @dataclass(frozen=True)

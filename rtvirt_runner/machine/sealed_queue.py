@@ -25,7 +25,6 @@ from rtvirt_runner.matrix.plan import BootGroup, GuestGroup
 
 RUNNER = collection.ROOT / "roles" / "sealed_board" / "files" / "run_queue.sh"
 GUEST = "sealed-guest"
-NONE = "-"  # in the plan: no such step
 # Functions that Debian's kernels call once at boot, half of the instructions until their first program: the self-tests
 # of a jitter entropy source and of key derivation, the keys that modules are signed with, and BPF's type information.
 # No timer, scheduler or KVM code depends on them. A kernel ignores names that it does not know.
@@ -67,7 +66,7 @@ class CellSteps:
     setup: tuple[str, ...]
     state: str
     measure: str
-    end: str  # stops the load; '' without one
+    end: str  # reads the board's state after the cell, and stops the load
 
 
 @dataclass
@@ -133,12 +132,13 @@ def _add_group(
     setup = [(queue.add_step(text), place) for text, place in _setup(queue, group, guests)]
     queue.plan += [f"setup {name} {place}" for name, place in setup]
     for cell in cells:
-        state = queue.add_step(_step(script_text("board_state", "start_load"), cell_script.board_environment(cell)))
+        known = cell_script.board_environment(cell)
+        state = queue.add_step(_step(script_text("board_state", "start_load"), known))
         measure = queue.add_step(_step(cell_script.script(cell), cell_script.environment(cell)))
-        end = queue.add_step(_step(script_text("end_load"), {})) if cell.board_command else ""
+        end = queue.add_step(_step(script_text("board_state", "end_load"), known))
         queue.cells[cell.id] = CellSteps(tuple(name for name, _ in setup), state, measure, end)
         place = "guest" if cell.place == "guest" else "board"
-        queue.plan.append(f"cell {phase_us(repetition)} {state} {measure} {place} {end or NONE}")
+        queue.plan.append(f"cell {phase_us(repetition)} {state} {measure} {place} {end}")
 
 
 def _setup(queue: Queue, group: GuestGroup, guests: Mapping[tuple[str, str], GuestFiles]) -> Iterable[tuple[str, str]]:

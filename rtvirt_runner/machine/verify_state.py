@@ -11,6 +11,8 @@ from rtvirt_runner.catalogue.guests import GuestState
 from rtvirt_runner.machine.settings_readback import memory_rows, row_differences, setting_differences, thread_rows
 from rtvirt_runner.matrix.cell import Cell
 
+_NUMBERS = {"tid", "priority", "irq", "last_ran_on", "khz", "ticks", "millicelsius", "count", "boot_time_s"}
+
 
 def typed(facts: Mapping[str, Any]) -> dict[str, Any]:
     """Convert a machine's facts from text to flags, numbers, and lists of arguments."""
@@ -26,7 +28,7 @@ def _typed(name: str, value: Any) -> Any:
         return value == "1"
     if name.endswith("_argv"):
         return value.split()
-    number = name.endswith(("_us", "_exits", "_kib")) or name in {"tid", "priority", "irq", "last_ran_on"}
+    number = name.endswith(("_us", "_exits", "_kib", "_khz", "_count")) or name in _NUMBERS
     return int(value) if number and re.fullmatch(r"-?[0-9]{1,18}", value) else value
 
 

@@ -19,6 +19,7 @@ from rtvirt_runner.catalogue.checked_yaml import InputError
 from rtvirt_runner.catalogue.cpus import Split, format_cpu_list, parse_cpu_list
 from rtvirt_runner.catalogue.guests import NO_GUEST
 from rtvirt_runner.catalogue.lab import RUNNING, Board, Lab
+from rtvirt_runner.matrix.budget import Budget, read_budgets
 from rtvirt_runner.matrix.cell import PLACES, Cell
 from rtvirt_runner.matrix.plan import plan
 
@@ -52,6 +53,7 @@ class Matrix:
     title: str
     path: Path
     experiments: tuple[Experiment, ...]
+    budgets: tuple[Budget, ...] = ()  # the first is the one that decides; empty: the paper's (analysis/verdicts.py)
 
     @property
     def cells(self) -> tuple[Cell, ...]:
@@ -73,7 +75,7 @@ def read_matrix(document: Any, path: Path, lab: Lab, catalogue: Catalogue) -> Ma
     where = str(path)
     document = checked_yaml.section(document, "matrix", where)
     checked_yaml.known_keys(
-        document, ("name", "title", "repetitions", "cyclictest", "splits", "experiments"), f"{where}: matrix"
+        document, ("name", "title", "repetitions", "cyclictest", "splits", "budgets", "experiments"), f"{where}: matrix"
     )
     name = checked_yaml.name(document.get("name"), f"{where}: name")
     _check_lab(lab, catalogue)
@@ -83,11 +85,13 @@ def read_matrix(document: Any, path: Path, lab: Lab, catalogue: Catalogue) -> Ma
         catalogue=catalogue,
         splits=_splits(document.get("splits"), f"{where}: splits"),
         cyclictest=_cyclictest(document.get("cyclictest"), f"{where}: cyclictest"),
-        repetitions=checked_yaml.require_int(document.get("repetitions", 1), (1, 1000), f"{where}: repetitions"),
+        repetitions=_repetitions(document.get("repetitions", 1), f"{where}: repetitions"),
     )
     bodies = checked_yaml.require_nonempty(document.get("experiments"), f"{where}: experiments")
     experiments = tuple(expansion.experiment(each, body) for each, body in bodies.items())
-    return Matrix(name, checked_yaml.text(document.get("title", name), f"{where}: title"), path, experiments)
+    histogram_us = expansion.cyclictest["histogram_us"]
+    budgets = read_budgets(document.get("budgets"), catalogue.workloads, histogram_us, f"{where}: budgets")
+    return Matrix(name, checked_yaml.text(document.get("title", name), f"{where}: title"), path, experiments, budgets)
 
 
 def state_cell(state: Any, board: str, lab: Lab, catalogue: Catalogue) -> Cell:
@@ -129,7 +133,10 @@ class _Expansion:
         where = f"{self.where}: experiments.{checked_yaml.name(name, f'{self.where}: experiments')}"
         body = checked_yaml.mapping(body, where)
         checked_yaml.known_keys(
-            body, ("title", "reproduces", "views", "axes", "include", "exclude"), where, {"shows": "views"}
+            body,
+            ("title", "reproduces", "repetitions", "views", "axes", "include", "exclude"),
+            where,
+            {"shows": "views"},
         )
         axes = self._axes(body.get("axes"), f"{where}.axes")
         points = [dict(zip(AXES, values, strict=True)) for values in itertools.product(*(axes[axis] for axis in AXES))]
@@ -143,7 +150,8 @@ class _Expansion:
             raise InputError(
                 f"{where}.exclude leaves no cell, expected one or more; remove the experiment or an exclude."
             )
-        numbers = range(1, self.repetitions + 1)
+        repetitions = _repetitions(body.get("repetitions", self.repetitions), f"{where}.repetitions")
+        numbers = range(1, repetitions + 1)
         cells = (self._cell(point, number, where) for number in numbers for point in points)
         return Experiment(
             name=name,
@@ -312,6 +320,10 @@ def _check_lab(lab: Lab, catalogue: Catalogue) -> None:
         if board.guest_kernel:
             where = f"Inventory: guest_kernel of board '{board.name}'"
             checked_yaml.known(board.guest_kernel, list(catalogue.kernels), "kernel", where)
+
+
+def _repetitions(value: Any, where: str) -> int:
+    return checked_yaml.require_int(value, (1, 1000), where)
 
 
 def _views(value: Any, where: str) -> tuple[str, ...]:

@@ -92,6 +92,17 @@ def plan(cells: Iterable[Cell]) -> list[BootGroup]:
     return [BootGroup(*state, guests=_guest_groups(list(members))) for state, members in boots]
 
 
+def measuring_s(cells: Iterable[Cell]) -> dict[str, float]:
+    """Seconds that cyclictest measures, by board and its clock: loops times interval, each cell once.
+
+    Boots, guests' starts, and what workloads need before and after come on top.
+    """
+    found: dict[str, float] = {}
+    for cell in dict.fromkeys(cells):
+        found[cell.board] = found.get(cell.board, 0.0) + cell.loops * cell.interval_us * 1e-6
+    return found
+
+
 def _guest_groups(cells: Sequence[Cell]) -> tuple[GuestGroup, ...]:
     """Group cells by guest first: a guest keeps running when only the settings of its board change."""
 

@@ -45,7 +45,7 @@ MATRIX_FILE = "matrix.json"
 _LOCK = "lock"
 _ORDERS = "sealed"  # the folder of orders, beside those of boards
 _OWN_FILES = ("cell.json", "system.json", "status.json")
-_MACHINES = ("board", "guest", "emulator", "run", "sealed")  # objects of system.json
+_MACHINES = ("board", "guest", "emulator", "run", "sealed", "after")  # objects of system.json
 _RECORD = re.compile(r".+-[0-9a-f]{8}")  # the name of a record's folder: the cell's id
 _ASIDE = re.compile(r".+\.damaged-[0-9]+")
 _PASSING = re.compile(r"\.(?:partial|replaced)-.+")  # of a writer that is running, or was killed
@@ -88,6 +88,10 @@ class Record:
             return None
         except (OSError, ValueError) as error:
             raise ParseError(f"{name} {_why(error)}.") from error
+
+    def raw_files(self) -> list[Path]:
+        """The paths of its raw files."""
+        return sorted(path for path in self.path.iterdir() if path.name not in _OWN_FILES)
 
     @property
     def output(self) -> Output | None:

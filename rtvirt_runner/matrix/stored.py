@@ -17,6 +17,7 @@ from rtvirt_runner.catalogue import checked_yaml
 from rtvirt_runner.catalogue.checked_yaml import InputError, exact_fields
 from rtvirt_runner.catalogue.lab import Board, Lab
 from rtvirt_runner.catalogue.versions import controller_versions
+from rtvirt_runner.matrix.budget import Budget, Limits
 from rtvirt_runner.matrix.cell import Cell
 from rtvirt_runner.matrix.load import VIEWS, Experiment, Matrix
 from rtvirt_runner.matrix.results import MATRIX_FILE, ResultsTree
@@ -49,6 +50,7 @@ def store_matrix(tree: ResultsTree, matrix: Matrix, lab: Lab) -> bool:
         "path": str(matrix.path),
         "source": source,
         "boards": {name: asdict(lab.boards[name]) for name in boards},
+        "budgets": [asdict(each) for each in matrix.budgets],
         "experiments": [
             asdict(replace(each, cells=())) | {"cells": [cell.id for cell in each.cells]} for each in matrix.experiments
         ],
@@ -88,7 +90,8 @@ def read_stored(folder: Path) -> StoredMatrix:
             str(name): Board(**exact_fields(board, Board, f"{where}: board '{name}'"))
             for name, board in values["boards"].items()
         }
-        matrix = Matrix(folder.name, str(values["title"]), Path(str(values["path"])), experiments)
+        budgets = tuple(_budget(each) for each in values.get("budgets", []))
+        matrix = Matrix(folder.name, str(values["title"]), Path(str(values["path"])), experiments, budgets)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise InputError(
             f"{where} is damaged ({error}), expected the matrix that was measured; remove it, and give --matrix and -i."
@@ -107,6 +110,11 @@ def _experiment(values: Mapping[str, Any], cells: Mapping[str, Cell]) -> Experim
         views=views,
         cells=tuple(cells[cell_id] for cell_id in values["cells"]),
     )
+
+
+def _budget(values: Mapping[str, Any]) -> Budget:
+    limits = {name: Limits(**each) for name, each in values["workloads"].items()}
+    return Budget(str(values["name"]), Limits(**values["limits"]), int(values["once_in_s"]), limits)
 
 
 def _as_json(values: Mapping[str, Any]) -> Any:

@@ -70,7 +70,10 @@ _VALUES = {
 }
 _SETTING = "setting "
 # Not shown: different in every cell, or shown through other facts. They are in system.json.
-_COUNTERS = {"guest_running", "kvm_exits", "isolation_applied", "qemu_locked_kib", "qemu_huge_kib"}
+_COUNTERS = {"guest_running", "kvm_exits", "isolation_applied", "qemu_locked_kib", "qemu_huge_kib"} | {
+    *("boot_id", "uptime_s", "boot_time_s", "frequencies", "throttled", "temperatures", "stolen", "smi_count"),
+    *("pi_throttled", "pi_under_voltage"),
+}
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rtvirt_runner.analysis.comparisons import Foreground, MergedMeasurement, Slowdowns, foregrounds, slowdowns
+from rtvirt_runner.analysis.paper import SysbenchTable, load_paper
 from rtvirt_runner.parsers import ecu
 from rtvirt_runner.parsers.ecu import EcuRun, EventKind
 from rtvirt_runner.parsers.sysbench import SysbenchRun, merge
@@ -130,27 +131,19 @@ class _Field:
     """A row of the paper's Table III or IV."""
 
     head: str
-    name: str  # of SysbenchRun
     digits: int
-    paper: tuple[float, float]  # on the host of a Cubieboard 2, in its guest
     per_run: bool = False  # a sum of runs
 
 
-_CPU_FIELDS = (  # Table III
-    _Field("total time of a run, s", "total_time_s", 4, (12.0141, 12.4151), per_run=True),
-    _Field("min, ms", "min_ms", 2, (1.18, 1.18)),
-    _Field("avg, ms", "avg_ms", 2, (1.20, 1.24)),
-    _Field("max, ms", "max_ms", 2, (10.89, 22.94)),
-    _Field("95th percentile, ms", "p95_ms", 2, (1.22, 1.38)),
-)
-_FILEIO_FIELDS = (  # Table IV
-    _Field("total events of a run", "total_events", 0, (69700, 36100), per_run=True),
-    _Field("min, ms", "min_ms", 2, (0.04, 0.05)),
-    _Field("avg, ms", "avg_ms", 2, (0.19, 0.80)),
-    _Field("max, ms", "max_ms", 2, (58.32, 17.25)),
-    _Field("95th percentile, ms", "p95_ms", 2, (0.28, 1.77)),
-    _Field("read, MB/s", "read_mib_per_s", 2, (3.63, 1.88)),
-)
+_FIELDS = {  # by field of SysbenchRun
+    "total_time_s": _Field("total time of a run, s", 4, per_run=True),
+    "total_events": _Field("total events of a run", 0, per_run=True),
+    "min_ms": _Field("min, ms", 2),
+    "avg_ms": _Field("avg, ms", 2),
+    "max_ms": _Field("max, ms", 2),
+    "p95_ms": _Field("95th percentile, ms", 2),
+    "read_mib_per_s": _Field("read, MB/s", 2),
+}
 
 
 def sysbench_blocks(measured: Sequence[MergedMeasurement], axes: Sequence[str]) -> list[Block]:
@@ -162,21 +155,20 @@ def sysbench_blocks(measured: Sequence[MergedMeasurement], axes: Sequence[str]) 
 def _sysbench(row: Foreground, axes: Sequence[str]) -> Block:
     runs = [_sysbench_run(point) for point in (row.host, row.guest)]
     of_files = any(run and run.reads_per_s is not None for run, _ in runs)
-    fields = _FILEIO_FIELDS if of_files else _CPU_FIELDS
+    paper = load_paper().sysbench["sysbench-fileio" if of_files else "sysbench-cpu"]
     clock = row.cell.clock
     return Block(
         title=f"sysbench: {common_title(row.cell, axes)}",
-        says=tuple(_sysbench_says(row, runs, of_files)),
+        says=tuple(_sysbench_says(row, runs, paper)),
         figure="",
         caption="",
         heads=("host", "guest", "guest / host") * 2,
-        rows=tuple(_sysbench_row(field, runs) for field in fields),
+        rows=tuple(_sysbench_row(name, pair, runs) for name, pair in paper.rows.items()),
         groups=(
             ColumnGroup(row.cell.board, clock, 3, guest_uses_tcg=bool(row.guest and row.guest.guest_uses_tcg)),
-            ColumnGroup("the paper's Cubieboard 2", "real", 3, reference=True),
+            ColumnGroup(f"the paper's {load_paper().hardware[paper.hardware]}", "real", 3, reference=True),
         ),
-        table=f"what sysbench says{clock_suffix(clock)}, beside Table {'IV' if of_files else 'III'} of the paper "
-        "(hardware)",
+        table=f"what sysbench says{clock_suffix(clock)}, beside Table {paper.number} of the paper (hardware)",
     )
 
 
@@ -187,14 +179,15 @@ def _sysbench_run(point: MergedMeasurement | None) -> tuple[SysbenchRun | None, 
     return merge([SysbenchRun(**run.numbers) for run in point.runs]), sum(run.runs for run in point.runs)
 
 
-def _sysbench_row(field: _Field, runs: Sequence[tuple[SysbenchRun | None, int]]) -> TableRow:
-    ours = [_value(field, run, count) for run, count in runs]
-    return TableRow(field.head, (*_pair(ours, field.digits), *_pair(field.paper, field.digits)))
+def _sysbench_row(name: str, paper: tuple[float, float], runs: Sequence[tuple[SysbenchRun | None, int]]) -> TableRow:
+    field = _FIELDS[name]
+    ours = [_value(name, run, count) for run, count in runs]
+    return TableRow(field.head, (*_pair(ours, field.digits), *_pair(paper, field.digits)))
 
 
-def _value(field: _Field, run: SysbenchRun | None, count: int) -> float | None:
-    value = getattr(run, field.name) if run else None
-    return value / count if value is not None and field.per_run else value
+def _value(name: str, run: SysbenchRun | None, count: int) -> float | None:
+    value = getattr(run, name) if run else None
+    return value / count if value is not None and _FIELDS[name].per_run else value
 
 
 def _pair(values: Sequence[float | None], digits: int) -> tuple[str, str, str]:
@@ -204,15 +197,14 @@ def _pair(values: Sequence[float | None], digits: int) -> tuple[str, str, str]:
     return shown[0], shown[1], EN_DASH if host is None or guest is None else ratio_2dp(guest, host)
 
 
-def _sysbench_says(row: Foreground, runs: Sequence[tuple[SysbenchRun | None, int]], of_files: bool) -> list[str]:
+def _sysbench_says(row: Foreground, runs: Sequence[tuple[SysbenchRun | None, int]], paper: SysbenchTable) -> list[str]:
     said = []
     clock = row.cell.clock
     if row.slowdown:
-        papers = _FILEIO_FIELDS[0].paper[0] / _FILEIO_FIELDS[0].paper[1] if of_files else 12.4151 / 12.0141
-        what = "an operation on a file" if of_files else "a round of primes"
+        what = "a round of primes" if paper.workload == "sysbench-cpu" else "an operation on a file"
         said.append(
-            f"In the guest, {what} takes {_times(row)} as long as on the host; on the paper's Cubieboard 2 it took "
-            f"{ratio_2dp(papers, 1.0)} as long."
+            f"In the guest, {what} takes {_times(row)} as long as on the host; on the paper's "
+            f"{load_paper().hardware[paper.hardware]} it took {ratio_2dp(paper.slowdown, 1.0)} as long."
         )
     if clock == "virtual":
         said.append("The paper's times are real and do not compare with virtual time: compare the ratios.")

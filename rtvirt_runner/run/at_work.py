@@ -1,8 +1,9 @@
 """Ending a run between cells: a file that whoever measures a cell holds locked, and that tells when no cell may begin.
 
 ``rtvirt matrix`` names the file in the environment of Ansible. The action that measures a cell locks it, shared, and
-begins only if the file is still empty; so once it is not, and nobody holds the lock, all cells have ended. The kernel
-frees the lock of an action that was killed. Plain ansible-playbook has no such file.
+begins only if the file is still empty; so once it is not, and nobody holds the lock, all cells have ended. A file
+beside it stands for a cell whose end is recorded by a later action. The kernel frees the lock of an action that was
+killed. Plain ansible-playbook has no such file.
 """
 
 from __future__ import annotations
@@ -38,7 +39,9 @@ class CellsAtWork:
         self.path.write_text("ending\n")
 
     def any(self) -> bool:
-        """Whether a cell is being measured."""
+        """Whether a cell is being measured, or has been and the board's state after it is still to be read."""
+        if any(self.path.parent.glob(f"{self.path.name}-*")):
+            return True
         with self.path.open() as handle:
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -59,6 +62,23 @@ def measuring() -> Iterator[None]:
         fcntl.flock(handle, fcntl.LOCK_SH)
         go_on()  # it may have been told before the lock was held
         yield
+
+
+def expect_end(cell_id: str) -> None:
+    """Within ``measuring``: another action, ``ending``, will record the end of the cell."""
+    if path := _file():
+        with contextlib.suppress(FileNotFoundError):  # the run has ended
+            path.with_name(f"{path.name}-{cell_id}").touch()
+
+
+@contextlib.contextmanager
+def ending(cell_id: str) -> Iterator[None]:
+    """Context in which the end of a measured cell is recorded, also when the run is ending."""
+    try:
+        yield
+    finally:
+        if path := _file():
+            path.with_name(f"{path.name}-{cell_id}").unlink(missing_ok=True)
 
 
 def go_on() -> None:

@@ -214,13 +214,13 @@ def test_any_process_of_a_build_killed_at_any_time_costs_no_more_than_another_bu
             time.sleep(chance.uniform(0, 0.8))
             with contextlib.suppress(ProcessLookupError):
                 os.kill(chance.choice(list(tree(builder.pid))), chance.choice([signal.SIGKILL, signal.SIGTERM]))
-        for builder in builders:
-            said, _ = builder.communicate(timeout=60)
-            ended_early += builder.returncode != 0
+        answers = [builder.communicate(timeout=60)[0] for builder in builders]
+        ended_early += sum(builder.returncode != 0 for builder in builders)
+        for builder, said in zip(builders, answers, strict=True):
             if builder.returncode == 0:
                 assert_whole(Path(said.strip()))
-                for made in (tmp_path / "cache" / "artifacts").glob("thing-*"):
-                    artifacts.remove(made)
+        for made in (tmp_path / "cache" / "artifacts").glob("thing-*"):
+            artifacts.remove(made)
     assert ended_early
     assert_whole(artifacts.build(recipe(tmp_path), tmp_path / "cache", print).path)
     left = {path.name for path in (tmp_path / "cache" / "artifacts").iterdir() if path.name.startswith(".")}

@@ -20,7 +20,7 @@ import pytest
 from rtvirt_runner.catalogue import collection
 
 SOURCES = collection.ROOT / "roles" / "workloads" / "files" / "programs"
-NAMES = ("basicmath", "bitcount", "dijkstra", "jpeg", "patricia", "qsort", "susan")
+NAMES = ("basicmath", "bitcount", "dijkstra", "filewrite", "jpeg", "loopback", "patricia", "qsort", "susan")
 FLAGS = ("-std=c99", "-O2", "-ffp-contract=off", "-Wall", "-Wextra", "-Werror")
 BUILDS = {
     "x86_64": ("gcc", "-static"),

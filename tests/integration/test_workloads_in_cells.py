@@ -6,15 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from rtvirt_runner.catalogue import collection
 from rtvirt_runner.machine import script_reply
+from rtvirt_runner.machine.scripts import script_text
 
-ROLES = collection.ROOT / "roles"
-SCRIPTS = [
-    ROLES / "cpu_isolation" / "files" / "enter_cpuset.sh",
-    ROLES / "measure" / "files" / "run_workload.sh",
-    ROLES / "measure" / "files" / "measure_cell.sh",
-]
 LAST_CPU = max(os.sched_getaffinity(0))
 
 
@@ -22,9 +16,9 @@ def run_cell(shell: str = "sh", **changes: str) -> script_reply.Reply:
     """What the machine answers to a cell of 300 wake-ups, and that nothing is left of it."""
     cell = {"CPU": LAST_CPU, "LOOPS": 300, "INTERVAL_US": 1000, "PRIORITY": 80, "HISTOGRAM_US": 20000, "LIMIT_S": 60}
     workload = {"COMMAND": "", "PREPARE": "", "CLEANUP": "", "CPUS": LAST_CPU, "REPEAT": "no", "FOLDER": "memory"}
-    workload |= {"RUN_LIMIT_S": 60, "END_LIMIT_S": 2}
+    workload |= {"RUN_LIMIT_S": 60, "END_LIMIT_S": 2, "LATER_S": ""}
     environment = {name: str(value) for name, value in {**cell, **workload, **changes}.items()}
-    script = script_reply.compose("\n".join(path.read_text() for path in SCRIPTS), environment)
+    script = script_reply.compose(script_text("cell"), environment)
     before = leftovers()
     done = subprocess.run([*shell.split(), "-s"], input=script, capture_output=True, text=True, timeout=120, check=True)
     assert leftovers() == before

@@ -20,12 +20,19 @@ from playing import BENCH, LAB_FOLDER, PLAYBOOKS, on_board, play, stop
 
 from rtvirt_runner.build import artifacts, cache
 from rtvirt_runner.catalogue import collection
+from rtvirt_runner.machine.ssh_config import socket_folder
 
 BOARD = "bench-c"
 pytestmark = [pytest.mark.asserts_on("booting", "convergence", "idempotence"), pytest.mark.xdist_group(BOARD)]
 KEEP = collection.ROOT / "roles/virtual_board/files/keep_snapshot.sh"
 FOLDER = artifacts.cache_folder() / "boards" / BOARD
-SETTINGS = {"BOARD_FOLDER": str(FOLDER), "PYTHON": sys.executable, "LIMIT_MIB": "4096"}
+SETTINGS = {
+    "BOARD_FOLDER": str(FOLDER),
+    "SOCKETS": str(socket_folder(str(FOLDER))),
+    "GUEST_SOCKETS": str(socket_folder(str(FOLDER / "guest"))),
+    "PYTHON": sys.executable,
+    "LIMIT_MIB": "4096",
+}
 KILLED = f"snapshot-{BOARD}-killed"
 # A build of a snapshot in a process that can be killed, as the artifact action runs it.
 BUILD = f"""

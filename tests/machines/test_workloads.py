@@ -36,7 +36,7 @@ BAD: dict[str, dict[str, Any]] = {
     "errs": {"command": "rtvirt-bitcount --forever --expect 0123456789abcdef", "prints": "json"},
     "ends": {"command": "rtvirt-bitcount --iterations 1", "prints": "json"},
 }
-OWN = ["sieve", "hackbench", "zeros"]
+OWN = ["sieve", "messages", "zeros"]
 MATRIX = {
     "name": "own",
     "title": "Workloads of a lab",
@@ -101,7 +101,7 @@ def test_a_workload_that_a_lab_adds_runs_on_host_and_guest(
     assert measured.histogram.samples == 2000
 
 
-@pytest.mark.parametrize("workload", ["sieve", "hackbench"])
+@pytest.mark.parametrize("workload", ["sieve", "messages"])
 def test_its_own_speed_is_known_in_both_places(records: dict[tuple[str, str], Record], workload: str) -> None:
     runs = [read_measurement(records[place, workload]).workload for place in ("host", "guest")]
     times = [run.seconds_per_iteration for run in runs if run]

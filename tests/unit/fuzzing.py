@@ -31,7 +31,7 @@ from rtvirt_runner.catalogue.settings import SETTINGS
 from rtvirt_runner.catalogue.tunings import Tunings
 from rtvirt_runner.catalogue.workloads import CORES, FOLDERS, PRINTS, load_workloads
 from rtvirt_runner.cli import inspect as cli_inspect
-from rtvirt_runner.machine import script_reply, verify_state
+from rtvirt_runner.machine import script_reply, state_changes, verify_state
 from rtvirt_runner.machine.sealed_machine import Answers
 from rtvirt_runner.matrix.cell import Cell
 from rtvirt_runner.matrix.load import load_matrix
@@ -308,6 +308,21 @@ REPLY = """\
 @row vcpu_threads tid=412 name=CPU 0/KVM cpus=1 policy=fifo priority=1
 @row qemu_threads tid=411 name=qemu cpus=0 policy=other priority=0
 @row room free_kib=100 on=/
+@fact boot_id a
+@fact uptime_s 10.5
+@fact began_uptime_s 10.5
+@fact ended_uptime_s 70.5
+@fact pi_throttled 50000
+@row frequencies core=1 governor=performance min_khz=1 max_khz=2 khz=2
+@row temperatures zone=0 millicelsius=45000 name=cpu
+@row cyclictest seen=beginning tid=9 cpus=1 last_ran_on=1 policy=fifo priority=80
+@after
+@fact uptime_s 75.5
+@fact boot_time_s 1
+@row stolen core=0 ticks=7
+@row throttled core=1 count=3 of=core_throttle_count
+@row frequencies core=1 governor=powersave min_khz=1 max_khz=2 khz=1
+@row irqs irq=1 cpus=1 name=x
 @file cyclictest.json
 {}
 @end cyclictest.json
@@ -318,6 +333,7 @@ noise
 REPLY_TOKENS = [
     *("@fact ", "@row ", "@row settings ", "@file x\n", "@end x\n", "@whole 0\n", "@whole x\n", "@fail ", "=", " = "),
     *("\r\n", "\r", "\x0b", "\x85", "\u2028", "\x1b[2J", "9" * 5000, "0-9999,0-9999", "-1", "(null)", "\ud800", "\0"),
+    *("@after\n", "core=x ", "khz=x ", "ticks=x ", "@fact frequencies x\n", "@fact cyclictest x\n", "-0x1", "1e9"),
     *("@fact qemu_locked_kib x\n", "@fact online_cpus x\n", "@fact settings x\n", "@row uname_r a=b\n", "tid=x "),
     *(
         "@row isolation_applied a=b\n",
@@ -339,6 +355,16 @@ def take_reply(content: bytes, folder: Path) -> None:
         *verify_state.board_differences(GUEST_CELL, {"release": "^6.12", "realtime": True}, facts),
         *verify_state.guest_differences(GUEST_CELL, {}, facts),
     ]
+    after = verify_state.typed(reply.after.as_dict() if reply.after else {})
+    for before, later in ((facts, after), (after, facts), (facts, facts)):
+        json.dumps(state_changes.changed_facts(before, later), ensure_ascii=False).encode()
+        for changes in (
+            state_changes.board_changes(GUEST_CELL, {}, before, later),
+            state_changes.guest_changes(GUEST_CELL, {}, before, later),
+        ):
+            differences += [*changes.failures, *changes.notes, changes.reason("board")]
+    differences += state_changes.thread_differences(GUEST_CELL, facts.get("cyclictest"))
+    differences += state_changes.clock_differences(GUEST_CELL, facts, 1.0)
     assert all(isinstance(each, str) for each in differences)
     state = {"board": "b1", "facts": reply.as_dict(), "guest": facts}
     cli_inspect.summary(state)

@@ -12,7 +12,7 @@ from rtvirt_runner.matrix.load import Matrix, load_matrix
 from rtvirt_runner.matrix.results import ResultsTree
 from rtvirt_runner.report.page import Report
 from rtvirt_runner.run.playbooks import Outcome
-from rtvirt_runner.run.progress import CellResult, Failure, Stage
+from rtvirt_runner.run.progress import CellResult, Failure, Stage, duration
 
 CELLS = load_matrix(collection.matrix_path("smoke"), virtual_lab(), catalogue()).cells
 
@@ -123,6 +123,13 @@ def test_plan_shows_boots_guests_and_what_is_done(results: ResultsTree, capsys: 
     assert f"pending  {CELLS[1].id}" in told
     assert "virtual-cb2: boot linux-6.12-rt, isolcpus=1, repetition 1" in told
     assert "guest minimal, 2 vCPUs" in told
+    cells = [cell for cell in CELLS[1:] if cell.board == CELLS[0].board]
+    assert (
+        f"{CELLS[0].board}: {len(cells)} cells, in which cyclictest measures for {duration(5 * len(cells))} of virtual "
+        f"time; as fast as the 1 that are done, they take about {duration(9.75 * len(cells))}, and boots come on top"
+    ) in told
+    other = next(cell.board for cell in CELLS if cell.board != CELLS[0].board)
+    assert f"{other}: " in told and "on an emulated board its emulator's speed decides" in told
 
 
 def test_status_counts_done_failed_and_pending(results: ResultsTree, capsys: pytest.CaptureFixture[str]) -> None:

@@ -20,9 +20,10 @@ from rtvirt_runner.catalogue.catalogue import Catalogue
 from rtvirt_runner.catalogue.checked_yaml import InputError
 from rtvirt_runner.catalogue.lab import Lab
 from rtvirt_runner.catalogue.workloads import Program
+from rtvirt_runner.matrix.budget import Limits
 from rtvirt_runner.matrix.cell import Cell
 from rtvirt_runner.matrix.load import Matrix, load_matrix
-from rtvirt_runner.matrix.plan import plan
+from rtvirt_runner.matrix.plan import measuring_s, plan
 
 SMALL: dict[str, Any] = {
     "matrix": {
@@ -138,10 +139,11 @@ def test_a_lab_has_one_set_of_workloads() -> None:
 def test_the_collections_own_matrices_expand_over_the_virtual_lab() -> None:
     asked = ["core_splits", "preemption", "mibench", "ecu", "sysbench_cpu", "sysbench_fileio", "host_load", "gic"]
     asked += ["ablation", "partitioning", "flavours"]
-    for name in ("smoke", "paper"):
+    for name, repetitions in (("smoke", 1), ("paper", 3)):
         matrix = load_matrix(VARS / f"matrix_{name}.yml", virtual_lab(), catalogue())
         assert [experiment.name for experiment in matrix.experiments] == asked
-        cells = {experiment.name: experiment.cells for experiment in matrix.experiments}
+        assert max(cell.repetition for cell in matrix.cells) == repetitions
+        cells = {each.name: [cell for cell in each.cells if cell.repetition == 1] for each in matrix.experiments}
         assert len(cells["core_splits"]) == 16  # two tunings, host and guest, four points
         assert {cell.guest_state.gic for cell in cells["gic"] if cell.guest_state} == {"in_kernel", "user_space"}
         assert "full-minus-irqs" in {cell.tuning for cell in cells["ablation"]}
@@ -354,6 +356,30 @@ def test_repetitions_give_the_axis_repetition(tmp_path: Path) -> None:
     assert len(matrix.cells) == 12
 
 
+def test_an_experiment_may_have_repetitions_of_its_own_and_a_cell_of_two_is_measured_as_often_as_the_one_asks(
+    tmp_path: Path,
+) -> None:
+    document = changed("repetitions", 3)
+    document["matrix"]["experiments"]["once"] = {**SMALL["matrix"]["experiments"]["idle"], "repetitions": 1}
+    matrix = load(document, tmp_path)
+    assert [{cell.repetition for cell in each.cells} for each in matrix.experiments] == [{1, 2, 3}, {1}]
+    assert len(matrix.cells) == 12
+
+
+def test_how_long_cyclictest_measures_is_said_by_board(tmp_path: Path) -> None:
+    cells = load(SMALL, tmp_path).cells
+    assert measuring_s([*cells, *cells]) == {"virtual-rpi2": 4 * cells[0].loops * cells[0].interval_us * 1e-6}
+
+
+def test_budgets_have_limits_of_their_own_for_some_workloads(tmp_path: Path) -> None:
+    own = {"latest_us": 500, "average_us": 90, "workloads": {"ecu": {"latest_us": 300}}}
+    lax = {"latest_us": 9000, "average_us": 9000, "once_in_s": 60}
+    mine, other = load(changed("budgets", {"mine": own, "lax": lax}), tmp_path).budgets
+    assert (mine.name, mine.once_in_s, other.once_in_s) == ("mine", 3600, 60)
+    assert (mine.of("idle"), mine.of("ecu")) == (Limits(500, 90), Limits(300, 90))
+    assert load(SMALL, tmp_path).budgets == ()
+
+
 def test_a_board_of_64_bits_runs_guests_of_32(tmp_path: Path) -> None:
     matrix = load(axis("guest", ["minimal-armhf"]), tmp_path)
     assert {cell.guest_state.kernel for cell in matrix.cells if cell.guest_state} == {"linux-6.1-rt-armhf"}
@@ -422,6 +448,23 @@ REFUSED = {
     "fraction": (changed("cyclictest.loops", 1.5), r"loops is 1.5, expected a whole number"),
     "no repetition": (changed("repetitions", 0), r"repetitions is 0, expected a whole number from 1"),
     "repetitions yes": (changed("repetitions", True), r"repetitions is True"),
+    "budget without a limit": (
+        changed("budgets", {"a": {"latest_us": 5}}),
+        r"budgets.a.average_us is missing, expected",
+    ),
+    "no budget": (changed("budgets", {}), r"budgets is empty, expected one entry or more"),
+    "budget for nothing": (
+        changed("budgets", {"a": {"latest_us": 5, "average_us": 5, "workloads": {"ecus": {"latest_us": 1}}}}),
+        r"budgets.a.workloads: unknown workload 'ecus'.*did you mean 'ecu'\?",
+    ),
+    "budget beyond the histogram": (
+        changed("budgets", {"a": {"latest_us": 20000, "average_us": 5}}),
+        r"budgets.a.latest_us is 20000, but the histogram ends at 20000 us.*raise cyclictest.histogram_us",
+    ),
+    "average above the latest": (
+        changed("budgets", {"a": {"latest_us": 50, "average_us": 51}}),
+        r"budgets.a.average_us is 51, more than latest_us, 50",
+    ),
     "name with a slash": (changed("name", "../x"), r"name: '../x' is not a name"),
     "no name": (changed("name", None), r"name: missing is not a name"),
     "title is no text": (changed("title", 3), r"title is 3, expected text"),

@@ -6,6 +6,7 @@ import base64
 import gzip
 import hashlib
 import os
+import shlex
 import subprocess
 from pathlib import Path
 
@@ -70,8 +71,9 @@ def test_a_queue_has_the_steps_of_each_cell_in_the_order_of_the_plan(
         assert sum(line == "group" for line in queue.plan) == len(boot.guests)
         named = {word for line in queue.plan for word in line.split() if word.isdigit() and len(word) == 3}
         assert named == set(queue.steps)
-        loads = {cell.id: bool(cell.board_command) for cell in boot.cells}
-        assert {cell: bool(steps.end) for cell, steps in queue.cells.items()} == loads
+        for cell in boot.cells:
+            end = queue.steps[queue.cells[cell.id].end]
+            assert "vcpu_threads" in end and f"LOAD={shlex.quote(cell.board_command)}\n" in end
 
 
 def test_steps_are_the_scripts_of_the_roles_without_comments(images: dict[tuple[str, str], GuestFiles]) -> None:
@@ -144,7 +146,7 @@ def test_a_console_without_end_ends_the_machine(tmp_path: Path) -> None:
         (tmp_path / "pid").write_text(f"{process.pid}\n")
         folder = tmp_path
         order = Order(Parts(folder, "", folder, folder, (), Hardware(1, 1, 1, 1)), (), {})
-        machine = SealedMachine(tmp_path, order, {"cell": CellSteps((), "001", "002", "")}, {})
+        machine = SealedMachine(tmp_path, order, {"cell": CellSteps((), "001", "002", "003")}, {})
         _, reason = machine.wait("cell", 60)
         process.wait(timeout=10)
     assert reason == "The machine wrote more than 64 MiB to its console, and was ended."
@@ -193,7 +195,7 @@ def test_a_guest_is_told_the_same_variables_as_by_the_role() -> None:
 def test_who_waits_for_a_machine_without_a_turn_may_stop_waiting(tmp_path: Path) -> None:
     """And not for one whose turn it is: its cell is being measured."""
     parts = Parts(tmp_path, "10.0.0", tmp_path, tmp_path, (), Hardware(2, 16, 512, 1))
-    machine = SealedMachine(tmp_path, Order(parts, (), {}), {"cell": CellSteps((), "s", "m", "")}, {})
+    machine = SealedMachine(tmp_path, Order(parts, (), {}), {"cell": CellSteps((), "s", "m", "e")}, {})
 
     def leave() -> None:
         raise InterruptedError
@@ -203,6 +205,6 @@ def test_who_waits_for_a_machine_without_a_turn_may_stop_waiting(tmp_path: Path)
         (tmp_path / "pid").write_text(f"{in_place_of_qemu.pid}\n")
         with pytest.raises(InterruptedError):
             machine.wait("cell", 60, leave)
-        (tmp_path / "console.log").write_text(packed("m", "@whole 0\n"))
+        (tmp_path / "console.log").write_text(packed("m", "@whole 0\n") + packed("e", "@whole 0\n"))
         assert machine.wait("cell", 60, leave)[1] == ""
         in_place_of_qemu.kill()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import statistics
 from collections import Counter
 from fractions import Fraction
 
@@ -10,7 +11,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rtvirt_runner.analysis.histogram import Histogram, QuantileBeyondOverflow, merge, quantile, summarize
+from rtvirt_runner.analysis.estimates import Refused
+from rtvirt_runner.analysis.histogram import (
+    Histogram,
+    QuantileBeyondOverflow,
+    merge,
+    quantile,
+    standard_deviation,
+    summarize,
+)
 from rtvirt_runner.parsers.cyclictest import CyclictestRun, CyclictestThread
 
 LIMIT = 400
@@ -84,3 +93,27 @@ def test_the_worst_thread_decides_the_maximum_of_a_run() -> None:
     best = CyclictestThread(2, 4, 5.0, 6, {4: 1, 6: 1}, 0)
     whole = Histogram.of_run(CyclictestRun((worst, best)), limit_us=400)
     assert (whole.samples, whole.min_us, whole.max_us, whole.overflows) == (4, 4, 800, 1)
+
+
+@given(st.lists(st.integers(0, LIMIT - 1), min_size=2, max_size=300), st.integers(LIMIT, 10**7))
+def test_a_standard_deviation_is_that_of_the_samples(samples: list[int], latest: int) -> None:
+    assert standard_deviation(histogram(samples)) == pytest.approx(statistics.stdev(samples))
+    assert standard_deviation(histogram([*samples, latest])) == pytest.approx(statistics.stdev([*samples, latest]))
+    assert isinstance(standard_deviation(histogram([*samples, latest, latest])), Refused)
+
+
+@pytest.mark.parametrize(("sd", "shown"), [(1.0, 1.041), (1.5, 1.5275), (3.0, 3.0139)])
+def test_sheppards_correction_takes_back_what_cutting_to_microseconds_adds(sd: float, shown: float) -> None:
+    """The exact counts of a normal latency, cut: what floating point leaves is far below the correction."""
+    normal, parts = statistics.NormalDist(100.3, sd), 10**8
+    counts = {us: round(parts * (normal.cdf(us + 1) - normal.cdf(us))) for us in range(70, 130)}
+    whole = Histogram({us: count for us, count in counts.items() if count}, 0, 70, 99.8, 130, LIMIT)
+    assert standard_deviation(whole) == pytest.approx(shown, abs=2e-4)
+    assert standard_deviation(whole, sheppard=True) == pytest.approx(sd, abs=2e-4)
+    assert sum(us * count for us, count in counts.items()) / parts == pytest.approx(100.3 - 0.5, abs=1e-4)
+
+
+def test_a_standard_deviation_of_one_sample_is_refused() -> None:
+    assert standard_deviation(histogram([7])) == Refused(
+        "A standard deviation needs two wake-ups or more, this run has 1."
+    )

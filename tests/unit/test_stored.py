@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from fakes import catalogue, cyclictest_json, done, system, virtual_lab
 from rtvirt_runner.catalogue import collection
 from rtvirt_runner.catalogue.checked_yaml import InputError
 from rtvirt_runner.cli import main as cli
+from rtvirt_runner.matrix.budget import Budget, Limits
 from rtvirt_runner.matrix.cell import Cell
 from rtvirt_runner.matrix.load import Matrix, load_matrix
 from rtvirt_runner.matrix.results import SCHEMA_VERSION, ResultsError, ResultsTree
@@ -60,6 +62,13 @@ def test_a_matrix_comes_back_as_it_was(tree: ResultsTree) -> None:
     assert values["written_at"].startswith("20")
     assert {"rtvirt", "commit", "dirty", "ansible_core", "python"} == set(values["versions"])
     assert values["versions"]["ansible_core"]
+
+
+def test_budgets_come_back(tree: ResultsTree) -> None:
+    budget = Budget("mine", Limits(500, 90), 60, {"ecu": Limits(300, 90)})
+    assert store_matrix(tree, replace(MATRIX, budgets=(budget,)), LAB)
+    (found,) = read_stored(tree.root / "first").matrix.budgets
+    assert (found, dict(found.workloads)) == (budget, budget.workloads)
 
 
 def test_the_same_matrix_is_written_once_and_a_changed_one_again(tree: ResultsTree) -> None:

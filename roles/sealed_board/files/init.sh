@@ -1,6 +1,7 @@
 #!/bin/sh
 # A sealed machine: no disk and no network. Runs the queue that it was given from power-on, and switches itself off.
 /bin/busybox mount -t proc proc /proc
+/bin/busybox mkdir -p /sbin /usr/sbin  # the next command links only into folders that are there
 /bin/busybox --install -s  # links to what /proc/self/exe names, so after proc is there
 mount -t devtmpfs dev /dev
 exec </dev/console >/dev/console 2>&1  # an initramfs has no console of its own before this

@@ -2,11 +2,12 @@
 # Work through /queue/plan, and write the answer of each step to the console. A line of the plan is one of
 #   group                                    begins a group of cells that share a state of board and guest
 #   setup STEP PLACE                         applies that state; if it fails, the cells of the group are skipped
-#   cell PHASE_US STATE STEP PLACE END       after PHASE_US: read the board's state, measure, and stop the load (END, or -)
+#   cell PHASE_US STATE STEP PLACE END       after PHASE_US: read the board's state (STATE), measure, and read it again (END)
 # A step is the file of that name next to the plan: the standard input of a shell in the place, board or guest.
 # An answer is compressed, since a serial line is slow, and has a checksum, since the kernel may write between its lines.
 queue=/queue mailbox=/run/rtvirt/guest.mailbox
 answer_at=8192  # first block of the guest's answer in the mailbox
+settle_s=20  # from the state of a group to its first cell
 
 answer() {  # NAME
   printf '\n@answer %s\n' "$1"
@@ -52,6 +53,8 @@ set_up() {
   for each in $setups; do
     step "${each%:*}" "${each#*:}" || { ready=no; return; }
   done
+  # Kernels do for seconds what they have put off while they booted. Time in which nothing happens costs a sealed machine little.
+  sleep "$settle_s"
 }
 
 setups='' ready=new
@@ -65,7 +68,7 @@ while read -r what first second third fourth fifth; do
     usleep "$first"
     done=yes
     if step "$second" board; then step "$third" "$fourth" || done=no; else done=no; fi
-    [ "$fifth" = - ] || step "$fifth" board || done=no
+    step "$fifth" board || done=no
     # Apply the state again: a failed cell may have changed it.
     [ "$done" = yes ] || ready=new
     ;;

@@ -35,16 +35,21 @@ run() {
   qemu=$!
   # The process that lives as long as the board.
   if [ "$RESETS" = keeper ]; then echo "$$" >pid; else echo "$qemu" >pid; fi
+  seconds=0  # since it was told to end
   while kill -0 "$qemu" 2>/dev/null; do
-    if [ "$owner" -ne 0 ] && [ "$(started "$owner")" != "$owner_started" ]; then
+    if [ -n "$stopped" ]; then
+      seconds=$((seconds + 1))
+      [ "$seconds" -lt 10 ] || kill -KILL "$qemu"
+    elif [ "$owner" -ne 0 ] && [ "$(started "$owner")" != "$owner_started" ]; then
       stopped=yes
       kill -TERM "$qemu"
-      break
+    # With some machines QEMU does not exit on power off.
+    elif [ "$RESETS" = keeper ] && is_off; then
+      stopped=yes
+      kill -TERM "$qemu"
     fi
     # QEMU appends, so a console that has grown beyond all use can begin again.
     [ -z "$(find console.log -size +65536k 2>/dev/null)" ] || : >console.log
-    # With some machines QEMU does not exit on power off.
-    [ "$RESETS" != keeper ] || ! is_off || { stopped=yes; kill -TERM "$qemu"; }
     sleep 1
   done
   wait "$qemu"

@@ -1,0 +1,95 @@
+"""What ends an emulator also ends one that does not heed SIGTERM; and a sealed machine's folder has one user."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from rtvirt_runner.build import leases
+from rtvirt_runner.build.leases import Process
+from rtvirt_runner.catalogue import collection
+from rtvirt_runner.machine.sealed_machine import KEEPER
+
+STOP = collection.ROOT / "roles" / "sealed_board" / "files" / "stop.sh"
+STUBBORN = 'trap "" TERM; echo $$ >qemu.pid; while :; do sleep 0.1; done'
+LIMIT_S = 20.0
+
+
+def until_gone(pid: int) -> float:
+    """Seconds until a process has ended."""
+    began = time.monotonic()
+    while Process.of(pid) is not None:
+        assert time.monotonic() - began < LIMIT_S, "it still runs"
+        time.sleep(0.1)
+    return time.monotonic() - began
+
+
+@pytest.fixture
+def owner() -> Iterator[subprocess.Popen[bytes]]:
+    """A process that owns a machine."""
+    with subprocess.Popen(["sleep", "1000"]) as process:
+        yield process
+        process.kill()
+
+
+def keep(folder: Path, owner: int) -> tuple[subprocess.Popen[bytes], int]:
+    """Start a stubborn program in the place of QEMU; returns its keeper, and its process id."""
+    command = ["sh", KEEPER, str(owner), folder, "sh", "-c", STUBBORN, f"guest=x-{folder.name},debug-threads=on"]
+    keeper = subprocess.Popen(command, env={**os.environ, "RESETS": "qemu", "FIRMWARE": ""})
+    began = time.monotonic()
+    while not (folder / "qemu.pid").exists() or not (folder / "pid").exists():
+        assert time.monotonic() - began < LIMIT_S
+        time.sleep(0.05)
+    return keeper, int((folder / "qemu.pid").read_text())
+
+
+def test_a_keeper_kills_what_outlives_its_owner(tmp_path: Path, owner: subprocess.Popen[bytes]) -> None:
+    keeper, qemu = keep(tmp_path, owner.pid)
+    owner.kill()
+    owner.wait()
+    assert until_gone(qemu) > 5
+    keeper.wait(5)
+    assert not (tmp_path / "pid").exists()
+
+
+def test_a_keeper_that_is_told_to_end_kills_what_does_not(tmp_path: Path) -> None:
+    keeper, qemu = keep(tmp_path, 0)
+    keeper.terminate()
+    until_gone(qemu)
+    keeper.wait(5)
+
+
+def test_the_role_kills_a_machine_that_does_not_end_and_frees_its_folder(tmp_path: Path) -> None:
+    keeper, qemu = keep(tmp_path, 0)
+    (tmp_path / "owner").touch()
+    (tmp_path / "initramfs").touch()
+    script = f"changed() {{ :; }}; FOLDER='{tmp_path}' RTVIRT_CHECK_MODE=no; {STOP.read_text()}"
+    subprocess.run(["sh", "-c", script], check=True, timeout=LIMIT_S)
+    until_gone(qemu)
+    keeper.wait(5)
+    assert not {"owner", "initramfs"} & {path.name for path in tmp_path.iterdir()}
+
+
+def test_a_folder_has_one_user_until_that_ends_or_frees_it(tmp_path: Path) -> None:
+    cache, file = tmp_path / "cache", tmp_path / "owner"
+    program = (
+        "import sys, pathlib; from rtvirt_runner.build import leases;"
+        "print(leases.use(*map(pathlib.Path, sys.argv[1:])), flush=True); sys.stdin.read()"
+    )
+    command = [sys.executable, "-c", program, cache, file]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as first:
+        assert first.stdout
+        assert first.stdout.readline() == "None\n"
+        other = leases.use(cache, file)
+        assert other is not None
+        assert (other.pid, other.label) == (first.pid, f"run {first.pid}")
+        first.kill()
+    assert leases.use(cache, file) is None
+    assert leases.use(cache, file) is None  # the same run goes on
+    assert Process.named(file.read_text()) == Process.of(os.getpid())
