@@ -19,6 +19,7 @@ from ansible_collections.rtvirt.testbed.plugins.plugin_utils.run_lease import (
 
 from rtvirt_runner.machine.lease import HELD, Holder, Lease
 from rtvirt_runner.machine.scripts import script_text
+from rtvirt_runner.printable import printable
 from rtvirt_runner.progress_lines import Pulse, minutes
 
 ASK_EVERY_S = 60.0  # seldom: the board may be measuring
@@ -60,7 +61,7 @@ class ActionModule(ActionBase):
             answer = self._ask(lease_environment(do, holder, over=over))
             lease = Lease.found(answer.reply)
             if answer.failure and not (lease and answer.reply.failure == HELD):
-                return answer.failure
+                return printable(answer.failure)
             if lease is None or lease.token == holder.token:
                 return ""
             reason = "that was asked for" if args["take_over"] else lease.why_over(holder, owner_runs(lease))

@@ -47,6 +47,12 @@ class ActionModule(ActionBase):
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         """Measure the cell, verify the states read back, and store the record."""
         super().run(tmp, task_vars)
+        try:
+            return self._run(task_vars or {})
+        except ResultsError as error:
+            return {"failed": True, "msg": str(error)}
+
+    def _run(self, task_vars: dict[str, Any]) -> dict[str, Any]:
         _, args = self.validate_argument_spec(argument_spec=argument_spec(DOCUMENTATION))
         cell = Cell.from_dict(args["cell"])
         tree = ResultsTree(Path(str(args["results_dir"])))
@@ -58,7 +64,7 @@ class ActionModule(ActionBase):
                 return self._record_end(cell, args, tree, stored)
         if args["is_measured"] and not args["failure"]:
             return {"failed": True, "msg": f"The measurement of cell {cell.id} is no longer in the results folder."}
-        self._vars = task_vars or {}
+        self._vars = task_vars
         end_with_parent()
         warnings = (
             [f"Damaged record {stored.path} is kept aside: {stored.reason}"] if isinstance(stored, BadRecord) else []
@@ -68,8 +74,6 @@ class ActionModule(ActionBase):
                 return self._measure_and_record(cell, args, tree) | {"warnings": warnings}
         except at_work.RunEndingError:
             return {"failed": True, "msg": f"The run is ending; cell {cell.id} is left for the next one."}
-        except ResultsError as error:
-            return {"failed": True, "msg": str(error)}
 
     def _measure_and_record(self, cell: Cell, args: Mapping[str, Any], tree: ResultsTree) -> dict[str, Any]:
         began, started_at = time.monotonic(), _now()
@@ -113,7 +117,7 @@ class ActionModule(ActionBase):
             ssh_commands=stored.status.ssh_commands + 1,
             overhead_s=round(stored.status.overhead_s + float(after.get("seconds", 0.0)), 3),
         )
-        raw = {path.name: path.read_bytes() for path in stored.raw_files()}
+        raw = {path.name: path for path in stored.raw_files()}  # written once, so that a full disk cannot lose them
         path = tree.write_record(str(args["matrix_name"]), cell, status, system, raw)
         return _result(cell, status, path) | _warnings(cell, system["noted"])
 

@@ -16,6 +16,7 @@ from ansible_collections.rtvirt.testbed.plugins.plugin_utils.far_shell import ru
 from ansible_collections.rtvirt.testbed.plugins.plugin_utils.options import argument_spec
 
 from rtvirt_runner.machine import script_reply
+from rtvirt_runner.printable import printable
 
 SAFE = re.compile(r"^# check mode: safe$", re.MULTILINE)  # declares that a script obeys RTVIRT_CHECK_MODE
 
@@ -51,9 +52,9 @@ class ActionModule(ActionBase):
             "seconds": answer.seconds,
         }
         if self._task.diff:
-            result["diff"] = {"prepared": "".join(f"{change}\n" for change in reply.changes)}
+            result["diff"] = {"prepared": "".join(f"{printable(change)}\n" for change in reply.changes)}
         if answer.failure is not None:
-            result |= {"failed": True, "msg": answer.failure}
+            result |= {"failed": True, "msg": printable(answer.failure)}
         return result
 
     def _upload(self, uploads: Mapping[str, str]) -> list[str]:

@@ -17,6 +17,7 @@ from ansible_collections.rtvirt.testbed.plugins.plugin_utils.far_shell import li
 from ansible_collections.rtvirt.testbed.plugins.plugin_utils.options import argument_spec
 
 from rtvirt_runner.machine import console_log
+from rtvirt_runner.printable import printable
 
 BOOT_ID = "cat /proc/sys/kernel/random/boot_id"
 HEARTBEAT_S = 30.0
@@ -88,7 +89,8 @@ class ActionModule(ActionBase):
         except _OtherKeyError:
             return {"failed": True, "msg": _other_key(self._host)}
         except _NotUpError as why:
-            return {"failed": True, "msg": f"{self._host} did not come up: {why}.{self._console.last_lines()}"}
+            said = f"{self._host} did not come up: {why}.{self._console.last_lines()}"
+            return {"failed": True, "msg": printable(said, keep="\n")}
         return {"changed": args["reboot"], "boot_id": boot_id, "seconds": round(time.monotonic() - began, 1)}
 
     def _wait_with_power(self, old: str, args: dict[str, Any]) -> str:

@@ -203,9 +203,9 @@ class ResultsTree:
         cell: Cell,
         status: Status,
         system: Mapping[str, Any],
-        raw: Mapping[str, str | bytes],
+        raw: Mapping[str, str | bytes | Path],
     ) -> Path:
-        """Store a record and return its folder.
+        """Store a record and return its folder. A raw file that is given as a path is linked, if it can be.
 
         An existing failed record is replaced; one that is done is kept and the new one dropped, since another run was
         faster; anything that cannot be used is kept aside as ``<cell id>.damaged-<n>``. If the process is killed, the
@@ -249,14 +249,14 @@ def find_matrices(folder: Path) -> list[tuple[ResultsTree, str]]:
 
 
 def _contents(
-    cell: Cell, status: Status, system: Mapping[str, Any], raw: Mapping[str, str | bytes]
-) -> dict[str, bytes]:
+    cell: Cell, status: Status, system: Mapping[str, Any], raw: Mapping[str, str | bytes | Path]
+) -> dict[str, bytes | Path]:
     for name in raw:
         if not name or name in _OWN_FILES or name.startswith(".") or Path(name).name != name:
             raise ResultsError(
                 f"A raw file cannot be called '{name}', expected a plain file name not among {_OWN_FILES}."
             )
-    files = {name: text if isinstance(text, bytes) else _encoded(text) for name, text in raw.items()}
+    files = {name: _encoded(content) if isinstance(content, str) else content for name, content in raw.items()}
     files["cell.json"] = _json(cell.as_dict())
     files["system.json"] = _json(dict(system))
     # written last: it implies that the other files are there
@@ -275,12 +275,24 @@ def _encoded(text: str) -> bytes:
     return text.encode(errors="backslashreplace")
 
 
-def _write_folder(folder: Path, files: Mapping[str, bytes]) -> None:
+def _write_folder(folder: Path, files: Mapping[str, bytes | Path]) -> None:
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
     for name, content in files.items():
-        _write_file(folder / name, content)
+        if isinstance(content, bytes) or not _linked(folder / name, content):
+            _write_file(folder / name, content if isinstance(content, bytes) else content.read_bytes())
     _sync_folder(folder)
+
+
+def _linked(path: Path, source: Path) -> bool:
+    """Give a file that was synced another name; False where the file system has none."""
+    try:
+        path.hardlink_to(source)
+    except OSError as error:
+        if error.errno in (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EXDEV):
+            return False
+        raise
+    return True
 
 
 def _write_file(path: Path, content: bytes) -> None:

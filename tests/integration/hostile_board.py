@@ -257,14 +257,15 @@ ALL = {**HONEST, **BOTH, **CELL}
 SLOW = ("late", "drips")  # take all of the time that there is
 
 
-def order(seed: int, count: int) -> list[tuple[str, str]]:
-    """The ways in which the states and the measurements of so many cells are answered: each once, then again."""
-    pairs = [("honest", way) for way in [*BOTH, *CELL]] + [(way, "honest") for way in BOTH]
-    pairs += [(way, "honest") for way in HONEST] + [("honest", way) for way in HONEST] * 3
-    random.Random(seed).shuffle(pairs)
+def order(seed: int, count: int) -> list[tuple[str, str, str]]:
+    """How so many cells are answered: their state, their measurement, their state after it. Each once, then again."""
+    answers = [("honest", way, "honest") for way in [*HONEST, *BOTH, *CELL]]
+    answers += [(way, "honest", "honest") for way in [*HONEST, *BOTH]]
+    answers += [("honest", "honest", way) for way in [*HONEST, *BOTH]]
+    random.Random(seed).shuffle(answers)
     # Without those that are slow where not all are taken.
-    fast = [pair for pair in pairs if not {*SLOW} & {*pair}]
-    return (pairs * (1 + count // len(pairs)) if count >= len(pairs) else fast)[:count]
+    fast = [each for each in answers if not {*SLOW} & {*each}]
+    return (answers * (1 + count // len(answers)) if count >= len(answers) else fast)[:count]
 
 
 def read_script() -> bytes:
@@ -287,11 +288,12 @@ def main(seed: int, count: int, first: int, step: int) -> None:
         say(run(script))
         return
     number = int(CELLS.read_text()) if CELLS.exists() else 0
-    if asks_state:
+    begins = asks_state and script.endswith(_END)
+    if begins:
         CELLS.write_text(str(number + 1))
     else:
         number -= 1
-    way = order(seed, count)[first::step][number][0 if asks_state else 1]
+    way = order(seed, count)[first::step][number][0 if begins else 1 if measures else 2]
     ALL[way](script, random.Random(f"{seed} {first} {number}"))
 
 

@@ -240,12 +240,13 @@ def test_a_board_that_was_taken_is_not_measured_on_by_the_run_that_had_it(board:
     first = board.begin(lease(), command("until [ -e /tmp/go ]; do sleep 0.1; done", tmp_path), cell(SHORT))
     wait_until(lambda: board.sh("cat /run/rtvirt-lease 2>/dev/null || :"), playing=first)
     second = board.begin(lease(take_over=True), cell())
-    wait_until(lambda: board.processes("cyclictest"), playing=second)
-    measuring = board.processes("cyclictest")
+    longer = f"pgrep -f '^cyclictest .*--loops={CELL['LOOPS']} .*--json' || :"
+    wait_until(lambda: board.sh(longer), playing=second)
+    measuring = board.sh(longer)
     board.sh("touch /tmp/go")
     told = said(first, fails=True)
     assert f"process {second.pid}, results of /lab/results), which has taken it from this run." in told
-    assert "left behind" not in told and board.processes("cyclictest") == measuring
+    assert "left behind" not in told and board.sh(longer) == measuring
     second.terminate()
     second.wait()
 

@@ -42,7 +42,7 @@ mkdir /run/real
 cp "$program" /run/real/cyclictest
 cat >/run/counted <<'END'
 #!/bin/sh
-case $* in *--loops*) echo begun >>/run/started ;; esac
+case $* in *--json=*) echo begun >>/run/started ;; esac
 exec /run/real/cyclictest "$@"
 END
 chmod 755 /run/counted
@@ -135,6 +135,29 @@ def test_a_run_killed_at_a_stage_of_a_cell_is_finished_by_the_next(stage: str, l
     assert lab.left_behind() == ""
 
 
+def test_a_line_that_is_cut_when_a_cell_was_measured_costs_nothing(lab: Lab) -> None:
+    """The state is read once more: unlike measuring, that may be sent twice."""
+    playing = lab.begin(cells(["bench"], 2))
+    wait_until(lambda: lab.tree.load_records("here"), playing=playing)
+    lab.line.cut()
+    said(playing)
+    assert lab.reasons() == {1: "", 2: ""} and lab.begun() == 2
+
+
+@SLOW
+def test_a_run_killed_before_the_state_after_a_cell_is_read_measures_that_cell_again(lab: Lab) -> None:
+    those = cells(["bench"], 2)
+    playing = lab.begin(those)
+    wait_until(lambda: lab.tree.load_records("here"), playing=playing)
+    os.killpg(playing.pid, signal.SIGKILL)
+    assert playing.wait(timeout=60) == -signal.SIGKILL
+    assert lab.reasons() == {
+        1: "The run ended before the board's state was read back after the cell; measure it again."
+    }
+    said(lab.begin(those))
+    assert lab.reasons() == {1: "", 2: ""} and lab.begun() == 3
+
+
 # ------------------------------------------------------------------------------------------------------------ the board
 
 
@@ -195,7 +218,7 @@ def test_a_board_that_is_slower_than_the_limit_costs_the_cell(stage: str, lab: L
 @pytest.mark.parametrize(
     ("options", "reason"),
     [
-        ("size=4k", "The record has neither cyclictest.json nor cyclictest.txt"),
+        ("size=4k", "cyclictest ended with status 1"),
         ("nr_inodes=1", "There is no room in /tmp"),
         ("ro", "Read-only file system"),
     ],

@@ -59,7 +59,6 @@ def test_no_cell_is_done_whose_answer_is_not_whole(count: int, slack_s: int, tmp
         tree = ResultsTree(tmp_path / "results")
         store_matrix(tree, planned, lab)
         began = time.monotonic()
-        (tmp_path / "control").mkdir()
         playing = begin_cells(tmp_path, started, [*ways], slack_s)
         assert playing.stdout is not None
         told = playing.stdout.read()

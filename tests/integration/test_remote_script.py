@@ -18,7 +18,9 @@ BIN = Path(sys.executable).parent
 ENVIRONMENT = {**os.environ, "ANSIBLE_CONFIG": str(collection.ANSIBLE_CONFIG), "ANSIBLE_NOCOLOR": "1"}
 
 
-def play(folder: Path, *words: str, scripts: tuple[str, ...], **options: Any) -> tuple[dict[str, Any], str]:
+def play(
+    folder: Path, *words: str, scripts: tuple[str, ...], fails: bool = False, **options: Any
+) -> tuple[dict[str, Any], str]:
     """Run the scripts as one; returns the task's result, and all that Ansible said."""
     paths = []
     for number, text in enumerate(scripts):
@@ -26,7 +28,7 @@ def play(folder: Path, *words: str, scripts: tuple[str, ...], **options: Any) ->
         paths[-1].write_text(text)
     options = {"script": [str(path) for path in paths], "environment": {"FOLDER": str(folder)}, **options}
     tasks = [
-        {"name": "Run", "rtvirt.testbed.remote_script": options, "register": "answer"},
+        {"name": "Run", "rtvirt.testbed.remote_script": options, "register": "answer", "ignore_errors": fails},
         {
             "name": "Keep the answer",
             "ansible.builtin.copy": {"content": "{{ answer | to_json }}", "dest": str(folder / "answer.json")},
@@ -41,7 +43,8 @@ def play(folder: Path, *words: str, scripts: tuple[str, ...], **options: Any) ->
     done = subprocess.run(command, cwd=folder, env=ENVIRONMENT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     result: dict[str, Any] = json.loads((folder / "answer.json").read_text())
-    return result, done.stdout
+    assert result.get("failed", False) == fails
+    return result, done.stdout + done.stderr
 
 
 @pytest.mark.parametrize("scripts", [(UNSAFE,), (SAFE, UNSAFE), (UNSAFE, SAFE)], ids=["one", "last", "first"])
@@ -52,6 +55,15 @@ def test_in_check_mode_a_script_that_does_not_say_that_it_is_safe_is_skipped(
     assert result["skipped"] and not result["changed"] and result["facts"] == {}
     assert f"does not say that it is safe: {scripts.index(UNSAFE)}.sh" in result["msg"]
     assert not (tmp_path / "touched").exists()
+
+
+@pytest.mark.parametrize("mark", ["changed", "fail"])
+def test_what_a_machine_says_does_not_reach_the_terminal_as_it_is(mark: str, tmp_path: Path) -> None:
+    words = r"one \033]0;mine\007\013two \342\200\256three"
+    result, said = play(tmp_path, "--diff", scripts=(f"{mark} \"$(printf '{words}')\"\n",), fails=mark == "fail")
+    assert r"one \x1b]0;mine\x07\x0btwo \u202ethree" in said
+    assert {letter for letter in said if not letter.isprintable()} == {"\n"}
+    assert mark == "fail" or result["changes"] == ["one \x1b]0;mine\x07\x0btwo \u202ethree"]
 
 
 def test_in_check_mode_a_safe_script_says_what_it_would_change(tmp_path: Path) -> None:

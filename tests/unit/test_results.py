@@ -44,6 +44,17 @@ def test_a_record_holds_the_cell_the_state_the_status_and_the_raw_files(tree: Re
     assert record.raw("absent.txt") is None
 
 
+def test_a_file_of_the_record_before_is_kept_without_being_written(tree: ResultsTree) -> None:
+    path = tree.write_record("smoke", CELL, failed("It is not at its end."), {}, {"dmesg.txt": b"\xff" * 100})
+    before = (path / "dmesg.txt").stat()
+    tree.write_record("smoke", CELL, failed("It is."), {}, {"dmesg.txt": path / "dmesg.txt"})
+    after = (path / "dmesg.txt").stat()
+    assert (after.st_ino, after.st_nlink) == (before.st_ino, 1)
+    assert (path / "dmesg.txt").read_bytes() == b"\xff" * 100
+    with pytest.raises(ResultsError, match="No such file or directory"):
+        tree.write_record("smoke", CELL, failed("It is."), {}, {"dmesg.txt": path / "none.txt"})
+
+
 def test_only_a_done_cell_is_done(tree: ResultsTree) -> None:
     assert tree.pending("smoke", CELLS) == list(CELLS)
     measure(tree, "smoke", CELL)
