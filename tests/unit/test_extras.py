@@ -24,7 +24,18 @@ sys.meta_path.insert(0, Hidden())
 RUN = ("ansible_runner", "rich")
 REPORT = ("jinja2", "matplotlib", "numpy", "pandas", "scipy")
 # of the analysis, for the page: one table of all cells, by pandas; and statistics, by scipy
-NEED_REPORT = {"effects", "exceedances", "frame", "quantiles", "repetitions", "shape"}
+NEED_REPORT = {
+    "effects",
+    "exceedances",
+    "frame",
+    "known_truth",
+    "order",
+    "quantiles",
+    "repetitions",
+    "shape",
+    "simulations",
+    "tail",
+}
 NEED_REPORT |= {"claims", "result_sets", "verdicts"}  # which stand on these
 PLUGINS = sorted((collection.ROOT / "plugins").rglob("*.py"))
 CORE = sorted(
