@@ -177,6 +177,14 @@ def noncentrality(df: float, level: float, power: float) -> float:
     return float(special.nctdtrinc(df, 1 - power, special.stdtrit(df, 1 - level / 2)))
 
 
+def expected_df(repetitions: int) -> float:
+    """Satterthwaite's degrees of freedom to expect with so many repetitions of either side, which scatter alike.
+
+    ``2 n (n - 1) / (n + 1)``, from the expectations of ``(s1**2 + s2**2)**2`` and ``s1**4 + s2**4`` for normal values.
+    """
+    return 2 * repetitions * (repetitions - 1) / (repetitions + 1)
+
+
 def repetitions_needed(
     smallest: float, sd: float, *, comparisons: int = 1, confidence: float = CONFIDENCE, power: float = POWER
 ) -> int | Refused:
@@ -187,13 +195,13 @@ def repetitions_needed(
     """
     level = (1 - confidence) / comparisons
     low, high = 1, 2
-    while noncentrality(2.0 * (high - 1), level, power) * sd * math.sqrt(2 / high) > smallest:
+    while noncentrality(expected_df(high), level, power) * sd * math.sqrt(2 / high) > smallest:
         low, high = high, 2 * high
         if low > _MOST_REPETITIONS:
             return Refused(f"More than {_MOST_REPETITIONS} repetitions would be needed to see an effect so small.")
     while high - low > 1:
         middle = (low + high) // 2
-        enough = noncentrality(2.0 * (middle - 1), level, power) * sd * math.sqrt(2 / middle) <= smallest
+        enough = noncentrality(expected_df(middle), level, power) * sd * math.sqrt(2 / middle) <= smallest
         low, high = (low, middle) if enough else (middle, high)
     return high
 

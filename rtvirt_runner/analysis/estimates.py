@@ -24,4 +24,4 @@ class Interval:
 
     def contains(self, value: float) -> bool:
         """Whether a value lies in the interval."""
-        return self.low <= value <= self.high
+        return bool(self.low <= value <= self.high)

@@ -42,7 +42,7 @@ class Tail:
     shape_interval: Interval  # by profile likelihood
     scale_us: float
     fit_p: float  # of Pearson's test of the fit
-    excesses: tuple[tuple[int, float, int], ...]  # from, to (us beyond the threshold), wake-ups
+    excesses: tuple[tuple[int, int, int], ...]  # from, to (us beyond the threshold), wake-ups
 
     def level(self, once_in: float, confidence: float = CONFIDENCE) -> tuple[float, Interval] | Refused:
         """The latency (us) that is exceeded once in so many wake-ups, on average, with its profile interval.
@@ -78,8 +78,8 @@ def tail(
 
     The likelihood is that of grouped data, ``sum(c_i log(S(a_i) - S(b_i)))`` for c_i wake-ups between a_i and b_i
     beyond the threshold (Coles, "An Introduction to Statistical Modeling of Extreme Values" (2001), 4.3, with
-    intervals for points); those in the overflow lie beyond the histogram's end. Intervals are where twice the profile
-    log-likelihood has fallen by the quantile of chi-squared with one degree of freedom.
+    intervals for points); those in the overflow lie between the histogram's end and the latest. Intervals are where
+    twice the profile log-likelihood has fallen by the quantile of chi-squared with one degree of freedom.
 
     Refused, with the reason: when the order in time is not known, late wake-ups drift or come in clusters (``order``);
     with fewer than 100 beyond the threshold; when all are of the same latency; and when no generalized Pareto fits
@@ -134,37 +134,35 @@ def stability(histogram: Histogram, thresholds_us: Sequence[int], confidence: fl
 
 @dataclass(frozen=True)
 class _Data:
-    """Excesses in intervals: from, to (us beyond the threshold; inf in the overflow) and wake-ups in each."""
+    """Excesses in intervals: from, to (us beyond the threshold) and wake-ups in each."""
 
     starts: Floats
     ends: Floats
     counts: Floats
 
     @classmethod
-    def of(cls, excesses: Sequence[tuple[int, float, int]]) -> _Data:
+    def of(cls, excesses: Sequence[tuple[int, int, int]]) -> _Data:
         starts, ends, counts = (np.array(column, dtype=float) for column in zip(*excesses, strict=True))
         return cls(starts, ends, counts)
 
     @property
     def mean(self) -> float:
-        """Mean excess, overflows taken where they begin."""
-        middle = np.where(np.isfinite(self.ends), (self.starts + self.ends) / 2, self.starts)
-        return float(self.counts @ middle / self.counts.sum())
+        """Mean excess, each taken where its interval begins and half a microsecond on."""
+        return float(self.counts @ (self.starts + 0.5) / self.counts.sum())
 
 
-def _excesses(histogram: Histogram, threshold: int) -> list[tuple[int, float, int]]:
+def _excesses(histogram: Histogram, threshold: int) -> list[tuple[int, int, int]]:
     """A latency shown as v lies from v to v + 1, and one later than the threshold is shown as threshold + 1 or more."""
-    found: list[tuple[int, float, int]] = [
+    found: list[tuple[int, int, int]] = [
         (us - threshold - 1, us - threshold, count)
         for us, count in sorted(histogram.counts.items())
         if us > threshold and count
     ]
-    beyond = histogram.limit_us - threshold - 1
+    beyond, latest = histogram.limit_us - threshold - 1, histogram.max_us - threshold - 1
     if histogram.overflows and beyond >= 0:
-        latest = histogram.max_us - threshold - 1
         if histogram.overflows > 1:
-            found.append((beyond, math.inf, histogram.overflows - 1))
-        found.append((latest, latest + 1.0, 1))
+            found.append((beyond, latest + 1, histogram.overflows - 1))
+        found.append((latest, latest + 1, 1))
     return found
 
 
@@ -173,9 +171,8 @@ def _survival(x: Floats, shape: float, scale: float) -> Floats:
     scaled = x / scale
     if abs(shape) < 1e-8:
         return np.exp(-scaled)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        inside = np.log1p(np.maximum(shape * scaled, -1.0))
-        return np.where(np.isinf(x), 0.0, np.exp(-inside / shape))
+    with np.errstate(divide="ignore"):
+        return np.asarray(np.exp(-np.log1p(np.maximum(shape * scaled, -1.0)) / shape))
 
 
 def _log_likelihood(data: _Data, shape: float, scale: float) -> float:
@@ -281,11 +278,12 @@ def _fit_test(data: _Data, shape: float, scale: float) -> float:
     cells = int(min(20, total // (2 * _CELL)))
     outside = 1 - np.arange(1, cells) / cells
     quantiles = -scale * np.log(outside) if abs(shape) < 1e-8 else scale / shape * (outside**-shape - 1)
-    finite = data.starts[np.isinf(data.ends)]  # where the overflow begins, no cell may
+    whole = data.ends - data.starts > 1  # an interval that no cell may divide
+    most = float(data.starts[whole].min()) if whole.any() else float(data.starts.max())
     edges = np.unique(np.ceil(quantiles))
-    edges = np.concatenate([[0.0], edges[edges <= (finite.min() if len(finite) else math.inf)], [math.inf]])
+    edges = np.concatenate([[0.0], edges[edges <= most], [1e300]])
     expected = total * -np.diff(_survival(edges, shape, scale))
-    observed = np.histogram(data.starts, np.concatenate([edges[:-1], [1e300]]), weights=data.counts)[0]
+    observed = np.histogram(data.starts, edges, weights=data.counts)[0]
     large = expected >= 1
     if large.sum() < 4:
         return 1.0

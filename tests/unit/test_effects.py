@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import optimize, stats
 
-from rtvirt_runner.analysis.effects import Effect, Scale, effect, judge, noncentrality, repetitions_needed
+from rtvirt_runner.analysis.effects import Effect, Scale, effect, expected_df, judge, noncentrality, repetitions_needed
 from rtvirt_runner.analysis.estimates import Refused
 
 values_us = st.lists(st.integers(1, 5000), min_size=2, max_size=12).map(lambda those: [float(each) for each in those])
@@ -116,7 +116,7 @@ def test_repetitions_needed_give_the_power_and_one_less_does_not() -> None:
     for comparisons in (1, 20):
         n = repetitions_needed(10.0, 8.0, comparisons=comparisons)
         assert isinstance(n, int)
-        shifts = {r: noncentrality(2.0 * (r - 1), 0.05 / comparisons, 0.8) * 8 * math.sqrt(2 / r) for r in (n, n - 1)}
+        shifts = {r: noncentrality(expected_df(r), 0.05 / comparisons, 0.8) * 8 * math.sqrt(2 / r) for r in (n, n - 1)}
         assert shifts[n] <= 10 < shifts[n - 1]
     assert isinstance(repetitions_needed(0.001, 8.0), Refused)
 
