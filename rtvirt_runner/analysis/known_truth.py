@@ -126,7 +126,7 @@ SERIES = {
         "shape 0.25, scale 20 us",
     ),
     "exponential": Series(_with_late(lambda random, n: random.exponential(20, n)), _level(0.0, 20), "shape 0"),
-    "bimodal": Series(_bimodal, None, "two peaks, 30 us apart; a third of late ones, 300 us beyond the trigger"),
+    "bimodal": Series(_bimodal, None, "two peaks, 30 us apart, and half of the late ones 300 us beyond the trigger"),
     "drifting": Series(_drifting, None, "three times as many late ones at the end as at the beginning"),
     "clustered": Series(_clustered, None, "three late ones together"),
 }

@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING
 from rich.table import Table
 from rich.tree import Tree
 
+from rtvirt_runner.analysis import exposure
 from rtvirt_runner.analysis.comparisons import ACROSS
 from rtvirt_runner.build import artifacts, cache
 from rtvirt_runner.catalogue import checked_yaml, collection
@@ -501,7 +502,7 @@ def _finish(request: Request) -> int:
             tell(answer)
         if not left and request.matrix.name in NEXT:
             say(f"next: {NEXT[request.matrix.name]}")
-        _report_page(request)
+        _report_page(request, request.tree.read(request.matrix.name))
     return FAILED_CELLS if left else DONE
 
 
@@ -537,6 +538,7 @@ def _plan(args: argparse.Namespace) -> int:
     _stdout().print(tree)
     for sentence in _times(request, [cell for cell in matrix.cells if cell.id in pending]):
         tell(sentence)
+    tell(_what_it_can_say(matrix.cells))
     bad = request.bad_records()
     _name_bad_records(bad)
     return BAD_RECORDS if bad else DONE
@@ -559,6 +561,22 @@ def _times(request: Request, pending: Sequence[Cell]) -> Iterator[str]:
             if suffix
             else "boots, guests and workloads come on top"
         )
+
+
+def _what_it_can_say(cells: Sequence[Cell]) -> str:
+    """How rare a late wake-up the cells can rule out, at the point that is measured least, and what more would take."""
+    wakeups: Counter[tuple[str, int]] = Counter()
+    for cell in cells:
+        wakeups[cell.axes.rpartition("_r")[0], cell.interval_us] += cell.loops
+    (_, interval_us), least = min(wakeups.items(), key=lambda each: exposure.hours(each[1], each[0][1]))
+    hours = exposure.hours(least, interval_us)
+    one_in, an_hour = 1 / exposure.probability_bounded(least), exposure.rate_bounded(hours)
+    hour, needed = exposure.hours_needed(1.0), exposure.wakeups_needed(1e-6)
+    return (
+        f"Each point has {least:,} wake-ups or more, {hours * 3600:,.0f} s of the board's clock. If none is late, at "
+        f"most one in {one_in:,.0f} is, and {an_hour:,.{0 if an_hour >= 10 else 2}f} an hour (95 %); 'at most one an "
+        f"hour' takes {hour:.1f} h, one in a million {needed:,} wake-ups, none of them late (docs/statistics.md)."
+    )
 
 
 def _way(request: Request, cell: Cell) -> str:
@@ -600,26 +618,27 @@ def _state(cell: Cell, pending: set[str], records: dict[str, Record]) -> str:
 
 def _report(args: argparse.Namespace) -> int:
     request = _load_measured(args)
-    if not request.tree.read(request.matrix.name):
+    found = request.tree.read(request.matrix.name)
+    if not found:
         raise UsageError(
             f"{request.tree.root} holds no results of matrix '{request.matrix.name}'; run 'rtvirt matrix' first."
         )
-    bad = request.bad_records()
+    bad = unusable(found)
     _name_bad_records(bad)
-    is_smaller = _report_page(request)
+    is_smaller = _report_page(request, found)
     return BAD_RECORDS if bad or is_smaller else DONE
 
 
-def _report_page(request: Request) -> bool:
-    """Write the page and print its path; says whether it has fewer measured cells than the one before."""
-    report = _report_writer()(request.matrix, request.tree)
+def _report_page(request: Request, found: Sequence[Record | BadRecord]) -> bool:
+    """Write the page of what was found and print its path; says whether it has fewer measured cells than before."""
+    report = _report_writer()(request.matrix, request.tree, found)
     if report.kept:
         say(report.kept)
     print(report.page, flush=True)
     return bool(report.kept)
 
 
-def _report_writer() -> Callable[[Matrix, ResultsTree], Report]:
+def _report_writer() -> Callable[[Matrix, ResultsTree, Sequence[Record | BadRecord]], Report]:
     """What writes the page. Raises InputError when the extra ``report`` is not installed."""
     with extra("report"):
         from rtvirt_runner.report.page import write_report

@@ -31,7 +31,7 @@ def results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ResultsTree:
     return ResultsTree(tmp_path)
 
 
-def page_of(matrix: Matrix, tree: ResultsTree) -> Report:
+def page_of(matrix: Matrix, tree: ResultsTree, found: object) -> Report:
     return Report(tree.root / matrix.name / "page", "")
 
 
@@ -130,6 +130,11 @@ def test_plan_shows_boots_guests_and_what_is_done(results: ResultsTree, capsys: 
     ) in told
     other = next(cell.board for cell in CELLS if cell.board != CELLS[0].board)
     assert f"{other}: " in told and "on an emulated board its emulator's speed decides" in told
+    once = " ".join(told.split())
+    assert (
+        "Each point has 5,000 wake-ups or more, 5 s of the board's clock. If none is late, at most one in 1,670" in once
+    )
+    assert "and 2,157 an hour (95 %); 'at most one an hour' takes 3.0 h, one in a million 2,995,731 wake-ups" in once
 
 
 def test_status_counts_done_failed_and_pending(results: ResultsTree, capsys: pytest.CaptureFixture[str]) -> None:
