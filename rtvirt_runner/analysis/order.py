@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from dataclasses import dataclass
 from typing import Literal
@@ -15,7 +16,7 @@ from rtvirt_runner.parsers.spikes import LateWakeups
 
 FEWEST = 30  # late wake-ups of which an order is told
 _MOST = 5_000  # late wake-ups that are looked at: the first of more
-_DRAWS = 499  # random orders that the seen one is compared with, always the same
+_DRAWS = 20_000  # random orders of blocks that the seen one is compared with
 _LAGS = 5
 _BLOCKS = 50
 
@@ -93,9 +94,8 @@ def order_in_time(events: Events, confidence: float = CONFIDENCE) -> OrderInTime
     - ``rate``: Laplace's trend test on their times (Cox and Lewis, "The Statistical Analysis of Series of Events"
       (1966), 3.3), of the latest of each cluster where there are clusters.
     - ``size``: Spearman's rank correlation of latency and position.
-    - ``clusters``: Moran's statistic, the sum of the logarithms of gaps (Moran, "The random division of an interval
-    II",
-      JRSS B 13 (1951)), against random orders in the same intervals; only more short gaps than by chance alarm.
+    - ``clusters``: Moran's statistic, the sum of the logarithms of gaps ("The random division of an interval II", JRSS
+      B 13 (1951)); only more short gaps than by chance alarm.
     - ``waves``: Ljung and Box, "On a measure of lack of fit in time series models", Biometrika 65 (1978), on ranks of
       block maxima with 5 lags, against random orders of the blocks.
 
@@ -105,12 +105,12 @@ def order_in_time(events: Events, confidence: float = CONFIDENCE) -> OrderInTime
     n, span = len(slots), int(slots[-1] - slots[0]) + 1 if len(slots) else 0
     if n < FEWEST:
         return Refused(f"{n} late wake-ups are too few to tell how they come, {FEWEST} or more are needed.")
-    random, level = np.random.default_rng(0), (1 - confidence) / 4
-    short_gaps = _moran(slots, span, random)
+    level = (1 - confidence) / 4
+    short_gaps = _moran(slots)
     theta = extremal_index(np.diff(slots))
     clusters = max(1, math.floor(theta * n)) if short_gaps.p_value < level else n
     peaks = slots if clusters == n else _peaks(slots, sizes, clusters)
-    tests = (_laplace(peaks), _spearman(sizes), short_gaps, _ljung_box(block_maxima(events), random))
+    tests = (_laplace(peaks), _spearman(sizes), short_gaps, _ljung_box(block_maxima(events)))
     alarms = tuple(each.what for each in tests if each.p_value < level)
     return OrderInTime(n, span, events.threshold_us, tests, alarms, theta, clusters)
 
@@ -154,25 +154,37 @@ def _spearman(sizes: Ints) -> OrderTest:
     return OrderTest("size", float(found.statistic), float(found.pvalue))
 
 
-def _moran(slots: Ints, span: int, random: np.random.Generator) -> OrderTest:
-    """Mean logarithm of gaps, less that of the mean gap: the smaller, the more short gaps."""
-    n = len(slots)
-    seen = float(np.log(np.diff(slots)).mean())
-    drawn = np.empty(_DRAWS)
-    for i in range(_DRAWS):
-        inside = np.sort(random.choice(span - 2, n - 2, replace=False, shuffle=False)) + 1
-        drawn[i] = np.log(np.diff(inside, prepend=0, append=span - 1)).mean()
-    p_value = float((1 + np.sum(drawn <= seen + 1e-12)) / (_DRAWS + 1))
-    return OrderTest("clusters", seen - math.log((span - 1) / (n - 1)), p_value)
+def _moran(slots: Ints) -> OrderTest:
+    """Twice the sum of what the logarithms of gaps fall short of that of the mean gap: the larger, the more short gaps.
+
+    Gaps of whole intervals are geometric; what an exponential gap has in its last interval is added, drawn from its
+    distribution there (always the same numbers), so that they are exponential. For these the statistic is Bartlett's,
+    of variances with two degrees of freedom each, and with his correction chi-squared: Bartlett, "Properties of
+    sufficiency and statistical tests", Proceedings of the Royal Society A 160 (1937).
+    """
+    gaps, n = np.diff(slots).astype(float), len(slots) - 1
+    if gaps.max() <= 1:
+        return OrderTest("clusters", 0.0, 1.0)
+    rate = -math.log1p(-n / gaps.sum())
+    inside = -np.log1p(np.random.default_rng(0).random(n) * math.expm1(-rate)) / rate
+    exact = gaps - 1 + inside
+    statistic = 2 * n * (math.log(exact.mean()) - float(np.log(exact).mean())) / (1 + (n + 1) / (6 * n))
+    return OrderTest("clusters", statistic, float(stats.chi2.sf(statistic, n - 1)))
 
 
-def _ljung_box(values: Ints, random: np.random.Generator) -> OrderTest:
+def _ljung_box(values: Ints) -> OrderTest:
     ranks = stats.rankdata(values)
     if ranks.min() == ranks.max():
         return OrderTest("waves", 0.0, 1.0)
-    seen = float(ljung_box(ranks))
-    drawn = ljung_box(random.permuted(np.tile(ranks, (_DRAWS, 1)), axis=1))
-    return OrderTest("waves", seen, float((1 + np.sum(drawn >= seen - 1e-12)) / (_DRAWS + 1)))
+    seen, drawn = float(ljung_box(ranks)), _random_orders(len(ranks))
+    return OrderTest("waves", seen, float((1 + np.sum(drawn >= seen - 1e-12)) / (len(drawn) + 1)))
+
+
+@functools.cache
+def _random_orders(n: int) -> Floats:
+    """Ljung and Box's statistic of random orders of n ranks, always the same; of few blocks it is not chi-squared."""
+    ranks = np.tile(np.arange(float(n)), (_DRAWS, 1))
+    return ljung_box(np.random.default_rng(0).permuted(ranks, axis=1))
 
 
 def ljung_box(values: Floats, lags: int = _LAGS) -> Floats:

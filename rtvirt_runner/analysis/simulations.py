@@ -161,7 +161,7 @@ def order(runs: int) -> Iterator[Row]:
         assert not isinstance(found, Refused)
         return found
 
-    loops, draws = 100_000, max(1, runs // 2)
+    loops, draws = 100_000, 2 * runs
     for n in (40, 100, 400):
         random = np.random.default_rng(6)
         found = [
@@ -169,7 +169,7 @@ def order(runs: int) -> Iterator[Row]:
         ]
         yield _row(f"even, {n} late: any alarm", "<= 5", sum(bool(each.alarms) for each in found), draws)
     for n in (100, 400):
-        random, few = np.random.default_rng(7), max(1, runs // 10)
+        random, few = np.random.default_rng(7), max(1, runs // 4)
         rising = [alarmed(_rising(random, n, loops), random.exponential(20, n)) for _ in range(few)]
         yield _row(f"three times as many at the end, {n} late: drifting", "", sum(e.drifting for e in rising), few)
         growing = [

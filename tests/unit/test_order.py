@@ -50,10 +50,10 @@ def alarms(name: str, runs: int) -> Counter[str]:
 def test_even_series_are_seldom_alarmed_at() -> None:
     """Five in a hundred are expected, for all four tests together."""
     random, alarmed = np.random.default_rng(5), 0
-    for _ in range(150):
+    for _ in range(400):
         slots = np.sort(random.choice(50_000, 60, replace=False))
         alarmed += bool(told(Events(slots - slots[0], 101 + random.geometric(0.05, 60), 100)).alarms)
-    assert alarmed <= 150 * 0.05 + 2 * math.sqrt(150 * 0.05 * 0.95)
+    assert alarmed <= 400 * 0.05 + 2 * math.sqrt(400 * 0.05 * 0.95)
 
 
 def test_what_drifts_and_what_comes_in_clusters_is_seen_and_not_confused() -> None:
@@ -61,6 +61,20 @@ def test_what_drifts_and_what_comes_in_clusters_is_seen_and_not_confused() -> No
     assert drifting["drifting"] == 6
     assert clustered["clustered"] == 6
     assert clustered["drifting"] <= 1
+
+
+def test_short_gaps_are_as_rare_as_among_random_orders() -> None:
+    """The second way: the same events anywhere between the first and the last, at random."""
+    random = np.random.default_rng(6)
+    for _ in range(4):
+        inside = np.unique((random.random(58) ** 1.5 * 4999).astype(int) + 1)
+        slots = np.concatenate([[0], inside, [5001]])
+        found = next(test for test in told(Events(slots, 101 + slots % 7, 100)).tests if test.what == "clusters")
+        seen, drawn = np.log(np.diff(slots)).mean(), []
+        for _ in range(2000):
+            others = np.sort(random.choice(5000, len(inside), replace=False)) + 1
+            drawn.append(np.log(np.diff(others, prepend=0, append=5001)).mean())
+        assert found.p_value == pytest.approx(np.mean(np.array(drawn) <= seen), abs=0.06)
 
 
 def test_the_extremal_index_of_moving_maxima_is_one_half() -> None:

@@ -10,7 +10,7 @@ from rtvirt_runner.analysis.simulations import SECTIONS, Row
 
 @pytest.mark.parametrize("section", SECTIONS)
 def test_promises_are_kept(section: str) -> None:
-    rows = list(SECTIONS[section](20 if section in ("tails", "order", "shapes") else 60))
+    rows = list(SECTIONS[section](20 if section in ("tails", "shapes") else 60))
     assert len(rows) > 3
     assert [row for row in rows if not row.kept] == []
 
