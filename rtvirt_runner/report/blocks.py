@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from rtvirt_runner.analysis.comparisons import MergedMeasurement
 from rtvirt_runner.matrix.cell import Cell
+from rtvirt_runner.report.figures.drawing import Drawing
 from rtvirt_runner.report.format import decimals, number, quantile
 
 
@@ -38,7 +39,7 @@ class Block:
 
     title: str
     says: tuple[str, ...]
-    figure: str  # SVG; empty: none
+    figure: Drawing | None
     caption: str  # of the figure
     heads: tuple[str, ...]  # of the columns after that of the row headings and that of the clock
     rows: tuple[TableRow, ...]

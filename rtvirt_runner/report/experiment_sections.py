@@ -26,6 +26,7 @@ from rtvirt_runner.catalogue.settings import SETTINGS
 from rtvirt_runner.matrix.cell import Cell
 from rtvirt_runner.report.blocks import Block, TableRow, avg_p99_max, common_title
 from rtvirt_runner.report.figures.comparisons import SpanRow, ablation_figure, span_figure
+from rtvirt_runner.report.figures.drawing import Drawing
 from rtvirt_runner.report.format import EN_DASH, decimals, listed, number, quantile, ratio_1dp, ratio_2dp, signed, unit
 from rtvirt_runner.report.workload_sections import ecu_blocks, slowdown_blocks, sysbench_blocks
 
@@ -309,7 +310,7 @@ def _latest(point: MergedMeasurement) -> int:
     return point.histogram.max_us
 
 
-def _spans(rows: Sequence[tuple[str, MergedMeasurement]], name: str, label: str, mark_us: int | None = None) -> str:
+def _spans(rows: Sequence[tuple[str, MergedMeasurement]], name: str, label: str, mark_us: int | None = None) -> Drawing:
     tunings = list(dict.fromkeys(point.cell.tuning for _, point in rows))
     guests = list(dict.fromkeys(point.cell.guest for _, point in rows))
     spans = []

@@ -49,8 +49,8 @@ def _slowdown(those: Slowdowns, axes: Sequence[str], name: str) -> Block:
             [_slowdown_chart_row(*each) for each in zip(labels, those.rows, strict=True)], unit(cell.clock), name
         ),
         caption=(
-            "Left: how many times as long an iteration of each workload takes in the guest. Middle and right: how late "
-            f"cyclictest wakes up on the same core meanwhile, in {unit(cell.clock)}, from the host to the guest."
+            "How many times as long an iteration of each workload takes in the guest, and how late cyclictest wakes up "
+            f"on the same core meanwhile, in {unit(cell.clock)}, from the host to the guest."
         ),
         heads=("host", "guest", "guest / host", *("avg", "p99", "max") * 2),
         rows=tuple(_slowdown_row(*each) for each in zip(labels, those.rows, strict=True)),
@@ -160,7 +160,7 @@ def _sysbench(row: Foreground, axes: Sequence[str]) -> Block:
     return Block(
         title=f"sysbench: {common_title(row.cell, axes)}",
         says=tuple(_sysbench_says(row, runs, paper)),
-        figure="",
+        figure=None,
         caption="",
         heads=("host", "guest", "guest / host") * 2,
         rows=tuple(_sysbench_row(name, pair, runs) for name, pair in paper.rows.items()),

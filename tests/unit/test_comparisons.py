@@ -149,7 +149,7 @@ def test_a_setting_that_the_machine_does_not_have_is_not_applicable_rather_than_
     (block,) = show("ablation", [measure(100), measure(100, tuning="full-minus-governor")])
     assert "Not applicable here: governor (the machine does not have it)." in block.says
     assert rows(block)["without governor"][1:] == ("–", "–", "–", "–")
-    assert "– governor" not in block.figure
+    assert "– governor" not in block.figure.svg()
 
 
 def test_a_setting_that_the_kernel_will_not_have_changed_is_not_applicable(measure: Measure) -> None:
@@ -212,7 +212,7 @@ def test_a_p99_in_the_overflow_is_a_bound(measure: Measure) -> None:
     histogram = dataclasses.replace(overflowed.histogram, overflows=400, max_us=25000)
     (block,) = show("ablation", [measure(100), dataclasses.replace(overflowed, histogram=histogram)])
     assert rows(block)["without irqs"][1] == "≥ 20,000"
-    assert "≥ 20,000" in block.figure
+    assert "≥ 20,000" in block.figure.svg()
 
 
 # ---------------------------------------------------------------------------------------------------------------- GIC
@@ -288,7 +288,7 @@ def test_the_load_view_says_who_stays_below_the_papers_limit(measure: Measure) -
     assert (table["none, guest"][3], table["full, guest"][3]) == ("no", "yes")
     assert table["full, guest"][5] == "2.1 ×"
     assert "in real time" in block.caption
-    assert ">1,000 <" in block.figure.replace("&gt;", "")
+    assert ">1,000<" in block.figure.svg()
 
 
 def test_cells_without_load_are_no_part_of_it(measure: Measure) -> None:
@@ -350,5 +350,5 @@ def test_an_emulated_guest_is_labelled_wherever_its_numbers_stand(measure: Measu
     made = [measure(60), measure(90, place="guest", guest="minimal-kernel-gic", board_facts=tcg)]
     (block,) = show("gic", made)
     assert [row.guest_uses_tcg for row in block.rows] == [False, True]
-    assert "guest with KVM's GIC, emulated" in block.figure
+    assert "guest with KVM's GIC, emulated" in block.figure.svg()
     assert "nothing about virtualization with KVM" in cautions(made)[0]

@@ -25,7 +25,7 @@ from rtvirt_runner.cli import main as cli
 from rtvirt_runner.matrix.load import load_matrix
 from rtvirt_runner.matrix.results import ResultsTree
 from rtvirt_runner.printable import printable, spreadsheet_text
-from rtvirt_runner.report.figures.svg import drawn_as, inline
+from rtvirt_runner.report.figures.drawing import Canvas, Drawing
 from rtvirt_runner.report.page import render, table, write_report
 from rtvirt_runner.run import playbooks
 from rtvirt_runner.run.at_work import CellsAtWork
@@ -209,13 +209,9 @@ def test_the_page_shows_what_boards_said_as_text(tmp_path: Path) -> None:
 
 
 def test_a_figure_shows_texts_as_texts() -> None:
-    import matplotlib.pyplot as plt
-
-    with drawn_as("x"):
-        figure = plt.figure()
-        figure.text(0, 0, '<script>$\\frac$ & "x"')
-        svg = inline(figure, "x", f'"><script>{EVIL}\\1')
-        plt.close(figure)
+    canvas = Canvas(100, 20)
+    canvas.text(0, 10, '<script>$\\frac$ & "x"')
+    svg = Drawing("x", f'"><script>{EVIL}\\1', lambda width, narrow: canvas).inline()
     page = Elements()
     page.feed(svg)
     assert harmless(svg) and "<script" not in svg

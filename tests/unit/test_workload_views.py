@@ -140,7 +140,7 @@ def test_the_slowdown_view_has_speed_and_latency_side_by_side(measure: Measure) 
         "Meanwhile 99 % of wake-ups come within 80 to 90 µs (virtual time) on the host and within 400 to 7,500 in the "
         "guest; the latest came after 90 on the host and after 7,500 in the guest.",
     )
-    assert all(f">{text}<" in block.figure for text in ("1.50 ×", "bitcount", "7,500", "p99, µs (virtual time)"))
+    assert all(f">{text}<" in block.figure.svg() for text in ("1.50 ×", "bitcount", "7,500", "p99, µs (virtual time)"))
 
 
 def test_one_workload_is_told_with_its_times(measure: Measure) -> None:
@@ -155,7 +155,7 @@ def test_a_p99_beyond_the_histogram_is_told_as_a_bound(measure: Measure) -> None
     (block,) = show("slowdown", [measure("qsort", "host", 0.2), measure("qsort", "guest", 0.25, us=25000)])
     assert rows(block)["qsort"][-2:] == ("≥ 20,000", "25,000")
     assert "within ≥ 20,000 in the guest" in block.says[1]
-    assert ">≥ 20,000<" in block.figure
+    assert ">≥ 20,000<" in block.figure.svg()
 
 
 def test_a_figure_without_rows_is_refused() -> None:
@@ -253,8 +253,8 @@ def test_an_engine_that_runs_well_in_the_guest_is_said_to(measure: Measure, cell
     assert table["injectors and coils, host"][-1] == "pass"
     assert table["injectors and coils, guest"][1:3] + table["injectors and coils, guest"][-1:] == ("7", "2", "fail")
     assert "A degree lasts 69.4 µs (virtual time) on average." in block.caption
-    assert all(f">{text}<" in block.figure for text in ("dwell start", "4.25", "tolerance", "guest"))
-    assert "lateness in degrees of crank angle (virtual time)" in block.figure
+    assert all(f">{text}<" in block.figure.svg() for text in ("dwell start", "4.25", "tolerance", "guest"))
+    assert "lateness in degrees of crank angle (virtual time)" in block.figure.svg()
 
 
 def test_lost_teeth_and_ordinary_scheduling_are_told(measure: Measure, cells: list[Cell]) -> None:
@@ -264,13 +264,13 @@ def test_lost_teeth_and_ordinary_scheduling_are_told(measure: Measure, cells: li
     (block,) = show("ecu", [measure("ecu", "guest", json.dumps(said))])
     assert "0 were missed and 0 lost, and 12 teeth of the trigger wheel went by unseen." in block.says[0]
     assert block.says[1] == "In the guest the controller ran without a real-time priority."
-    assert ">not measured<" in block.figure  # on the host
+    assert ">not measured<" in block.figure.svg()  # on the host
 
 
 def test_a_lateness_in_a_wide_bin_is_told_as_a_bound(measure: Measure, cells: list[Cell]) -> None:
     late = {"histogram_deg": {"0.50": 80, "9.99": 15, "20.00": 5}, "max_deg": 31.5}
     (block,) = show("ecu", [measure("ecu", "host", controller(cells[0], spark=late))])
-    assert ">≥ 20<" in block.figure
+    assert ">≥ 20<" in block.figure.svg()
 
 
 def test_what_the_controller_really_prints_is_understood(measure: Measure) -> None:
@@ -291,12 +291,12 @@ def test_an_emulated_guest_is_labelled_in_every_view(measure: Measure, cells: li
     made += [measure("ecu", "guest", engine, accelerator="tcg")]
     (slowdown,), (tables,), (events,) = (show(view, made) for view in ("slowdown", "sysbench", "ecu"))
     assert [row.guest_uses_tcg for row in slowdown.rows] == [True, True]
-    assert ">ecu, emulated<" in slowdown.figure
+    assert ">ecu, emulated<" in slowdown.figure.svg()
     assert [group.guest_uses_tcg for group in tables.groups] == [True, False]
     assert {row.head for row in events.rows if row.guest_uses_tcg} == {
         row.head for row in events.rows if "guest" in row.head
     }
-    assert ">guest, emulated<" in events.figure
+    assert ">guest, emulated<" in events.figure.svg()
 
 
 def page(folder: Path, clock: str) -> str:
@@ -309,7 +309,7 @@ def page(folder: Path, clock: str) -> str:
 
 def test_workloads_in_virtual_time_are_said_to_be_wherever_they_stand(tmp_path: Path) -> None:
     text = page(tmp_path, "virtual")
-    section = text[text.index('<section id="all">') : text.index('<section id="gaps">')]
+    section = text[text.index('<section id="experiment-all">') : text.index('<section id="gaps">')]
     assert section.count("<h3>Slowdown:") == section.count("<h3>Engine controller:") == 2  # tunings
     assert section.count("<h3>sysbench:") == 4
     for table in section.split("<table")[1:]:

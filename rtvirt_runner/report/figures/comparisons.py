@@ -1,34 +1,34 @@
-"""Figures of comparisons as inline SVG: bars of an ablation, and rows of latency ranges."""
+"""Figures of comparisons: bars of an ablation, and rows of latency ranges."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-import matplotlib as mpl
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
-from matplotlib.patches import Patch, Polygon
-
 from rtvirt_runner.analysis.comparisons import Ablation, MergedMeasurement, Spread
 from rtvirt_runner.analysis.histogram import Histogram, summarize
-from rtvirt_runner.report.figures.svg import (
+from rtvirt_runner.report.figures.drawing import (
     FAINT,
     HUES,
     INK,
     PAPER,
-    WIDTH_INCHES,
-    drawn_as,
-    in_rows,
-    inline,
-    logarithmic,
-    plain,
-    thousands,
+    SMALL,
+    SOFT,
+    Axis,
+    Canvas,
+    Drawing,
+    Key,
+    box_key,
+    diamond_key,
+    dot_key,
+    fitting,
+    legend,
+    line_key,
+    text_width,
 )
 
-_ROW_INCHES = 0.27
-_TORN_BEYOND = 3.0  # a bar longer than so many times the base line is truncated, so that the others stay legible
+ROW = 25.0
+_TORN_BEYOND = 3.0  # a bar longer than so many times the base line is cut off, so that the others stay legible
 _Measure = Callable[[MergedMeasurement], int]
 _BASE, _WORSE, _BETTER = HUES[0], HUES[1], HUES[2]
 
@@ -51,8 +51,8 @@ class _Bar:
     kind: str  # base, without or reference
 
 
-def ablation_figure(ablation: Ablation, unit: str, name: str) -> str:
-    """The effect of each setting as an ``<svg>`` element: bars of p99 and maximum, the full tuning as base line.
+def ablation_figure(ablation: Ablation, unit: str, name: str) -> Drawing:
+    """The effect of each setting: bars of p99 and maximum, the full tuning as base line.
 
     Without repetitions all bars have the colour of the base line, since noise is unknown.
     """
@@ -62,102 +62,78 @@ def ablation_figure(ablation: Ablation, unit: str, name: str) -> str:
         *(_Bar(f"– {setting}", point, "without") for setting, point in ablation.without),
         *(_Bar(point.cell.tuning, point, "reference") for point in ablation.references),
     ]
-    with drawn_as(name):
-        top, bottom = 0.72, 0.42
-        height = top + bottom + _ROW_INCHES * len(bars)
-        figure = Figure(figsize=(WIDTH_INCHES, height))
-        box = {"bottom": bottom / height, "height": _ROW_INCHES * len(bars) / height, "width": 0.335}
-        for left, head, measure in ((0.2, "p99", _p99), (0.6, "max", _maximum)):
-            ax = figure.add_axes((left, box["bottom"], box["width"], box["height"]))
-            _draw_bars(ax, bars, measure, ablation)
-            ax.text(0, 1.0 + 0.1 / box["height"] / height, head, transform=ax.transAxes, weight="bold", va="bottom")
-            ax.set_xlabel(f"latency in {unit}", labelpad=4)
-            if left == 0.2:
-                for row, bar in enumerate(bars):
-                    weight = "bold" if bar.kind == "base" else "normal"
-                    ax.text(-0.03, row, bar.label, transform=in_rows(ax), ha="right", va="center", weight=weight)
-        figure.legend(
-            handles=_bar_legend(base, ablation.spread is not None),
-            loc="upper left",
-            ncols=4,
-            frameon=False,
-            bbox_to_anchor=(0.19, 1.0),
-            columnspacing=1.4,
-        )
-        return inline(figure, name, f"What each setting of {base} buys, {name}")
+
+    def draw(width: float, narrow: bool) -> Canvas:
+        canvas = Canvas(width)
+        labels = min(0.42 * width, 14 + max(text_width(bar.label) for bar in bars))
+        top = legend(canvas, _bar_legend(base, ablation.spread is not None), 0 if narrow else labels, 0.0) + 12
+        if narrow:
+            for head, measure in (("p99", _p99), ("max", _maximum)):
+                top = _bars(canvas, (0, width), top, labels, head, unit, bars, measure, ablation) + 16
+        else:
+            half = (width - labels) / 2 - 10
+            _bars(canvas, (0, labels + half), top, labels, "p99", unit, bars, _p99, ablation)
+            left = labels + half + 20
+            top = _bars(canvas, (left, width), top, 0, "max", unit, bars, _maximum, ablation)
+        canvas.height = top
+        return canvas
+
+    return Drawing(name, f"What each setting of {base} buys, {name}", draw)
 
 
-def span_figure(rows: Sequence[SpanRow], unit: str, name: str, label: str, mark_us: int | None = None) -> str:
-    """Rows of latency as an ``<svg>`` element: a line from minimum to maximum with average, p99 and maximum on it.
+def span_figure(rows: Sequence[SpanRow], unit: str, name: str, label: str, mark_us: int | None = None) -> Drawing:
+    """Rows of latency: a line from minimum to maximum with average, p99 and maximum on it.
 
     ``mark_us`` draws a line to compare with. Raises ValueError when there is no row.
     """
     if not rows:
         raise ValueError(f"Figure '{name}' has no row to draw.")
-    places, at = [], 0.0
-    for number, row in enumerate(rows):
-        at += 0.45 if number and row.new_group else 0.0
-        places.append(at)
-        at += 1.0
-    with drawn_as(name):
-        top, bottom = 0.72, 0.46
-        height = top + bottom + _ROW_INCHES * at
-        figure = Figure(figsize=(WIDTH_INCHES, height))
-        ax = figure.add_axes((0.26, bottom / height, 0.5, _ROW_INCHES * at / height))
-        ax.set_ylim(at - 0.5, -0.5)
-        for row, y in zip(rows, places, strict=True):
-            _draw_span(ax, row, y)
-        marks = [mark_us] if mark_us else []
-        low = max(1, min(row.histogram.min_us for row in rows))
-        high = max([*(row.histogram.max_us for row in rows), *marks])
-        logarithmic(ax)
-        ax.set_xlim(low / 1.15, high * 1.15)
-        plain(ax)
-        ax.set_xlabel(f"latency in {unit}", labelpad=4)
-        above = 1.0 + 0.07 / (_ROW_INCHES * at)
-        for x, head in ((1.13, "avg"), (1.28, "p99"), (1.43, "max")):
-            ax.text(x, above, head, transform=ax.transAxes, ha="right", va="bottom")
-        if mark_us:
-            ax.axvline(mark_us, color=INK, lw=1.1, ls=(0, (4, 2)), zorder=1)
-            ax.text(mark_us, -0.5, f"{mark_us:,} ", va="bottom", ha="right", transform=ax.transData, color=INK)
-        figure.legend(
-            handles=_span_legend(any(row.hollow for row in rows)),
-            loc="upper left",
-            ncols=4,
-            frameon=False,
-            bbox_to_anchor=(0.25, 1.0),
-            columnspacing=1.4,
-        )
-        return inline(figure, name, label)
+    return Drawing(name, label, lambda width, narrow: _spans(rows, unit, mark_us, width, narrow))
 
 
 # -------------------------------------------------------------------------------------------------------------- bars
 
 
-def _draw_bars(ax: Axes, bars: Sequence[_Bar], measure: _Measure, ablation: Ablation) -> None:
+def _bars(
+    canvas: Canvas,
+    across: tuple[float, float],
+    top: float,
+    labels: float,
+    head: str,
+    unit: str,
+    bars: Sequence[_Bar],
+    measure: _Measure,
+    ablation: Ablation,
+) -> float:
+    """One panel, from ``top`` on; the y below it."""
     base = measure(ablation.base)
     noise = _noise(ablation.spread, measure)
     values = [measure(bar.point) for bar in bars]
-    whole = [value for value in values if value <= _TORN_BEYOND * base] or [base]
-    limit = max(1.0, 1.12 * max(max(whole), base + (noise or 0)))
+    shown = [value for value in values if value <= _TORN_BEYOND * base] or [base]
+    limit = max(1.0, 1.12 * max(max(shown), base + (noise or 0)))
     torn = any(value > limit for value in values)
-    ax.set_xlim(0, limit * (1.08 if torn else 1.0))
-    ax.set_ylim(len(bars) - 0.5, -0.5)
+    axis = Axis(0, limit * (1.1 if torn else 1.0), across[0] + labels, across[1] - 62, logarithmic=False)
+    canvas.text(axis.left, top, head, bold=True)
+    top += 14
+    bottom = top + ROW * len(bars)
+    axis.grid(canvas, top, bottom)
     if noise:
-        ax.axvspan(max(0, base - noise), base + noise, color=FAINT, alpha=0.3, lw=0, zorder=0)
-    ax.axvline(base, color=INK, lw=1.0, ls=(0, (3, 2)), zorder=3)
+        left, right = axis(max(0, base - noise)), axis(base + noise)
+        canvas.area((left, top), (right, top), (right, bottom), (left, bottom), fill=FAINT, opacity=0.3)
     for row, (bar, value) in enumerate(zip(bars, values, strict=True)):
-        colour, alpha = _bar_colour(bar, value - base, _noise(ablation.noise(bar.point), measure))
-        length = min(value, ax.get_xlim()[1])
-        ax.barh(row, length, height=0.66, color=colour, alpha=alpha, lw=0, zorder=2)
-        if value > length:
-            _tear(ax, row)
+        y = top + ROW * (row + 0.5)
+        colour, opacity = _bar_colour(bar, value - base, _noise(ablation.noise(bar.point), measure))
+        canvas.bar(axis.left, axis(value), y, 0.66 * ROW, colour, opacity)
+        if value > axis.high:
+            _tear(canvas, axis, y)
         text = f"≥ {value:,}" if measure is _p99 and bar.point.summary.p99 is None else f"{value:,}"
-        weight = "bold" if bar.kind == "base" else "normal"
-        ax.text(1.14, row, text, transform=in_rows(ax), ha="right", va="center", weight=weight)
-    plain(ax)
-    ax.xaxis.set_major_locator(mpl.ticker.MaxNLocator(5, integer=True))
-    ax.xaxis.set_major_formatter(mpl.ticker.FuncFormatter(thousands))
+        canvas.text(across[1] - 2, y, text, "end", bold=bar.kind == "base")
+        if labels:
+            canvas.text(axis.left - 8, y, fitting(bar.label, labels - 8), "end", bold=bar.kind == "base")
+    canvas.line((axis(base), top), (axis(base), bottom), dash=(3, 2))
+    axis.numbers(canvas, bottom + 12)
+    canvas.text((axis.left + axis.right) / 2, bottom + 30, f"latency in {unit}", "middle", SMALL)
+    return bottom + 42
 
 
 def _noise(spread: Spread | None, measure: _Measure) -> int | None:
@@ -182,55 +158,94 @@ def _bar_colour(bar: _Bar, difference: int, noise: int | None) -> tuple[str, flo
     return (_WORSE, 0.85) if difference > 0 else (_BETTER, 0.85)
 
 
-def _tear(ax: Axes, row: int) -> None:
-    """Draw two slanted gaps near the end of a truncated bar."""
-    for x in (0.93, 0.955):
-        corners = [(x - 0.012, row + 0.4), (x + 0.004, row + 0.4), (x + 0.012, row - 0.4), (x - 0.004, row - 0.4)]
-        ax.add_patch(Polygon(corners, transform=in_rows(ax), color=PAPER, lw=0, zorder=4))
+def _tear(canvas: Canvas, axis: Axis, y: float) -> None:
+    """Draw two slanted gaps near the end of a bar that is cut off."""
+    for x in (axis.right - 16, axis.right - 9):
+        canvas.area((x - 3, y + 10), (x + 1, y + 10), (x + 3, y - 10), (x - 1, y - 10), fill=PAPER)
 
 
-def _bar_legend(base: str, repeated: bool) -> list[Line2D | Patch]:
-    pale = (*mpl.colors.to_rgb(_BASE), 0.45)
+def _bar_legend(base: str, repeated: bool) -> list[Key]:
     if not repeated:
         return [
-            Line2D([], [], color=INK, lw=1.0, ls=(0, (3, 2)), label=f"{base}, the base line"),
-            Patch(facecolor=pale, label="– without that setting"),
-            Patch(facecolor=FAINT, label="other tunings"),
+            line_key(f"{base}, the base line", dash=(3, 2)),
+            box_key(_BASE, 0.45, text="– without that setting"),
+            box_key(FAINT, 0.9, text="other tunings"),
         ]
     return [
-        Line2D([], [], color=INK, lw=1.0, ls=(0, (3, 2)), label=f"{base} (grey: its repetitions)"),
-        Patch(facecolor=_WORSE, label="– worse without"),
-        Patch(facecolor=_BETTER, label="– better without"),
-        Patch(facecolor=pale, label="– no difference"),
+        line_key(f"{base} (grey: its repetitions)", dash=(3, 2)),
+        box_key(_WORSE, 0.85, text="– worse without"),
+        box_key(_BETTER, 0.85, text="– better without"),
+        box_key(_BASE, 0.45, text="– no difference"),
     ]
 
 
 # ------------------------------------------------------------------------------------------------------------- spans
 
+_SPAN_COLUMN = 66.0
 
-def _draw_span(ax: Axes, row: SpanRow, y: float) -> None:
+
+def _spans(rows: Sequence[SpanRow], unit: str, mark_us: int | None, width: float, narrow: bool) -> Canvas:
+    canvas = Canvas(width)
+    heads = ("avg", "p99", "max")
+    column = 56.0 if narrow else _SPAN_COLUMN
+    longest = max(text_width(row.label) for row in rows)
+    left = 0.0 if narrow else min(0.38 * width, longest + 14)
+    right = width - 8 if narrow else width - 3 * column
+    top = legend(canvas, _span_legend(any(row.hollow for row in rows)), left, 0.0) + 12
+    for number, head in enumerate(reversed(heads)):
+        canvas.text(width - 2 - number * column, top, head, "end", SMALL, colour=SOFT)
+    low = max(1, min(row.histogram.min_us for row in rows))
+    high = max([*(row.histogram.max_us for row in rows), *([mark_us] if mark_us else []), 2 * low])
+    axis = Axis(low / 1.15, high * 1.15, left + 4, right)
+    top += 14
+    own_line = 17.0 if narrow and longest > width - 3 * column - 8 else 0.0  # for labels
+    height = 42.0 + own_line if narrow else ROW
+    places, bottom = [], top
+    for number, row in enumerate(rows):
+        bottom += 0.45 * ROW if number and row.new_group else 0.0
+        places.append(bottom + (30 + own_line if narrow else ROW / 2))
+        bottom += height
+    axis.grid(canvas, top, bottom)
+    if mark_us:
+        x = axis(mark_us)
+        canvas.line((x, top - 4), (x, bottom), width=1.1, dash=(4, 2))
+        canvas.text(x - 5, top - 6, f"{mark_us:,}", "end", SMALL)
+    for row, y in zip(rows, places, strict=True):
+        _span(canvas, row, y, axis)
+        beside = y - 16 if narrow else y
+        label = fitting(row.label, width if narrow else left - 8)
+        canvas.text(0 if narrow else left - 6, beside - own_line, label, "start" if narrow else "end")
+        for number, text in enumerate(reversed(_numbers(row.histogram))):
+            canvas.text(width - 2 - number * column, beside, text, "end", bold=True)
+    axis.numbers(canvas, bottom + 12)
+    canvas.text((axis.left + axis.right) / 2, bottom + 30, f"latency in {unit}", "middle", SMALL)
+    canvas.height = bottom + 42
+    return canvas
+
+
+def _span(canvas: Canvas, row: SpanRow, y: float, axis: Axis) -> None:
     hue, histogram = HUES[row.hue % len(HUES)], row.histogram
-    summary = summarize(histogram)
-    p99 = histogram.limit_us if summary.p99 is None else summary.p99
-    low = max(1, histogram.min_us)
-    ax.plot([low, max(low, histogram.max_us)], [y, y], color=hue, lw=1.6, alpha=0.75, solid_capstyle="butt", zorder=2)
-    if summary.p50 is not None:
-        ax.plot([low, max(low, p99)], [y, y], color=hue, lw=6, alpha=0.3, solid_capstyle="butt", zorder=2)
+    p99 = summarize(histogram).p99
+    at_p99 = axis(histogram.limit_us if p99 is None else p99)
+    start = axis(max(1, histogram.min_us))
+    canvas.line((start, y), (axis(histogram.max_us), y), stroke=hue, width=1.8, opacity=0.75)
+    canvas.bar(start, max(start, at_p99), y, 8, hue, 0.3)
+    canvas.line((at_p99, y - 8), (at_p99, y + 8), width=1.6)
     face = PAPER if row.hollow else hue
-    ax.plot([max(1, histogram.avg_us)], [y], marker="o", ms=5.5, color=face, mec=INK, mew=0.9, zorder=4)
-    ax.plot([p99], [y], marker="|", ms=11, mec=INK, mew=1.4, ls="", zorder=3)
-    ax.plot([histogram.max_us], [y], marker="D", ms=5, color=face, mec=INK, mew=0.9, zorder=4, clip_on=False)
-    ax.text(-0.02, y, row.label, transform=in_rows(ax), ha="right", va="center")
-    bound = f"≥ {p99:,}" if summary.p99 is None else f"{p99:,}"
-    for x, text in ((1.13, f"{histogram.avg_us:,.0f}"), (1.28, bound), (1.43, f"{histogram.max_us:,}")):
-        ax.text(x, y, text, transform=in_rows(ax), ha="right", va="center", weight="bold")
+    canvas.dot(axis(max(1.0, histogram.avg_us)), y, face)
+    canvas.diamond(axis(histogram.max_us), y, face)
 
 
-def _span_legend(with_host: bool) -> list[Line2D]:
-    host = [Line2D([], [], color=PAPER, mec=INK, marker="o", ls="", ms=5.5, label="hollow: host")]
+def _numbers(histogram: Histogram) -> tuple[str, str, str]:
+    p99 = summarize(histogram).p99
+    bound = f"≥ {histogram.limit_us:,}" if p99 is None else f"{p99:,}"
+    return f"{histogram.avg_us:,.0f}", bound, f"{histogram.max_us:,}"
+
+
+def _span_legend(with_host: bool) -> list[Key]:
     marks = [
-        Line2D([], [], color=INK, marker="o", ls="", ms=5.5, label="average"),
-        Line2D([], [], color=INK, marker="|", ls="", ms=11, mew=1.4, label="p99, thick up to it"),
-        Line2D([], [], color=INK, marker="D", ls="", ms=5, label="maximum"),
+        dot_key("average", INK),
+        line_key("p99, thick up to it", upright=True),
+        diamond_key("maximum"),
     ]
-    return marks + (host if with_host else [])
+    return marks + ([dot_key("hollow: host", PAPER)] if with_host else [])

@@ -1,0 +1,184 @@
+#!/usr/bin/env python3
+"""How long a report takes, in processor time and memory, for made-up results of several sizes; exit status 1: too long.
+
+    .venv/bin/python tests/benchmarks/report_speed.py              # all sizes, with their limits
+    .venv/bin/python tests/benchmarks/report_speed.py 60 1000      # these sizes only, without limits
+
+A size is a number of cells. Each report is made by ``rtvirt report`` in a process of its own: the start of Python,
+reading, statistics, page, table and all files of figures count.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[2]
+sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "unit")]
+
+from fakes import catalogue, cyclictest_json, done, latencies, system  # noqa: E402
+
+from rtvirt_runner.catalogue.lab import Lab  # noqa: E402
+from rtvirt_runner.matrix.load import Matrix, read_matrix  # noqa: E402
+from rtvirt_runner.matrix.results import ResultsTree, Status  # noqa: E402
+from rtvirt_runner.matrix.stored import store_matrix  # noqa: E402
+
+SPLITS = {"1-1": ("0", "1"), "1-2": ("0", "1-2"), "3-1": ("0-2", "3"), "2-1": ("0-1", "3"), "2-2": ("0-1", "2-3")}
+WORKLOADS = ("idle", "bitcount", "qsort", "susan", "dijkstra")
+POINTS_PER_BOARD = len(SPLITS) * len(WORKLOADS) * 2  # two tunings
+HISTOGRAMS = 40  # different ones, as making one takes longer than reading it
+
+
+@dataclass(frozen=True)
+class Size:
+    """Made-up results, and what their report may take."""
+
+    cells: int
+    lanes: int  # of one experiment; each has two cells per repetition
+    limit_s: float = float("inf")  # of processor time
+    limit_mib: float = float("inf")  # of memory that is resident at the most
+
+
+SIZES = (
+    Size(60, 30, 3.0),
+    Size(1_000, 50),
+    Size(2_000, 1_000, 30.0),
+    Size(5_000, 250),
+    Size(10_000, 500, 20.0, 600.0),
+)
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a report took."""
+
+    seconds: float
+    mib: float
+    page_kib: float
+
+
+def matrix_of(size: Size) -> tuple[Matrix, Lab]:
+    """A matrix with this many cells in one experiment."""
+    names = [f"board-{number:02}" for number in range(1, -(-size.lanes // POINTS_PER_BOARD) + 1)]
+    hostvars: dict[str, dict[str, Any]] = {
+        name: {"rtvirt_board_cpus": 4, "rtvirt_board_clock": "virtual"} for name in names
+    }
+    guests = [f"{name}-guest" for name in names]
+    lab = Lab.from_inventory({"all": [*names, *guests], "boards": names, "guests": guests}, hostvars)
+    axes = {
+        "board": ["boards"],
+        "kernel": ["debian-rt"],
+        "tuning": ["paper", "full"],
+        "split": list(SPLITS),
+        "place": ["host", "guest"],
+        "guest": ["minimal"],
+        "workload": list(WORKLOADS),
+    }
+    document = {
+        "matrix": {
+            "name": f"cells-{size.cells}",
+            "repetitions": -(-size.cells // (2 * size.lanes)),
+            "cyclictest": {"loops": 5000, "interval_us": 1000, "priority": 95, "histogram_us": 20000},
+            "splits": {name: {"host_cpus": host, "guest_cpus": guest} for name, (host, guest) in SPLITS.items()},
+            "experiments": {"all": {"title": "All of them", "axes": axes}},
+        }
+    }
+    whole = read_matrix(document, Path("made-up.yml"), lab, catalogue())
+    points = dict.fromkeys((each.board, each.tuning, each.split, each.workload) for each in whole.cells)
+    taken = set(list(points)[: size.lanes])
+    experiment = whole.experiments[0]
+    cells = [c for c in experiment.cells if (c.board, c.tuning, c.split, c.workload) in taken][: size.cells]
+    kept = type(experiment)(experiment.name, experiment.title, "", experiment.views, tuple(cells))
+    return Matrix(whole.name, whole.title, whole.path, (kept,)), lab
+
+
+def write_results(size: Size, root: Path) -> None:
+    """A record per cell, without the writer's locks and syncs, which are not what is measured."""
+    matrix, lab = matrix_of(size)
+    tree = ResultsTree(root)
+    first = [next(each for each in matrix.cells if each.place == place) for place in ("host", "guest")]
+    drawn = {cell.place: [_output(cell, number) for number in range(HISTOGRAMS)] for cell in first}
+    store_matrix(tree, matrix, lab)
+    for number, cell in enumerate(matrix.cells):
+        folder = tree.record_path(matrix.name, cell)
+        folder.mkdir(parents=True)
+        for name, text in _files(cell, drawn[cell.place][number % HISTOGRAMS]):
+            (folder / name).write_text(text, encoding="utf-8")
+
+
+def _output(cell: Any, number: int) -> str:
+    return cyclictest_json(latencies(type(cell)(**{**vars(cell), "repetition": number + 1})))
+
+
+def _files(cell: Any, output: str) -> Iterator[tuple[str, str]]:
+    from rtvirt_runner.matrix.results import _contents
+
+    status: Status = done()
+    facts = system(cell)
+    # as many settings and interrupts as a board tells of
+    facts["board"]["settings"] = facts["board"]["settings"] * 2
+    workload = ""
+    if cell.program:
+        workload = (
+            '{"workload": "x", "size": "small", "seed": 1, "iterations": 120, "seconds": 1.2, '
+            f'"seconds_per_iteration": 0.01, "digest": "{cell.program.digest}", "correct": true}}\n'
+        )
+    raw = {"cyclictest.json": output, "workload.txt": workload}
+    return ((name, content.decode()) for name, content in _contents(cell, status, facts, raw).items())
+
+
+def report(root: Path, name: str) -> Cost:
+    """Make the report in a process of its own, and say what that took."""
+    command = [sys.executable, "-m", "rtvirt_runner.cli", "report", "--results", str(root), "--matrix", name]
+    code = "from rtvirt_runner.cli import start; import sys; sys.exit(start())"
+    command[1:3] = ["-c", code]
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "MPLCONFIGDIR": str(root / "matplotlib")}
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, env=environment)
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise SystemExit(f"rtvirt report of {name} ended with status {process.returncode}, expected 0.")
+    page = root / name / "report" / "index.html"
+    return Cost(usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024, page.stat().st_size / 1024)
+
+
+def measure(size: Size) -> Cost:
+    """The cost of one size."""
+    folder = Path(tempfile.mkdtemp(prefix="rtvirt-report-speed-"))
+    try:
+        write_results(size, folder)
+        return report(folder, f"cells-{size.cells}")
+    finally:
+        shutil.rmtree(folder)
+
+
+def main() -> int:
+    """Measure, show a table, and compare with the limits."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("cells", type=int, nargs="*", help="sizes, instead of those with limits")
+    args = parser.parse_args()
+    sizes = tuple(Size(cells, max(1, cells // 2)) for cells in args.cells) or SIZES
+    print(f"{'cells':>7} {'lanes':>6} {'CPU, s':>8} {'limit':>6} {'MiB':>6} {'limit':>6} {'page, KiB':>10} {'ms/cell':>8}")
+    over = False
+    for size in sizes:
+        cost = measure(size)
+        over |= cost.seconds > size.limit_s or cost.mib > size.limit_mib
+        limits = [f"{limit:.0f}" if limit < float("inf") else "-" for limit in (size.limit_s, size.limit_mib)]
+        print(
+            f"{size.cells:>7,} {size.lanes:>6,} {cost.seconds:>8.2f} {limits[0]:>6} {cost.mib:>6.0f} {limits[1]:>6} "
+            f"{cost.page_kib:>10,.0f} {1000 * cost.seconds / size.cells:>8.2f}",
+            flush=True,
+        )
+    return int(over)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
