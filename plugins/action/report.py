@@ -41,12 +41,13 @@ class ActionModule(ActionBase):
             missing.append({"id": cell.id, "reason": record.reason if record else "it was not measured"})
         folder = tree.root / matrix.name / "report"
         before = _contents(folder)
+        found = tree.read(matrix.name)
         try:
-            report = write_report(matrix, tree)
+            report = write_report(matrix, tree, found)
         except OSError as error:
             sentence = f"{error.filename}: {error.strerror}; check the room on its disk and its permissions."
             return {"failed": True, "msg": sentence}
-        bad = [f"Damaged record {each.path}: {each.reason}" for each in unusable(tree.read(matrix.name))]
+        bad = [f"Damaged record {each.path}: {each.reason}" for each in unusable(found)]
         return {
             "changed": _contents(folder) != before,
             "page": str(report.page),
@@ -56,4 +57,5 @@ class ActionModule(ActionBase):
 
 
 def _contents(folder: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in sorted(folder.glob("*"))}
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {str(path.relative_to(folder)): path.read_bytes() for path in files}

@@ -7,6 +7,7 @@ from bisect import bisect_left
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import cached_property
 from itertools import accumulate
 
 from rtvirt_runner.analysis.estimates import Refused
@@ -32,6 +33,20 @@ class Histogram:
     def samples(self) -> int:
         """All samples, overflows included."""
         return sum(self.counts.values()) + self.overflows
+
+    @cached_property
+    def summary(self) -> Summary:
+        """Minimum, average and maximum as cyclictest counted them, and the quantiles outside of the overflow, in us."""
+        return Summary(
+            samples=self.samples,
+            min=self.min_us,
+            avg=self.avg_us,
+            max=self.max_us,
+            p50=_quantile_or_none(self, 0.5),
+            p99=_quantile_or_none(self, 0.99),
+            p999=_quantile_or_none(self, 0.999),
+            overflows=self.overflows,
+        )
 
     @classmethod
     def of_run(cls, run: CyclictestRun, limit_us: int) -> Histogram:
@@ -61,6 +76,8 @@ def merge(histograms: Iterable[Histogram]) -> Histogram:
     parts = list(histograms)
     if not parts:
         raise ValueError("There is no histogram to merge, expected one or more.")
+    if len(parts) == 1:  # nothing to add up, and no second copy of its counts
+        return parts[0]
     counts: dict[int, int] = {}
     for part in parts:
         for us, count in part.counts.items():
@@ -136,17 +153,8 @@ def standard_deviation(histogram: Histogram, sheppard: bool = False) -> float | 
 
 
 def summarize(histogram: Histogram) -> Summary:
-    """Minimum, average and maximum as cyclictest counted them, and the quantiles outside of the overflow, in us."""
-    return Summary(
-        samples=histogram.samples,
-        min=histogram.min_us,
-        avg=histogram.avg_us,
-        max=histogram.max_us,
-        p50=_quantile_or_none(histogram, 0.5),
-        p99=_quantile_or_none(histogram, 0.99),
-        p999=_quantile_or_none(histogram, 0.999),
-        overflows=histogram.overflows,
-    )
+    """``Histogram.summary``."""
+    return histogram.summary
 
 
 def _quantile_or_none(histogram: Histogram, q: float) -> int | None:

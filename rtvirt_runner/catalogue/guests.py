@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
 
@@ -43,7 +43,8 @@ class GuestState:
     def as_dict(self) -> dict[str, Any]:
         """The state as plain values, for Ansible and for cell.json."""
         lists = {"kernel_params": list(self.kernel_params), "settings": list(self.settings)}
-        return {**asdict(self), **lists}
+        values = {item.name: getattr(self, item.name) for item in fields(self)}
+        return values | lists | {"placement": dict(self.placement)}
 
     @classmethod
     def from_dict(cls, values: Any) -> GuestState:

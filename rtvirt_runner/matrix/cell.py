@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from functools import cached_property
 from typing import Any, get_args
 
 from rtvirt_runner.catalogue.checked_yaml import InputError, known, typed_fields
@@ -59,7 +60,7 @@ class Cell:
         names = [self.board, self.kernel, self.tuning, self.split, self.place, self.guest, self.workload]
         return "_".join([*names, f"r{self.repetition}"])
 
-    @property
+    @cached_property
     def id(self) -> str:
         """Axis values and the first 8 hex digits of the SHA-256 of the canonical JSON; valid as a folder name."""
         values = _renamed(self._values(), _FIRST_NAMES)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +56,7 @@ class Matrix:
     experiments: tuple[Experiment, ...]
     budgets: tuple[Budget, ...] = ()  # the first is the one that decides; empty: the paper's (analysis/verdicts.py)
 
-    @property
+    @cached_property
     def cells(self) -> tuple[Cell, ...]:
         """All cells, each once, in the order of ``plan``."""
         every = (cell for experiment in self.experiments for cell in experiment.cells)

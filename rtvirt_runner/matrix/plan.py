@@ -106,8 +106,13 @@ def measuring_s(cells: Iterable[Cell]) -> dict[str, float]:
 def _guest_groups(cells: Sequence[Cell]) -> tuple[GuestGroup, ...]:
     """Group cells by guest first: a guest keeps running when only the settings of its board change."""
 
+    states = {id(cell.guest_state): cell.guest_state for cell in cells}
+    texts = {
+        key: json.dumps(state.as_dict() if state else {}, sort_keys=True) for key, state in states.items()
+    }
+
     def guest(cell: Cell) -> str:
-        return json.dumps(cell.guest_state.as_dict() if cell.guest_state else {}, sort_keys=True)
+        return texts[id(cell.guest_state)]
 
     def board(cell: Cell) -> tuple[tuple[str, ...], str, str]:
         return cell.settings, cell.host_cpus, cell.guest_cpus

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import itertools
+import marshal
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from rtvirt_runner.analysis.setting_rows import describe_rows, rows_by_setting
@@ -63,6 +64,7 @@ class Fact:
 def machines(records: Sequence[Record]) -> list[tuple[str, list[Fact]]]:
     """Per board, guest and emulator, every fact read back from it."""
     found: dict[str, dict[str, dict[str, list[_Point]]]] = {}
+    told = _Told()
     for record in records:
         cell = record.cell
         point = _point(cell)
@@ -72,7 +74,7 @@ def machines(records: Sequence[Record]) -> list[tuple[str, list[Fact]]]:
             ("emulator", f"Emulator of {cell.board}"),
         ):
             facts = record.system.get(machine)
-            for key, value in _told(facts if isinstance(facts, dict) else {}):
+            for key, value in told(facts if isinstance(facts, dict) else {}):
                 found.setdefault(title, {}).setdefault(key, {}).setdefault(value, []).append(point)
     return [(title, _facts(keys)) for title, keys in found.items()]
 
@@ -81,14 +83,29 @@ def _point(cell: Cell) -> _Point:
     return tuple(str(getattr(cell, axis)) for axis in _AXES)
 
 
-def _told(facts: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Names and values to display; the items of a setting become one line."""
-    for key, value in facts.items():
-        if key == "settings" and isinstance(value, list):
-            for setting, rows in rows_by_setting(value).items():
-                yield f"{_SETTING}{setting}", describe_rows(rows)
-        elif key not in _COUNTERS:
-            yield key, _VALUES.get((key, str(value)), _fact(value))
+@dataclass
+class _Told:
+    """Names and values to display; the same value is in many records, and put into words once."""
+
+    known: dict[tuple[str, bytes], tuple[tuple[str, str], ...]] = field(default_factory=dict)
+
+    def __call__(self, facts: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+        """Those of one machine."""
+        for key, value in facts.items():
+            if key not in _COUNTERS:
+                asked = (key, marshal.dumps(value, 2))
+                if asked not in self.known:
+                    self.known[asked] = tuple(_in_words(key, value))
+                yield from self.known[asked]
+
+
+def _in_words(key: str, value: Any) -> Iterator[tuple[str, str]]:
+    """A fact; the items of a setting become one line."""
+    if key == "settings" and isinstance(value, list):
+        for setting, rows in rows_by_setting(value).items():
+            yield f"{_SETTING}{setting}", describe_rows(rows)
+    else:
+        yield key, _VALUES.get((key, str(value)), _fact(value))
 
 
 def _facts(keys: Mapping[str, Mapping[str, Sequence[_Point]]]) -> list[Fact]:

@@ -142,11 +142,8 @@ def _overview(lanes: Sequence[Lane], unit: str, width: float, narrow: bool) -> C
         canvas.line((left, up(value)), (right, up(value)), stroke=FAINT, width=0.7, opacity=0.45)
         canvas.text(left - 7, up(value), thousands(value), "end", SMALL, colour=SOFT)
     for (place, what), (hue, size) in series.items():
-        points = []
-        for rank, lane in enumerate(lanes, 1):
-            if histogram := lane.host if place == "host" else lane.guest:
-                p99 = summarize(histogram).p99 if what == "p99" else None
-                points.append((across(rank), up(histogram.max_us if what == "max" else p99 or histogram.limit_us)))
+        ranked = enumerate((lane.host if place == "host" else lane.guest for lane in lanes), 1)
+        points = [(across(rank), up(_us(histogram, what))) for rank, histogram in ranked if histogram]
         if points:
             canvas.points(points, hue, size)
     canvas.line((left, bottom), (right, bottom), stroke=FAINT)
@@ -154,6 +151,14 @@ def _overview(lanes: Sequence[Lane], unit: str, width: float, narrow: bool) -> C
     canvas.text((left + right) / 2, bottom + 29, "points, by their latest wake-up", "middle", SMALL)
     canvas.height = bottom + 40
     return canvas
+
+
+def _us(histogram: Histogram, what: str) -> int:
+    """The maximum or the p99, of which the histogram's end is a bound."""
+    if what == "max":
+        return histogram.max_us
+    p99 = summarize(histogram).p99
+    return histogram.limit_us if p99 is None else p99
 
 
 def _points_key(text: str, hue: str, size: float) -> Key:
