@@ -107,9 +107,7 @@ def _guest_groups(cells: Sequence[Cell]) -> tuple[GuestGroup, ...]:
     """Group cells by guest first: a guest keeps running when only the settings of its board change."""
 
     states = {id(cell.guest_state): cell.guest_state for cell in cells}
-    texts = {
-        key: json.dumps(state.as_dict() if state else {}, sort_keys=True) for key, state in states.items()
-    }
+    texts = {key: json.dumps(state.as_dict() if state else {}, sort_keys=True) for key, state in states.items()}
 
     def guest(cell: Cell) -> str:
         return texts[id(cell.guest_state)]

@@ -46,8 +46,9 @@ _VALUES = {
 _SETTING = "setting "
 # Not shown: different in every cell, or shown through other facts. They are in system.json.
 _COUNTERS = {"guest_running", "kvm_exits", "isolation_applied", "qemu_locked_kib", "qemu_huge_kib"}
-# What may decide a value, what explains it best first
-_AXES = ("kernel", "tuning", "split", "place", "guest", "workload", "repetition")
+# What may decide a value, what explains most of them first
+_AXES = ("tuning", "split", "guest", "place", "kernel", "workload", "repetition")
+_OF_THE_KERNEL = {"uname_r", "uname_v", "realtime"}
 _MOST_VALUES, _MOST_WORDS = 12, 160
 _Point = tuple[str, ...]  # a cell's values of _AXES
 
@@ -111,15 +112,16 @@ def _in_words(key: str, value: Any) -> Iterator[tuple[str, str]]:
 def _facts(keys: Mapping[str, Mapping[str, Sequence[_Point]]]) -> list[Fact]:
     order = {key: place for place, key in enumerate((*_FACT_NAMES, *(f"{_SETTING}{name}" for name in SETTINGS)))}
     ordered = sorted(keys, key=lambda key: (order.get(key, len(order)), key))
-    return [fact for key in ordered for fact in _values(_fact_name(key), keys[key])]
+    return [fact for key in ordered for fact in _values(key, keys[key])]
 
 
-def _values(name: str, values: Mapping[str, Sequence[_Point]]) -> Iterator[Fact]:
+def _values(key: str, values: Mapping[str, Sequence[_Point]]) -> Iterator[Fact]:
     """The values of one fact; of very many only the most frequent."""
+    name = _fact_name(key)
     if len(values) == 1:
         yield from (Fact(name, value, "") for value in values)
         return
-    seen = seen_in(values)
+    seen = seen_in(values, "kernel" if key in _OF_THE_KERNEL else "")
     frequent = sorted(values, key=lambda value: -len(values[value]))[:_MOST_VALUES]
     yield from (Fact(name, value, seen[value]) for value in values if value in frequent)
     if rest := len(values) - len(frequent):
@@ -130,13 +132,14 @@ def _fact_name(key: str) -> str:
     return key if key.startswith(_SETTING) else _FACT_NAMES.get(key, key.replace("_", " "))
 
 
-def seen_in(values: Mapping[str, Sequence[_Point]]) -> dict[str, str]:
+def seen_in(values: Mapping[str, Sequence[_Point]], likely: str = "") -> dict[str, str]:
     """For each value which cells saw it, by the fewest axes that decide it; a count where no three axes do.
 
-    So no two values are said to be of the same cells.
+    So no two values are said to be of the same cells. An axis that is ``likely`` to decide them is tried first.
     """
     points = [point for those in values.values() for point in those]
     varying = [n for n in range(len(_AXES)) if len({point[n] for point in points}) > 1]
+    varying.sort(key=lambda n: _AXES[n] != likely)
     for size in (1, 2, 3):
         for axes in itertools.combinations(varying, size):
             if (decided := _decided(values, axes)) is not None:

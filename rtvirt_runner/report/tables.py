@@ -1,4 +1,4 @@
-"""Tables of latencies: a row is named by what varies, so that its first cell, which stays in sight, says which it is."""
+"""Tables of latencies: what varies names a row, in a first column that stays in sight."""
 
 from __future__ import annotations
 

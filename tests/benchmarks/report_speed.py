@@ -11,30 +11,31 @@ reading, statistics, page, table and all files of figures count.
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "unit")]
 
-from fakes import catalogue, cyclictest_json, done, latencies, system  # noqa: E402
+from fakes import catalogue, cyclictest_json, done, latencies, system, workload_output  # noqa: E402
 
 from rtvirt_runner.catalogue.lab import Lab  # noqa: E402
+from rtvirt_runner.matrix.cell import Cell  # noqa: E402
 from rtvirt_runner.matrix.load import Matrix, read_matrix  # noqa: E402
-from rtvirt_runner.matrix.results import ResultsTree, Status  # noqa: E402
+from rtvirt_runner.matrix.results import SCHEMA_VERSION, ResultsTree  # noqa: E402
 from rtvirt_runner.matrix.stored import store_matrix  # noqa: E402
 
 SPLITS = {"1-1": ("0", "1"), "1-2": ("0", "1-2"), "3-1": ("0-2", "3"), "2-1": ("0-1", "3"), "2-2": ("0-1", "2-3")}
 WORKLOADS = ("idle", "bitcount", "qsort", "susan", "dijkstra")
 POINTS_PER_BOARD = len(SPLITS) * len(WORKLOADS) * 2  # two tunings
-HISTOGRAMS = 40  # different ones, as making one takes longer than reading it
+OUTPUTS = 40  # different ones, as making one takes longer than reading it
 
 
 @dataclass(frozen=True)
@@ -96,8 +97,7 @@ def matrix_of(size: Size) -> tuple[Matrix, Lab]:
     taken = set(list(points)[: size.lanes])
     experiment = whole.experiments[0]
     cells = [c for c in experiment.cells if (c.board, c.tuning, c.split, c.workload) in taken][: size.cells]
-    kept = type(experiment)(experiment.name, experiment.title, "", experiment.views, tuple(cells))
-    return Matrix(whole.name, whole.title, whole.path, (kept,)), lab
+    return replace(whole, experiments=(replace(experiment, cells=tuple(cells)),)), lab
 
 
 def write_results(size: Size, root: Path) -> None:
@@ -105,42 +105,34 @@ def write_results(size: Size, root: Path) -> None:
     matrix, lab = matrix_of(size)
     tree = ResultsTree(root)
     first = [next(each for each in matrix.cells if each.place == place) for place in ("host", "guest")]
-    drawn = {cell.place: [_output(cell, number) for number in range(HISTOGRAMS)] for cell in first}
+    outputs = {cell.place: [_output(cell, number) for number in range(OUTPUTS)] for cell in first}
     store_matrix(tree, matrix, lab)
     for number, cell in enumerate(matrix.cells):
         folder = tree.record_path(matrix.name, cell)
         folder.mkdir(parents=True)
-        for name, text in _files(cell, drawn[cell.place][number % HISTOGRAMS]):
+        for name, text in _files(cell, outputs[cell.place][number % OUTPUTS]).items():
             (folder / name).write_text(text, encoding="utf-8")
 
 
-def _output(cell: Any, number: int) -> str:
-    return cyclictest_json(latencies(type(cell)(**{**vars(cell), "repetition": number + 1})))
+def _output(cell: Cell, number: int) -> str:
+    return cyclictest_json(latencies(replace(cell, repetition=number + 1)))
 
 
-def _files(cell: Any, output: str) -> Iterator[tuple[str, str]]:
-    from rtvirt_runner.matrix.results import _contents
-
-    status: Status = done()
+def _files(cell: Cell, output: str) -> dict[str, str]:
     facts = system(cell)
-    # as many settings and interrupts as a board tells of
-    facts["board"]["settings"] = facts["board"]["settings"] * 2
-    workload = ""
-    if cell.program:
-        workload = (
-            '{"workload": "x", "size": "small", "seed": 1, "iterations": 120, "seconds": 1.2, '
-            f'"seconds_per_iteration": 0.01, "digest": "{cell.program.digest}", "correct": true}}\n'
-        )
-    raw = {"cyclictest.json": output, "workload.txt": workload}
-    return ((name, content.decode()) for name, content in _contents(cell, status, facts, raw).items())
+    facts["board"]["settings"] = facts["board"]["settings"] * 2  # about as many as a board tells of
+    status = {"schema_version": SCHEMA_VERSION, "cell_id": cell.id, **asdict(done())}
+    files = {"cell.json": cell.as_dict(), "system.json": facts, "status.json": status}
+    return {"cyclictest.json": output, "workload.txt": workload_output(cell)} | {
+        name: json.dumps(content) for name, content in files.items()
+    }
 
 
 def report(root: Path, name: str) -> Cost:
     """Make the report in a process of its own, and say what that took."""
-    command = [sys.executable, "-m", "rtvirt_runner.cli", "report", "--results", str(root), "--matrix", name]
-    code = "from rtvirt_runner.cli import start; import sys; sys.exit(start())"
-    command[1:3] = ["-c", code]
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "MPLCONFIGDIR": str(root / "matplotlib")}
+    code = "import sys; from rtvirt_runner.cli import start; sys.exit(start())"
+    command = [sys.executable, "-c", code, "report", "--results", str(root), "--matrix", name]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, env=environment)
     _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
@@ -166,7 +158,9 @@ def main() -> int:
     parser.add_argument("cells", type=int, nargs="*", help="sizes, instead of those with limits")
     args = parser.parse_args()
     sizes = tuple(Size(cells, max(1, cells // 2)) for cells in args.cells) or SIZES
-    print(f"{'cells':>7} {'lanes':>6} {'CPU, s':>8} {'limit':>6} {'MiB':>6} {'limit':>6} {'page, KiB':>10} {'ms/cell':>8}")
+    print(
+        f"{'cells':>7} {'lanes':>6} {'CPU, s':>8} {'limit':>6} {'MiB':>6} {'limit':>6} {'page, KiB':>10} {'ms/cell':>8}"
+    )
     over = False
     for size in sizes:
         cost = measure(size)

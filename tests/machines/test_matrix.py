@@ -155,10 +155,11 @@ def test_the_page_has_the_papers_figures_and_tables(page: str) -> None:
         assert f"Reproduces: {what}." in page
 
 
-def test_the_page_stands_alone_and_says_virtual_time(page: str) -> None:
+def test_the_page_stands_alone_and_says_virtual_time(page: str, report: Path) -> None:
     assert "virtual time" in page
     assert "<svg" in page
-    assert set(re.findall(r"""(?:src|href)\s*=\s*["'](?!#|data:)([^"']*)""", page)) <= {"cells.csv"}
+    links = set(re.findall(r"""(?:src|href)\s*=\s*["'](?!#|data:)([^"']*)""", page))
+    assert all((report / link).is_file() for link in links)  # beside it
     assert "@import" not in page and "url(" not in page.replace("url(#", "")
 
 

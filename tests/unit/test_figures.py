@@ -90,7 +90,10 @@ def test_a_png_shows_the_same() -> None:
 
 
 def test_very_many_lanes_become_an_overview_and_those_with_the_latest_wake_ups() -> None:
-    lanes = [Lane("pi", f"point {n}", "1-1", HOST, Histogram({200 + n: 9}, 0, 200, 250.0, 300 + n, 20000)) for n in range(1000)]
+    lanes = [
+        Lane("pi", f"point {n}", "1-1", HOST, Histogram({200 + n: 9}, 0, 200, 250.0, 300 + n, 20000))
+        for n in range(1000)
+    ]
     overview, latest = histogram_figures(lanes, "µs", "all")
     assert overview.note.startswith("All 1,000 points")
     assert latest.note.startswith(f"Of 1,000 points, the {MOST_LANES} with the latest wake-ups")

@@ -9,11 +9,22 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
-from fakes import catalogue, cyclictest_json, done, failed, latencies, measure, system, virtual_lab
+from fakes import (
+    catalogue,
+    cyclictest_json,
+    done,
+    failed,
+    latencies,
+    measure,
+    system,
+    virtual_lab,
+    workload_output,
+)
 
 from rtvirt_runner.catalogue.lab import Lab
 from rtvirt_runner.matrix.load import Matrix, load_matrix
 from rtvirt_runner.matrix.results import ResultsTree
+from rtvirt_runner.report.machines import seen_in
 from rtvirt_runner.report.page import write_report
 
 MATRIX = Path(__file__).parents[1] / "data" / "matrix" / "report.yml"
@@ -79,16 +90,39 @@ def test_the_page_stands_alone(smoke_page: Path) -> None:
     text = page.read_text(encoding="utf-8")
     assert page.parts[-3:] == ("smoke", "report", "index.html")
     assert "<script" not in text
-    assert set(re.findall(r'(?:src|href)="(?!#|[^"]*#)([^"]*)"', text)) == {"cells.csv"}
-    assert "http" not in re.sub(r"xmlns[^ ]*", "", text)
-    assert text.count("<svg") == len(smoke().experiments)  # one figure per experiment
+    # what it links to are files beside it
+    links = set(re.findall(r'(?:src|href)="(?!#|[^"]*#)([^"]*)"', text))
+    assert {"cells.csv", "reading-the-page.txt", "figures/preemption-virtual.svg"} <= links
+    assert all((page.parent / link).is_file() for link in links)
+    assert "http" not in text
+    assert text.count('<svg class="for-wide"') == len(smoke().experiments)  # one figure per experiment
+    assert text.count('<svg class="for-narrow"') == len(smoke().experiments)
     assert "prefers-color-scheme: dark" in text
 
 
-def test_every_row_with_numbers_of_a_virtual_board_says_virtual_time(smoke_page: Path) -> None:
-    latencies_rows = [row for row in rows(smoke_page) if row[0].startswith("virtual-") and len(row) > 6]
-    assert len(latencies_rows) == 15 + 24  # pairs on top, then cells by experiment
-    assert all(row[1] == "virtual time" for row in latencies_rows)
+def test_every_table_with_numbers_of_virtual_boards_says_virtual_time_at_each_board(smoke_page: Path) -> None:
+    boards = [
+        row for row in rows(smoke_page) if row[0].startswith("virtual-") and len(row) == 1 and "-guest" not in row[0]
+    ]
+    assert len(boards) == 2 + 2 + 2 + 2 + 1  # pairs on top, then cells by experiment
+    assert all(row[0].endswith("virtual time") for row in boards)
+
+
+def test_a_row_is_named_by_what_varies_and_the_caption_says_the_rest(smoke_page: Path) -> None:
+    text = smoke_page.read_text(encoding="utf-8")
+    top = text[text.index('<section id="host-guest">') : text.index('<section id="maxima">')]
+    heads = re.findall(r'<th scope="row">(.*?)</th>', top)
+    assert len(heads) == len(re.findall("<tr><th scope", top)) == 15
+    assert heads[:3] == [f"idle, paper, {split}debian-rt" for split in ("", "1-2, ", "3-1, ")]
+    assert "Where a row does not say otherwise: split 1-1." in top
+
+
+def test_every_section_is_in_the_list_of_contents(smoke_page: Path) -> None:
+    text = smoke_page.read_text(encoding="utf-8")
+    contents = text[text.index("<nav") : text.index("</nav>")]
+    linked = re.findall(r'href="#([^"]*)"', contents)
+    assert linked == [each for each in re.findall(r'<section id="([^"]*)"', text) if each != "answer"]
+    assert text.index('id="answer"') < text.index("<nav")
 
 
 def test_every_caption_and_answer_of_virtual_boards_says_virtual_time(smoke_page: Path) -> None:
@@ -106,9 +140,9 @@ def test_boards_on_different_clocks_share_no_table_and_no_figure(tree: ResultsTr
     lab = Lab.from_inventory({"boards": [*clocks], "guests": guests}, hostvars)
     text = measured(tree, load_matrix(MATRIX, lab, catalogue())).read_text(encoding="utf-8")
     for table in re.findall(r"<table>.*?</table>", text, re.DOTALL):
-        assert ("virtual-rpi2</th>" in table) + ("virtual-cb2</th>" in table) <= 1
-        assert "virtual-cb2</th>" not in table or "virtual time" not in table
-    assert text.count("<svg") == 7  # three experiments on both clocks, one on one
+        assert ("<span>virtual-rpi2 " in table) + ("<span>virtual-cb2 " in table) <= 1
+        assert "<span>virtual-cb2 " not in table or "virtual time" not in table
+    assert text.count('class="for-wide"') == 7  # three experiments on both clocks, one on one
 
 
 def test_real_boards_are_not_said_to_keep_virtual_time(tree: ResultsTree) -> None:
@@ -119,8 +153,8 @@ def test_the_table_of_maxima_keeps_the_papers_values_apart(smoke_page: Path) -> 
     page = smoke_page
     (paper,) = [row for row in rows(page) if row[0].startswith("paper (hardware")]
     assert paper == ["paper (hardware, 1,000,000 loops)", "real time", "7,214", "5,277", "3,097", "9,895"]
-    (heads,) = [row for row in rows(page) if row[:3] == ["µs (virtual time)", "clock", "1-1"]]
-    assert heads[2:] == ["1-1", "1-2", "3-1", "1-1"]
+    at = next(n for n, row in enumerate(rows(page)) if row[:2] == ["µs (virtual time)", "clock"])
+    assert rows(page)[at + 1] == ["1-1", "1-2", "3-1", "1-1"]
     assert "It is not comparable with virtual time." in page.read_text(encoding="utf-8")
 
 
@@ -135,9 +169,35 @@ def test_the_csv_has_a_row_per_measured_cell(smoke_page: Path) -> None:
 
 def test_a_second_report_writes_nothing(tree: ResultsTree) -> None:
     folder = measured(tree, smoke()).parent
-    before = {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in folder.iterdir()}
+
+    def written() -> dict[Path, tuple[int, bytes]]:
+        files = [path for path in folder.rglob("*") if path.is_file()]
+        return {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in files}
+
+    before = written()
     write_report(smoke(), tree)
-    assert {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in folder.iterdir()} == before
+    assert written() == before
+
+
+def test_figures_are_files_too_and_those_that_are_gone_from_the_page_are_removed(tree: ResultsTree) -> None:
+    matrix = smoke()
+    folder = measured(tree, matrix).parent / "figures"
+    names = {f"{each.name}-virtual.{kind}" for each in matrix.experiments for kind in ("svg", "png")}
+    assert {path.name for path in folder.iterdir()} == names
+    assert (folder / "untuned-virtual.png").read_bytes().startswith(b"\x89PNG")
+    write_report(dataclasses.replace(matrix, experiments=matrix.experiments[:1]), tree)
+    assert {path.name for path in folder.iterdir()} == {"core_splits-virtual.svg", "core_splits-virtual.png"}
+
+
+def test_the_table_is_parquet_too_where_pyarrow_is_installed(tree: ResultsTree) -> None:
+    pandas, _ = pytest.importorskip("pandas"), pytest.importorskip("pyarrow")
+    page = measured(tree, smoke())
+    frame = pandas.read_parquet(page.with_name("cells.parquet"))
+    with (page.parent / "cells.csv").open(encoding="utf-8", newline="") as stream:
+        lines = list(csv.DictReader(stream))
+    assert list(frame.columns) == list(lines[0])
+    assert list(frame["max_us"]) == [int(line["max_us"]) for line in lines]
+    assert 'href="cells.parquet"' in page.read_text(encoding="utf-8")
 
 
 def test_failed_and_missing_cells_are_listed_with_their_reason(tree: ResultsTree) -> None:
@@ -168,9 +228,9 @@ def test_a_quantile_in_the_overflow_is_shown_as_a_bound(tree: ResultsTree) -> No
     inside[max(inside, key=lambda us: inside[us])] += 5000 - 400 - sum(inside.values())
     raw = {"cyclictest.json": cyclictest_json(inside, (25123,) * 400)}
     tree.write_record(matrix.name, matrix.cells[0], done(), {}, raw)
-    (row,) = [row for row in rows(write_report(matrix, tree).page) if len(row) == 14 and row[0].startswith("virtual-")]
-    assert row[10:13] == ["≥ 20,000", "≥ 20,000", "25,123"]
-    assert row[13] == "400"
+    (row,) = [row for row in rows(write_report(matrix, tree).page) if len(row) == 9 and row[0] == "host"]
+    assert row[5:8] == ["≥ 20,000", "≥ 20,000", "25,123"]
+    assert row[8] == "400"
 
 
 def test_costs_and_the_state_of_the_machines_are_told(smoke_page: Path) -> None:
@@ -208,12 +268,13 @@ def ablated(tree: ResultsTree, accelerator: str = "kvm") -> Path:
 def test_an_experiment_shows_what_its_matrix_asks_for(tree: ResultsTree) -> None:
     page = ablated(tree)
     text = page.read_text(encoding="utf-8")
-    assert text.count("<svg") == 2  # host and guest
+    assert text.count('class="for-wide"') == 2  # host and guest
     assert "Counts are on a logarithmic axis" not in text
-    assert all(row[1] == "virtual time" for row in rows(page) if row[0].startswith("without "))
-    assert "<details><summary>The numbers of every cell</summary>" in text
+    bars = [table for table in text.split("<table")[1:] if '<th scope="row">without ' in table]
+    assert bars and all("virtual time" in table.partition("</thead>")[0] for table in bars)
+    assert "<details><summary>The numbers of every cell (12)</summary>" in text
     assert 'id="maxima"' not in text
-    assert len([row for row in rows(page) if row[0] == "virtual-cb2" and "full" in row]) == 2  # in the details
+    assert {"full, host", "full, guest"} <= {row[0] for row in rows(page)}  # in the details
 
 
 def test_a_view_that_finds_nothing_to_compare_says_so(tree: ResultsTree) -> None:
@@ -258,8 +319,9 @@ def test_an_emulated_guest_has_a_loud_badge_wherever_its_numbers_stand(tree: Res
     badge = "emulated guest, not KVM"
     assert badge not in ablated(ResultsTree(tree.root / "kvm")).read_text(encoding="utf-8")
     page = ablated(tree, accelerator="tcg")
-    numbers = [row for row in rows(page) if row[0].startswith("virtual-") and len(row) > 6]
-    assert all((badge in row[0]) == ("host" not in row) for row in numbers)
+    numbers = [row for row in rows(page) if re.match("full.*, (host|guest)", row[0]) and len(row) > 6]
+    assert len(numbers) == 12
+    assert all((badge in row[0]) == ("guest" in row[0].split()[1]) for row in numbers)
     assert "Their latencies say that the method works" in page.read_text(encoding="utf-8")
 
 
@@ -274,3 +336,52 @@ def test_any_system_json_can_be_shown(tree: ResultsTree) -> None:
 def test_records_of_cells_that_the_matrix_no_longer_has_are_left_out(tree: ResultsTree) -> None:
     measured(tree, smoke("real"))
     assert "0 of 24 cells measured" in write_report(smoke("virtual"), tree).page.read_text(encoding="utf-8")
+
+
+def test_no_two_values_of_a_fact_are_said_to_be_of_the_same_cells(tree: ResultsTree) -> None:
+    matrix = smoke()
+    for cell in matrix.cells:
+        state = system(cell)
+        state["board"]["realtime"] = cell.kernel != "linux-6.12"
+        raw = {"cyclictest.json": cyclictest_json(latencies(cell)), "workload.txt": workload_output(cell)}
+        tree.write_record(matrix.name, cell, done(), state, raw)
+    told = [(row[0], row[1]) for row in rows(write_report(matrix, tree).page) if row[0] == "PREEMPT_RT"]
+    assert ("PREEMPT_RT", "no with kernel linux-6.12") in told
+    assert ("PREEMPT_RT", "yes with kernel debian-rt, linux-6.12-rt") in told
+
+
+def test_a_value_that_no_axes_decide_is_told_with_a_count() -> None:
+    point = ("paper", "1-1", "none", "host", "debian-rt", "idle", "1")
+    assert seen_in({"0": [point, point], "1": [point]}) == {"0": "in 2 of 3 cells", "1": "in 1 of 3 cells"}
+
+
+def test_dates_versions_and_commits_are_told(tree: ResultsTree) -> None:
+    matrix = smoke()
+    for number, cell in enumerate(matrix.cells):
+        commit = "0123456789abcdef" if number else "fedcba9876543210"
+        controller = {
+            "rtvirt": "0.1.0",
+            "commit": commit,
+            "dirty": not number,
+            "ansible_core": "2.19.1",
+            "python": "3.11.2",
+        }
+        raw = {"cyclictest.json": cyclictest_json(latencies(cell)), "workload.txt": workload_output(cell)}
+        times = {"started_at": f"2026-01-02T03:{number:02}:05+00:00", "ended_at": f"2026-01-02T04:{number:02}:05+00:00"}
+        tree.write_record(matrix.name, cell, done(**times), {**system(cell), "controller": controller}, raw)
+    told = {row[0]: row[1] for row in rows(write_report(matrix, tree).page) if len(row) == 2}
+    assert told["measured"] == "2026-01-02 03:00 UTC to 2026-01-02 04:23 UTC"
+    assert "commit fedcba987654 with changes, ansible-core 2.19.1, Python 3.11.2 (1 cells)" in told["measured by"]
+    assert "commit 0123456789ab, ansible-core 2.19.1, Python 3.11.2 (23 cells)" in told["measured by"]
+    assert told["kernels of boards"].startswith("debian-rt: 6.12.90-rt-arm64 #1 SMP PREEMPT_RT Debian 6.12.90-1")
+    assert told["this page"].startswith("rtvirt ")
+
+
+def test_the_answer_tells_idle_and_busy_apart_and_names_the_worst(tree: ResultsTree) -> None:
+    text = measured(tree, smoke()).read_text(encoding="utf-8")
+    answer = text[text.index('<section id="answer">') : text.index("<nav")]
+    board = answer[answer.index("virtual-cb2") :]
+    untuned, tuned = re.findall(r'<dd class="answer">(.*?)</dd>', board)
+    assert "An idle wake-up in the guest takes" in untuned and "busy" not in untuned
+    assert "An idle wake-up in the guest takes" in tuned and "While bitcount keeps the core busy, one takes" in tuned
+    assert "Nothing in the guest came later." in untuned

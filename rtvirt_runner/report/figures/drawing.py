@@ -14,7 +14,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Literal
+from typing import Any, Literal
 
 from rtvirt_runner.printable import printable
 
@@ -339,7 +339,8 @@ def _text_element(text: Text, colour: Callable[[str], str]) -> str:
     anchor = "" if text.anchor == "start" else f' text-anchor="{text.anchor}"'
     # dominant-baseline is not known everywhere; a third of the size below the middle is where letters stand
     y = _short(text.y + 0.35 * text.size)
-    return f'<text x="{_short(text.x)}" y="{y}"{anchor} style="{";".join(style)}">{html.escape(text.text, quote=False)}</text>'
+    shown = html.escape(text.text, quote=False)
+    return f'<text x="{_short(text.x)}" y="{y}"{anchor} style="{";".join(style)}">{shown}</text>'
 
 
 def _png(canvas: Canvas) -> bytes:
@@ -352,7 +353,8 @@ def _png(canvas: Canvas) -> bytes:
     from PIL import Image
 
     width, height = round(canvas.width * _PNG_SCALE), round(canvas.height * _PNG_SCALE)
-    renderer = RendererAgg(width, height, 72.0 * _PNG_SCALE)  # so that a point is a pixel of the canvas
+    renderer_class: Any = RendererAgg  # it has no types
+    renderer = renderer_class(width, height, 72.0 * _PNG_SCALE)  # so that a point is a pixel of the canvas
     upwards = Affine2D().scale(_PNG_SCALE, -_PNG_SCALE).translate(0, height)
     widths: dict[tuple[str, float, bool], float] = {}
 

@@ -166,5 +166,3 @@ def _points_key(text: str, hue: str, size: float) -> Key:
         canvas.points([(x + 5, y)], hue, size * 1.6)
 
     return Key(mark, text)
-
-
