@@ -18,6 +18,8 @@ Clock = Literal["virtual", "real"]
 LAB_WORKLOADS = "rtvirt_lab_workloads"
 
 
+# What a matrix may ask for instead of a kernel's name; rtvirt_board_kernels says which kernel of a board that is.
+KERNEL_ROLES = ("rt", "with-rt", "without-rt")
 RUNNING = "running"  # kernel of a board that must not be rebooted: the one that is running
 
 
@@ -51,6 +53,7 @@ class Lab:
     boards: dict[str, Board]
     groups: dict[str, list[str]]
     workloads: Mapping[str, Any] = field(default_factory=dict)  # of the lab, as in a workloads file
+    kernels: Mapping[str, Mapping[str, str]] = field(default_factory=dict)  # board -> KERNEL_ROLES -> kernel
 
     @classmethod
     def from_inventory(
@@ -78,7 +81,8 @@ class Lab:
             for group, hosts in groups.items()
             if any(host in boards for host in hosts)
         }
-        return cls(boards, members, _lab_workloads(names, hostvars))
+        kernels = {name: _board_kernels(str(name), hostvars.get(name, {})) for name in names}
+        return cls(boards, members, _lab_workloads(names, hostvars), kernels)
 
 
 def _lab_workloads(boards: Iterable[str], hostvars: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
@@ -92,6 +96,13 @@ def _lab_workloads(boards: Iterable[str], hostvars: Mapping[str, Mapping[str, An
                     f"{where}: '{name}' differs from another board's, expected the same on all; set it for group all."
                 )
     return found
+
+
+def _board_kernels(board: str, variables: Mapping[str, Any]) -> dict[str, str]:
+    where = f"Inventory: rtvirt_board_kernels of board '{board}'"
+    kernels = checked_yaml.mapping(variables.get("rtvirt_board_kernels", {}), where)
+    checked_yaml.known_keys(kernels, KERNEL_ROLES, where)
+    return {role: checked_yaml.text(kernel, f"{where}: {role}") for role, kernel in kernels.items()}
 
 
 def _board(name: str, variables: Mapping[str, Any], hosts: Collection[str], profiles: Sequence[Path]) -> Board:

@@ -456,6 +456,7 @@ def _load_measured(args: argparse.Namespace) -> Request:
 def _matrix(args: argparse.Namespace) -> int:
     request = _load(args)
     _report_writer()  # its absence is found now, not after hours of measuring
+    _say_notes(request.matrix)
     store_matrix(request.tree, request.matrix, request.lab)
     pending = request.pending()
     if not pending:
@@ -514,6 +515,11 @@ def _name_what_is_left(request: Request) -> int:
     return len(pending)
 
 
+def _say_notes(matrix: Matrix) -> None:
+    for note in matrix.notes:
+        say(f"take care: {note}")
+
+
 def _name_bad_records(bad: Sequence[BadRecord]) -> None:
     """One line for each; those of cells that are measured again are kept aside then."""
     for each in bad:
@@ -522,6 +528,7 @@ def _name_bad_records(bad: Sequence[BadRecord]) -> None:
 
 def _plan(args: argparse.Namespace) -> int:
     request = _load(args)
+    _say_notes(request.matrix)
     pending = {cell.id for cell in request.pending()}
     matrix = request.matrix
     tree = Tree(f"{matrix.name}: {matrix.title}: {len(matrix.cells)} cells, {len(pending)} pending")

@@ -7,6 +7,7 @@ to a machine or writes a file.
 
 from __future__ import annotations
 
+import difflib
 import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ from rtvirt_runner.catalogue.catalogue import Catalogue
 from rtvirt_runner.catalogue.checked_yaml import InputError
 from rtvirt_runner.catalogue.cpus import Split, format_cpu_list, parse_cpu_list
 from rtvirt_runner.catalogue.guests import NO_GUEST
-from rtvirt_runner.catalogue.lab import RUNNING, Board, Lab
+from rtvirt_runner.catalogue.lab import KERNEL_ROLES, RUNNING, Board, Lab
 from rtvirt_runner.matrix.budget import Budget, read_budgets
 from rtvirt_runner.matrix.cell import PLACES, Cell
 from rtvirt_runner.matrix.plan import plan
@@ -55,6 +56,7 @@ class Matrix:
     path: Path
     experiments: tuple[Experiment, ...]
     budgets: tuple[Budget, ...] = ()  # the first is the one that decides; empty: the paper's (analysis/verdicts.py)
+    notes: tuple[str, ...] = ()  # what may not be meant as it is written, a sentence each
 
     @cached_property
     def cells(self) -> tuple[Cell, ...]:
@@ -89,10 +91,17 @@ def read_matrix(document: Any, path: Path, lab: Lab, catalogue: Catalogue) -> Ma
         repetitions=_repetitions(document.get("repetitions", 1), f"{where}: repetitions"),
     )
     bodies = checked_yaml.require_nonempty(document.get("experiments"), f"{where}: experiments")
-    experiments = tuple(expansion.experiment(each, body) for each, body in bodies.items())
-    histogram_us = expansion.cyclictest["histogram_us"]
-    budgets = read_budgets(document.get("budgets"), catalogue.workloads, histogram_us, f"{where}: budgets")
-    return Matrix(name, checked_yaml.text(document.get("title", name), f"{where}: title"), path, experiments, budgets)
+    expanded = [expansion.experiment(each, body) for each, body in bodies.items()]
+    return Matrix(
+        name=name,
+        title=checked_yaml.text(document.get("title", name), f"{where}: title"),
+        path=path,
+        experiments=tuple(experiment for experiment, _ in expanded),
+        budgets=read_budgets(
+            document.get("budgets"), catalogue.workloads, expansion.cyclictest["histogram_us"], f"{where}: budgets"
+        ),
+        notes=tuple(note for _, notes in expanded for note in notes),
+    )
 
 
 def state_cell(state: Any, board: str, lab: Lab, catalogue: Catalogue) -> Cell:
@@ -130,7 +139,8 @@ class _Expansion:
     cyclictest: dict[str, int]
     repetitions: int
 
-    def experiment(self, name: str, body: Any) -> Experiment:
+    def experiment(self, name: str, body: Any) -> tuple[Experiment, list[str]]:
+        """An experiment, and a sentence for each exclude that takes nothing away."""
         where = f"{self.where}: experiments.{checked_yaml.name(name, f'{self.where}: experiments')}"
         body = checked_yaml.mapping(body, where)
         checked_yaml.known_keys(
@@ -141,12 +151,18 @@ class _Expansion:
         )
         axes = self._axes(body.get("axes"), f"{where}.axes")
         points = [dict(zip(AXES, values, strict=True)) for values in itertools.product(*(axes[axis] for axis in AXES))]
-        excluded = [
-            self._values(each, at) for each, at in checked_yaml.numbered(body.get("exclude", []), f"{where}.exclude")
-        ]
-        points = [point for point in points if not any(_matches(point, pattern) for pattern in excluded)]
+        points = [self._with_kernel(point, where) for point in points]
+        notes = []
+        left = points
+        for each, at in checked_yaml.numbered(body.get("exclude", []), f"{where}.exclude"):
+            pattern = self._values(each, at)
+            if not any(self._matches(point, pattern) for point in points):
+                notes.append(f"{at} takes no point away, expected one or more on this lab; correct or remove it.")
+            left = [point for point in left if not self._matches(point, pattern)]
+        points = left
         for each, at in checked_yaml.numbered(body.get("include", []), f"{where}.include"):
-            points.extend(self._included(self._values(each, at), axes, at))
+            included = self._included(self._values(each, at), axes, at)
+            points = [*points, *(self._with_kernel(point, at) for point in included)]
         if not points:
             raise InputError(
                 f"{where}.exclude leaves no cell, expected one or more; remove the experiment or an exclude."
@@ -154,13 +170,14 @@ class _Expansion:
         repetitions = _repetitions(body.get("repetitions", self.repetitions), f"{where}.repetitions")
         numbers = range(1, repetitions + 1)
         cells = (self._cell(point, number, where) for number in numbers for point in points)
-        return Experiment(
+        experiment = Experiment(
             name=name,
             title=checked_yaml.text(body.get("title", name), f"{where}.title"),
             reproduces=checked_yaml.text(body.get("reproduces", ""), f"{where}.reproduces"),
             views=_views(body.get("views", [HISTOGRAMS]), f"{where}.views"),
             cells=tuple(dict.fromkeys(cells)),
         )
+        return experiment, notes
 
     def cell(self, point: dict[str, Any], where: str) -> Cell:
         """Validate one point and return its cell; raises InputError."""
@@ -168,7 +185,7 @@ class _Expansion:
         for axis, values in self._values(named, where).items():
             if len(values) > 1 or isinstance(point[axis], list):
                 raise InputError(f"{where}.{axis} is {checked_yaml.format_value(point[axis])}, expected one {axis}.")
-        return self._cell(point, 1, where)
+        return self._cell(self._with_kernel(point, where), 1, where)
 
     def _axes(self, body: Any, where: str) -> dict[str, list[str]]:
         axes = self._values(checked_yaml.require_nonempty(body, where), where)
@@ -188,7 +205,9 @@ class _Expansion:
             if not listed:
                 raise InputError(f"{where}.{axis} is empty, expected one or more values; fill or remove it.")
             for number, value in enumerate(listed):
-                if axis != "tuning":
+                if axis == "board":
+                    self._check_board(value, f"{where}.{axis}")
+                elif axis != "tuning":
                     checked_yaml.known(value, self._allowed(axis), axis, f"{where}.{axis}")
                 if value in listed[:number]:
                     raise InputError(f"{where}.{axis} names '{value}' twice, expected each value once; remove one.")
@@ -205,13 +224,49 @@ class _Expansion:
 
     def _allowed(self, axis: str) -> list[str]:
         return {
-            "board": [*self.lab.boards, *self.lab.groups],
-            "kernel": [*self.catalogue.kernels, RUNNING],
+            "kernel": [*self.catalogue.kernels, RUNNING, *KERNEL_ROLES],
             "split": list(self.splits),
             "place": list(PLACES),
             "guest": list(self.catalogue.guests),
             "workload": list(self.catalogue.workloads),
         }[axis]
+
+    def _check_board(self, value: Any, where: str) -> None:
+        """Raise InputError for what is neither a board nor a group of the lab; a role of boards is either."""
+        allowed = [*self.lab.boards, *self.lab.groups]
+        if isinstance(value, str) and checked_yaml.NAME.fullmatch(value) and value not in allowed:
+            close = difflib.get_close_matches(value, allowed, n=1)
+            advice = f"did you mean '{close[0]}'?" if close else "name one, or give the lab a group of that name."
+            raise InputError(
+                f"{where}: unknown board '{value}': this lab has no board or group of that name, expected one of "
+                f"{', '.join(dict.fromkeys(allowed))}; {advice}"
+            )
+        checked_yaml.known(value, allowed, "board", where)
+
+    def _kernel_of(self, kernel: str, board: str, where: str) -> str:
+        """The kernel that a name or role stands for on a board."""
+        if kernel in self.catalogue.kernels or kernel == RUNNING:
+            return kernel
+        found = self.lab.kernels.get(board, {}).get(kernel)
+        if found is None:
+            raise InputError(
+                f"{where}: kernel '{kernel}' on board '{board}', which has none for that, expected one in its "
+                "rtvirt_board_kernels; add it in the inventory, or name a kernel of the catalogue."
+            )
+        return found
+
+    def _with_kernel(self, point: Point, where: str) -> Point:
+        return point | {"kernel": self._kernel_of(point["kernel"], point["board"], where)}
+
+    def _matches(self, point: Point, pattern: dict[str, list[str]]) -> bool:
+        """Whether a point has one of the values of each axis. Cells on the host have no guest to be named by."""
+        if "guest" in pattern and point["place"] == "host":
+            return False
+        for axis, values in pattern.items():
+            roles = self.lab.kernels.get(point["board"], {}) if axis == "kernel" else {}
+            if point[axis] not in [roles.get(value, value) for value in values]:
+                return False
+        return True
 
     def _boards(self, values: list[str]) -> list[str]:
         expanded = ([value] if value in self.lab.boards else self.lab.groups[value] for value in values)
@@ -317,6 +372,10 @@ class _Expansion:
 
 def _check_lab(lab: Lab, catalogue: Catalogue) -> None:
     """Check that the kernels that a lab names are in the catalogue."""
+    for name, kernels in lab.kernels.items():
+        for role, kernel in kernels.items():
+            where = f"Inventory: rtvirt_board_kernels of board '{name}': {role}"
+            checked_yaml.known(kernel, [*catalogue.kernels, RUNNING], "kernel", where)
     for board in lab.boards.values():
         if board.guest_kernel:
             where = f"Inventory: guest_kernel of board '{board.name}'"
@@ -334,10 +393,6 @@ def _views(value: Any, where: str) -> tuple[str, ...]:
     for view in views:
         checked_yaml.known(view, VIEWS, "view", where)
     return tuple(dict.fromkeys(views))
-
-
-def _matches(point: Point, pattern: dict[str, list[str]]) -> bool:
-    return all(point[axis] in values for axis, values in pattern.items())
 
 
 def _splits(body: Any, where: str) -> dict[str, Split]:

@@ -22,7 +22,10 @@ boards:
   hosts:
     virtual-rpi2: {rtvirt_board_cpus: 4, rtvirt_board_clock: virtual}
     virtual-cb2: {rtvirt_board_cpus: 2, rtvirt_board_clock: virtual}
+  vars: {rtvirt_board_kernels: {rt: debian-rt, with-rt: linux-6.12-rt, without-rt: linux-6.12}}
 guests: {hosts: {virtual-rpi2-guest: , virtual-cb2-guest: }}
+rpi2: {hosts: {virtual-rpi2: }}
+cb2: {hosts: {virtual-cb2: }}
 """
 RTVIRT = Path(sys.executable).parent / "rtvirt"
 LIMIT_S = 60  # two seconds on a quiet machine

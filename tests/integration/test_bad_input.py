@@ -17,7 +17,10 @@ boards:
   hosts:
     virtual-rpi2: {rtvirt_board_cpus: 4, rtvirt_board_clock: virtual}
     virtual-cb2: {rtvirt_board_cpus: 2, rtvirt_board_clock: virtual}
+  vars: {rtvirt_board_kernels: {rt: debian-rt, with-rt: linux-6.12-rt, without-rt: linux-6.12}}
 guests: {hosts: {virtual-rpi2-guest: , virtual-cb2-guest: }}
+rpi2: {hosts: {virtual-rpi2: }}
+cb2: {hosts: {virtual-cb2: }}
 """
 LIMIT_S = 60  # two seconds on a quiet machine; emulated boards may run beside this
 SMOKE = (collection.VARS / "matrix_smoke.yml").read_text()
@@ -33,7 +36,7 @@ BAD_MATRICES = {
     "an unknown workload": (replacing("bitcount, qsort", "bitcuont, qsort"), ("bitcuont", "did you mean 'bitcount'?")),
     "a core the board lacks": (replacing("guest_cpus: '3'", "guest_cpus: '7'"), ("'7'", "0-3")),
     "an unknown group": (
-        replacing("board: [virtual-rpi2, virtual-cb2]", "board: [raspberries]"),
+        replacing("board: [rpi2, cb2]", "board: [raspberries]"),
         ("raspberries", "virtual-cb2"),
     ),
     "not YAML": ("matrix: [", ("line 1",)),

@@ -24,8 +24,13 @@ boards:
   hosts:
     virtual-rpi2: {rtvirt_board_cpus: 4}
     virtual-cb2: {rtvirt_board_cpus: 2}
-  vars: {ansible_connection: local, rtvirt_board_clock: "{{ 'virtual' }}"}
+  vars:
+    ansible_connection: local
+    rtvirt_board_clock: "{{ 'virtual' }}"
+    rtvirt_board_kernels: {rt: debian-rt, with-rt: linux-6.12-rt, without-rt: linux-6.12}
 guests: {hosts: {virtual-rpi2-guest: , virtual-cb2-guest: }}
+rpi2: {hosts: {virtual-rpi2: }}
+cb2: {hosts: {virtual-cb2: }}
 """
 PLAYBOOK = """\
 - name: Ask

@@ -22,8 +22,10 @@ from rtvirt_runner.matrix.results import ResultsTree, Status
 from rtvirt_runner.parsers import ParseError
 
 BOARD = {"rtvirt_board_cpus": 4, "rtvirt_board_clock": "virtual", "guest_gic": "user_space"}
+BOARD |= {"rtvirt_board_kernels": {"rt": "debian-rt"}}
 NAMES = ["virtual-rpi2", "virtual-cb2"]
-LAB = Lab.from_inventory({"boards": NAMES, "guests": [f"{name}-guest" for name in NAMES]}, dict.fromkeys(NAMES, BOARD))
+GROUPS = {"boards": NAMES, "guests": [f"{name}-guest" for name in NAMES], "rpi2": NAMES[:1], "cb2": NAMES[1:]}
+LAB = Lab.from_inventory(GROUPS, dict.fromkeys(NAMES, BOARD))
 MATRIX = load_matrix(collection.VARS / "matrix_first.yml", LAB, Catalogue.load(collection.VARS, LAB))
 CELL = next(cell for cell in MATRIX.cells if not cell.program)
 

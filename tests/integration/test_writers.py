@@ -42,9 +42,8 @@ for _ in range(int(rounds)):
 
 
 def cells() -> tuple[Cell, ...]:
-    boards = {
-        name: {"rtvirt_board_cpus": 4, "rtvirt_board_clock": "virtual"} for name in ("virtual-rpi2", "virtual-cb2")
-    }
+    board = {"rtvirt_board_cpus": 4, "rtvirt_board_clock": "virtual", "rtvirt_board_kernels": {"rt": "debian-rt"}}
+    boards = dict.fromkeys(("rpi2", "cb2"), board)
     lab = Lab.from_inventory({"boards": [*boards], "guests": [f"{name}-guest" for name in boards]}, boards)
     matrix = load_matrix(collection.matrix_path("first"), lab, Catalogue.load(collection.VARS))
     return tuple(cell for cell in matrix.cells if not cell.program)

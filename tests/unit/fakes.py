@@ -19,6 +19,10 @@ from rtvirt_runner.matrix.results import ResultsTree, Status
 VARS = Path(__file__).parents[2] / "playbooks" / "vars"
 DATA = Path(__file__).parents[1] / "data"
 
+# What the matrices that come with rtvirt ask for: boards and kernels by what they are for.
+ROLES = {"rpi2": ["virtual-rpi2"], "cb2": ["virtual-cb2"]}
+KERNELS = {"rt": "debian-rt", "with-rt": "linux-6.12-rt", "without-rt": "linux-6.12"}
+
 
 def virtual_lab(clock: str = "virtual") -> Lab:
     """The two boards that inventory/virtual has."""
@@ -26,9 +30,11 @@ def virtual_lab(clock: str = "virtual") -> Lab:
     hostvars: dict[str, dict[str, Any]] = {
         name: {"rtvirt_board_cpus": count, "rtvirt_board_clock": clock} for name, count in cpus.items()
     }
+    for board in hostvars.values():
+        board["rtvirt_board_kernels"] = KERNELS
     hostvars["virtual-rpi2"]["guest_gic"] = "user_space"
     guests = [f"{name}-guest" for name in cpus]
-    return Lab.from_inventory({"all": [*cpus, *guests], "boards": [*cpus], "guests": guests}, hostvars)
+    return Lab.from_inventory({"all": [*cpus, *guests], "boards": [*cpus], **ROLES, "guests": guests}, hostvars)
 
 
 def catalogue() -> Catalogue:

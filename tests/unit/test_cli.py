@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from fakes import catalogue, failed, measure, virtual_lab
+from fakes import KERNELS, ROLES, catalogue, failed, measure, virtual_lab
 
 from rtvirt_runner.catalogue import collection
 from rtvirt_runner.cli import main as cli
@@ -23,6 +23,7 @@ def results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ResultsTree:
     lab = virtual_lab()
     hostvars = {
         board.name: {"rtvirt_board_cpus": board.cpus, "rtvirt_board_clock": board.clock, "guest_gic": board.gic}
+        | {"rtvirt_board_kernels": lab.kernels[board.name]}
         for board in lab.boards.values()
     }
     groups = {**lab.groups, "guests": [f"{name}-guest" for name in lab.boards]}
@@ -211,10 +212,14 @@ def test_a_report_that_cannot_be_written_is_one_sentence(
 ) -> None:
     """Where the folder is a file, or a file a folder: for root, too, nothing can be written there."""
     hostvars = {
-        board.name: {"rtvirt_board_cpus": board.cpus, "rtvirt_board_clock": board.clock}
+        board.name: {
+            "rtvirt_board_cpus": board.cpus,
+            "rtvirt_board_clock": board.clock,
+            "rtvirt_board_kernels": KERNELS,
+        }
         for board in virtual_lab().boards.values()
     }
-    groups = {"boards": [*hostvars], "guests": [f"{name}-guest" for name in hostvars]}
+    groups = {"boards": [*hostvars], "guests": [f"{name}-guest" for name in hostvars], **ROLES}
     monkeypatch.setattr(cli, "read_inventory", lambda path: (groups, hostvars))
     tree = ResultsTree(tmp_path)
     cells = load_matrix(collection.matrix_path("smoke"), virtual_lab(), catalogue()).cells

@@ -5,13 +5,15 @@ from __future__ import annotations
 import copy
 import dataclasses
 import datetime
+import itertools
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
-from fakes import VARS, catalogue, virtual_lab
+from fakes import DATA, VARS, catalogue, virtual_lab
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -24,6 +26,7 @@ from rtvirt_runner.matrix.budget import Limits
 from rtvirt_runner.matrix.cell import Cell
 from rtvirt_runner.matrix.load import Matrix, load_matrix
 from rtvirt_runner.matrix.plan import measuring_s, plan
+from rtvirt_runner.run.playbooks import read_inventory
 
 SMALL: dict[str, Any] = {
     "matrix": {
@@ -393,7 +396,10 @@ REFUSED = {
     "unknown experiment key": (changed("experiments.idle.axis", {}), r"unknown key 'axis'.*did you mean 'axes'\?"),
     "unknown axis": (axis("cores", ["1"]), r"unknown key 'cores', expected one of board, kernel"),
     "unknown board": (axis("board", ["virtual-rpi3"]), r"unknown board 'virtual-rpi3'.*mean 'virtual-rpi2'\?"),
-    "unknown group": (axis("board", ["arm_boards"]), r"axes.board: unknown board 'arm_boards', expected one of"),
+    "unknown group": (
+        axis("board", ["arm_boards"]),
+        r"axes.board: unknown board 'arm_boards': this lab has no board or group of that name, expected one of",
+    ),
     "unknown kernel": (axis("kernel", ["debian-rf"]), r"unknown kernel 'debian-rf'.*did you mean 'debian-rt'\?"),
     "unknown tuning": (axis("tuning", ["ful"]), r"unknown tuning 'ful', expected one of none, paper"),
     "ablation of an unknown tuning": (axis("tuning", ["ful-minus-irqs"]), r"unknown tuning 'ful'.*mean 'full'\?"),
@@ -601,3 +607,134 @@ def test_a_file_that_is_no_text_is_named(tmp_path: Path) -> None:
 def test_a_catalogue_without_its_files_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"kernels\.yml: cannot be read"):
         Catalogue.load(tmp_path)
+
+
+# ------------------------------------------------------------------------------------- matrices and labs that come along
+
+
+def lab_that_comes_along(name: str) -> Lab:
+    inventory = collection.ROOT / "inventory" / name
+    return Lab.from_inventory(*read_inventory(inventory), inventory)
+
+
+@pytest.fixture(scope="module")
+def labs() -> dict[str, Lab]:
+    """The labs of inventory/, as Ansible reads them."""
+    return {path.name: lab_that_comes_along(path.name) for path in sorted((collection.ROOT / "inventory").iterdir())}
+
+
+# How many cells a matrix has on a lab, or what the lab lacks.
+PLANS: dict[tuple[str, str], str] = {
+    ("first", "virtual"): "",
+    ("first", "example_lab"): "",
+    ("first", "this_machine"): "unknown board 'rpi2': this lab has no board or group of that name",
+    ("smoke", "virtual"): "",
+    ("smoke", "example_lab"): "",
+    ("smoke", "this_machine"): "unknown board 'rpi2': this lab has no board or group of that name",
+    ("paper", "virtual"): "",
+    ("paper", "example_lab"): "",
+    ("paper", "this_machine"): "unknown board 'rpi2': this lab has no board or group of that name",
+    ("smoke_armhf", "virtual"): "",
+    ("smoke_armhf", "example_lab"): "unknown board 'virtual_boards_armhf': this lab has no board or group of that name",
+    (
+        "smoke_armhf",
+        "this_machine",
+    ): "unknown board 'virtual_boards_armhf': this lab has no board or group of that name",
+    ("this_machine", "virtual"): "kernel 'running' on board 'virtual-rpi2', expected one of the catalogue",
+    ("this_machine", "example_lab"): "kernel 'running' on board 'rpi2', expected one of the catalogue",
+    ("this_machine", "this_machine"): "",
+}
+
+
+def test_every_matrix_is_known_to_plan_on_every_lab_or_not(labs: dict[str, Lab]) -> None:
+    assert PLANS.keys() == set(itertools.product(collection.matrix_names(), labs))
+
+
+@pytest.mark.parametrize(("matrix", "lab"), PLANS)
+def test_a_matrix_plans_on_a_lab_or_says_what_it_lacks(matrix: str, lab: str, labs: dict[str, Lab]) -> None:
+    path = collection.matrix_path(matrix)
+    known = Catalogue.load(collection.VARS, labs[lab])
+    if lacks := PLANS[matrix, lab]:
+        with pytest.raises(InputError) as told:
+            load_matrix(path, labs[lab], known)
+        assert lacks in str(told.value) and "\n" not in str(told.value)
+    else:
+        planned = load_matrix(path, labs[lab], known)
+        assert planned.cells and planned.notes == ()
+
+
+def test_on_the_papers_boards_the_papers_kernels_are_measured(labs: dict[str, Lab]) -> None:
+    known = Catalogue.load(collection.VARS, labs["example_lab"])
+    cells = load_matrix(collection.matrix_path("paper"), labs["example_lab"], known).cells
+    kernels = {(cell.board, cell.kernel) for cell in cells}
+    assert kernels == {
+        ("rpi2", "rpi-3.18.16"),
+        ("rpi2", "rpi-3.18.16-rt13"),
+        ("cb2", "sunxi-4.4.6"),
+        ("cb2", "sunxi-4.4.6-rt12"),
+    }
+    assert {cell.clock for cell in cells} == {"real"}
+
+
+def test_results_on_the_virtual_lab_stay_those_of_its_cells(labs: dict[str, Lab]) -> None:
+    """The ids that cells had when matrices named the boards of the virtual lab; what was measured then stays done."""
+    listed = (DATA / "matrix" / "virtual_lab_ids.txt").read_text(encoding="utf-8").splitlines()
+    known = Catalogue.load(collection.VARS, labs["virtual"])
+    for name, ids in itertools.groupby(listed, key=lambda line: line.partition(" ")[0]):
+        cells = load_matrix(collection.matrix_path(name), labs["virtual"], known).cells
+        assert {line.partition(" ")[2] for line in ids} <= {cell.id for cell in cells}, name
+
+
+# ---------------------------------------------------------------------------------------------------- kernels by role
+
+
+def test_a_kernel_may_be_asked_for_by_what_it_is_for(tmp_path: Path) -> None:
+    cells = load(changed("experiments.idle.axes.kernel", ["rt", "debian-rt"]), tmp_path).cells
+    assert {cell.kernel for cell in cells} == {"debian-rt"}
+    assert [cell.id for cell in cells] == [cell.id for cell in load(SMALL, tmp_path).cells]
+
+
+def test_an_exclude_takes_kernels_by_either_name(tmp_path: Path) -> None:
+    document = changed("experiments.idle.axes.kernel", ["rt", "with-rt"])
+    for name in ("rt", "debian-rt"):
+        document["matrix"]["experiments"]["idle"]["exclude"] = [{"kernel": name}]
+        assert {cell.kernel for cell in load(document, tmp_path).cells} == {"linux-6.12-rt"}
+
+
+def test_a_board_without_a_kernel_for_that_is_named(tmp_path: Path) -> None:
+    lab = Lab.from_inventory(ONE_BOARD, {"virtual-rpi2": {"rtvirt_board_cpus": 4, "rtvirt_board_clock": "real"}})
+    with pytest.raises(InputError, match=r"kernel 'rt' on board 'virtual-rpi2', which has none for that, expected one"):
+        load(changed("experiments.idle.axes.kernel", ["rt"]), tmp_path, lab)
+
+
+@pytest.mark.parametrize(
+    ("kernels", "told"),
+    [
+        ({"rt": "linux-9"}, "rtvirt_board_kernels of board 'virtual-rpi2': rt: unknown kernel 'linux-9'"),
+        ({"realtime": "debian-rt"}, "unknown key 'realtime'"),
+        (["debian-rt"], "rtvirt_board_kernels of board 'virtual-rpi2'"),
+    ],
+)
+def test_wrong_kernels_of_a_board_are_refused(kernels: Any, told: str, tmp_path: Path) -> None:
+    board = {"rtvirt_board_cpus": 4, "rtvirt_board_clock": "real", "rtvirt_board_kernels": kernels}
+    with pytest.raises(InputError, match=re.escape(told)):
+        load(SMALL, tmp_path, Lab.from_inventory(ONE_BOARD, {"virtual-rpi2": board}))
+
+
+# ----------------------------------------------------------------------------------------------------------- excludes
+
+
+def test_an_exclude_by_guest_leaves_the_host(tmp_path: Path) -> None:
+    document = changed("experiments.idle.axes.guest", ["minimal", "debian"])
+    document["matrix"]["experiments"]["idle"]["exclude"] = [{"guest": ["minimal", "debian"], "split": "3-1"}]
+    cells = load(document, tmp_path).cells
+    assert [(cell.place, cell.guest) for cell in cells if cell.split == "3-1"] == [("host", "none")]
+    assert len([cell for cell in cells if cell.split == "1-1"]) == 3
+
+
+def test_an_exclude_that_takes_nothing_away_is_said(tmp_path: Path) -> None:
+    matrix = load(changed("experiments.idle.exclude", [{"split": "3-1"}, {"workload": "bitcount"}]), tmp_path)
+    (note,) = matrix.notes
+    assert "experiments.idle.exclude" in note and "2" in note and "takes no point away" in note
+    # of two that take the same away, each takes something
+    assert load(changed("experiments.idle.exclude", [{"split": "3-1"}, {"split": "3-1"}]), tmp_path).notes == ()

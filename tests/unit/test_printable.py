@@ -79,6 +79,7 @@ def test_no_command_shows_a_control(
     lab = virtual_lab()
     hostvars = {
         name: {"rtvirt_board_cpus": each.cpus, "rtvirt_board_clock": each.clock, "guest_gic": each.gic}
+        | {"rtvirt_board_kernels": lab.kernels[name]}
         for name, each in lab.boards.items()
     }
     groups = {**lab.groups, "guests": [f"{name}-guest" for name in lab.boards]}

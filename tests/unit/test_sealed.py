@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from fakes import catalogue
+from fakes import KERNELS, ROLES, catalogue
 
 from rtvirt_runner.catalogue import collection
 from rtvirt_runner.catalogue.lab import Lab
@@ -27,9 +27,10 @@ pytestmark = pytest.mark.usefixtures("tools")  # cpio
 
 BOARDS = {
     name: {"rtvirt_board_cpus": cpus, "rtvirt_board_clock": "virtual", "rtvirt_board_sealed": True}
+    | {"rtvirt_board_kernels": KERNELS}
     for name, cpus in (("virtual-rpi2", 4), ("virtual-cb2", 2))
 }
-GROUPS = {"boards": [*BOARDS], "virtual_boards_arm64": [*BOARDS], "guests": [f"{name}-guest" for name in BOARDS]}
+GROUPS = {"boards": [*BOARDS], "guests": [f"{name}-guest" for name in BOARDS], **ROLES}
 
 
 def lab(sealed: bool = True) -> Lab:

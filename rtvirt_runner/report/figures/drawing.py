@@ -16,6 +16,13 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal
 
+import numpy as np
+from matplotlib.backends.backend_agg import RendererAgg
+from matplotlib.font_manager import FontProperties
+from matplotlib.path import Path
+from matplotlib.transforms import Affine2D
+from PIL import Image
+
 from rtvirt_runner.printable import printable
 
 WIDE, NARROW = 920, 372  # widths of canvases
@@ -344,14 +351,6 @@ def _text_element(text: Text, colour: Callable[[str], str]) -> str:
 
 
 def _png(canvas: Canvas) -> bytes:
-    # only here: matplotlib takes a quarter of a second to import
-    import numpy as np
-    from matplotlib.backends.backend_agg import RendererAgg
-    from matplotlib.font_manager import FontProperties
-    from matplotlib.path import Path
-    from matplotlib.transforms import Affine2D
-    from PIL import Image
-
     width, height = round(canvas.width * _PNG_SCALE), round(canvas.height * _PNG_SCALE)
     renderer_class: Any = RendererAgg  # it has no types
     renderer = renderer_class(width, height, 72.0 * _PNG_SCALE)  # so that a point is a pixel of the canvas
