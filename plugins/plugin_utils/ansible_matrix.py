@@ -18,6 +18,7 @@ from rtvirt_runner.matrix.load import load_matrix as load
 BOARD_VARIABLES = (
     "rtvirt_board_cpus",
     "rtvirt_board_clock",
+    "rtvirt_board_kernels",
     "rtvirt_board_boots",
     "rtvirt_board_sealed",
     "guest_gic",

@@ -61,8 +61,15 @@ def test_a_run_that_was_ended_early_is_refused_with_one_sentence(name: str, tmp_
 INVENTORY = """\
 boards:
   hosts: {virtual-rpi2: , virtual-cb2: }
-  vars: {ansible_connection: local, rtvirt_board_cpus: 4, rtvirt_board_clock: virtual, guest_gic: user_space}
+  vars:
+    ansible_connection: local
+    rtvirt_board_cpus: 4
+    rtvirt_board_clock: virtual
+    rtvirt_board_kernels: {rt: debian-rt}
+    guest_gic: user_space
 guests: {hosts: {virtual-rpi2-guest: , virtual-cb2-guest: }}
+rpi2: {hosts: {virtual-rpi2: }}
+cb2: {hosts: {virtual-cb2: }}
 """
 PLAYBOOK = """\
 - name: Measure a cell and report

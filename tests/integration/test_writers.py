@@ -43,8 +43,9 @@ for _ in range(int(rounds)):
 
 def cells() -> tuple[Cell, ...]:
     board = {"rtvirt_board_cpus": 4, "rtvirt_board_clock": "virtual", "rtvirt_board_kernels": {"rt": "debian-rt"}}
-    boards = dict.fromkeys(("rpi2", "cb2"), board)
-    lab = Lab.from_inventory({"boards": [*boards], "guests": [f"{name}-guest" for name in boards]}, boards)
+    boards = dict.fromkeys(("virtual-rpi2", "virtual-cb2"), board)
+    groups = {"boards": [*boards], "guests": [f"{name}-guest" for name in boards]}
+    lab = Lab.from_inventory(groups | {"rpi2": ["virtual-rpi2"], "cb2": ["virtual-cb2"]}, boards)
     matrix = load_matrix(collection.matrix_path("first"), lab, Catalogue.load(collection.VARS))
     return tuple(cell for cell in matrix.cells if not cell.program)
 

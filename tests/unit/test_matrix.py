@@ -398,7 +398,7 @@ REFUSED = {
     "unknown board": (axis("board", ["virtual-rpi3"]), r"unknown board 'virtual-rpi3'.*mean 'virtual-rpi2'\?"),
     "unknown group": (
         axis("board", ["arm_boards"]),
-        r"axes.board: unknown board 'arm_boards': this lab has no board or group of that name, expected one of",
+        r"axes.board: unknown board 'arm_boards': this lab has",
     ),
     "unknown kernel": (axis("kernel", ["debian-rf"]), r"unknown kernel 'debian-rf'.*did you mean 'debian-rt'\?"),
     "unknown tuning": (axis("tuning", ["ful"]), r"unknown tuning 'ful', expected one of none, paper"),
@@ -609,7 +609,7 @@ def test_a_catalogue_without_its_files_is_refused(tmp_path: Path) -> None:
         Catalogue.load(tmp_path)
 
 
-# ------------------------------------------------------------------------------------- matrices and labs that come along
+# ----------------------------------------------------------------------------------- matrices on labs that come along
 
 
 def lab_that_comes_along(name: str) -> Lab:
@@ -623,23 +623,24 @@ def labs() -> dict[str, Lab]:
     return {path.name: lab_that_comes_along(path.name) for path in sorted((collection.ROOT / "inventory").iterdir())}
 
 
-# How many cells a matrix has on a lab, or what the lab lacks.
+_NO_BOARD = "unknown board '{}': this lab has no board or group of that name"
+# What a lab lacks for a matrix; empty: nothing.
 PLANS: dict[tuple[str, str], str] = {
     ("first", "virtual"): "",
     ("first", "example_lab"): "",
-    ("first", "this_machine"): "unknown board 'rpi2': this lab has no board or group of that name",
+    ("first", "this_machine"): _NO_BOARD.format("rpi2"),
     ("smoke", "virtual"): "",
     ("smoke", "example_lab"): "",
-    ("smoke", "this_machine"): "unknown board 'rpi2': this lab has no board or group of that name",
+    ("smoke", "this_machine"): _NO_BOARD.format("rpi2"),
     ("paper", "virtual"): "",
     ("paper", "example_lab"): "",
-    ("paper", "this_machine"): "unknown board 'rpi2': this lab has no board or group of that name",
+    ("paper", "this_machine"): _NO_BOARD.format("rpi2"),
     ("smoke_armhf", "virtual"): "",
-    ("smoke_armhf", "example_lab"): "unknown board 'virtual_boards_armhf': this lab has no board or group of that name",
+    ("smoke_armhf", "example_lab"): _NO_BOARD.format("virtual_boards_armhf"),
     (
         "smoke_armhf",
         "this_machine",
-    ): "unknown board 'virtual_boards_armhf': this lab has no board or group of that name",
+    ): _NO_BOARD.format("virtual_boards_armhf"),
     ("this_machine", "virtual"): "kernel 'running' on board 'virtual-rpi2', expected one of the catalogue",
     ("this_machine", "example_lab"): "kernel 'running' on board 'rpi2', expected one of the catalogue",
     ("this_machine", "this_machine"): "",
