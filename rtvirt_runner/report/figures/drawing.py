@@ -361,10 +361,10 @@ def _png(canvas: Canvas) -> bytes:
         context = renderer.new_gc()
         context.set_foreground(_LIGHT[shape.stroke or INK])
         context.set_alpha(shape.opacity)
-        context.set_linewidth(shape.width * _PNG_SCALE if shape.stroke else 0.0)
+        context.set_linewidth(shape.width if shape.stroke else 0.0)  # in points
         context.set_capstyle("butt")
         if shape.dash:
-            context.set_dashes(0, [each * _PNG_SCALE for each in shape.dash])
+            context.set_dashes(0, list(shape.dash))
         closed = bool(shape.fill)
         parts = [Path([*part, part[0]] if closed else part, closed=closed) for part in shape.parts]
         path = parts[0] if len(parts) == 1 else Path.make_compound_path(*parts)

@@ -134,7 +134,7 @@ def _overview(lanes: Sequence[Lane], unit: str, width: float, narrow: bool) -> C
     histograms = [each for lane in lanes for each in (lane.host, lane.guest) if each]
     low = max(1, min(each.min_us for each in histograms))
     high = max(2 * low, *(each.max_us for each in histograms))
-    left, right, bottom = 52.0, width - 12, top + _OVERVIEW_HEIGHT
+    left, right, bottom = 52.0, width - 22, top + _OVERVIEW_HEIGHT
     up = Axis(low / 1.15, high * 1.15, bottom, top)
     across = Axis(0, len(lanes) + 1, left, right, logarithmic=False)
     canvas.text(0, top - 12, f"latency in {unit}", size=SMALL)
