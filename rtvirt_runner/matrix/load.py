@@ -10,7 +10,7 @@ from __future__ import annotations
 import difflib
 import itertools
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -145,7 +145,7 @@ class _Expansion:
         body = checked_yaml.mapping(body, where)
         checked_yaml.known_keys(
             body,
-            ("title", "reproduces", "repetitions", "views", "axes", "include", "exclude"),
+            ("title", "reproduces", "repetitions", "loops", "views", "axes", "include", "exclude"),
             where,
             {"shows": "views"},
         )
@@ -168,8 +168,12 @@ class _Expansion:
                 f"{where}.exclude leaves no cell, expected one or more; remove the experiment or an exclude."
             )
         repetitions = _repetitions(body.get("repetitions", self.repetitions), f"{where}.repetitions")
+        loops = checked_yaml.require_int(
+            body.get("loops", self.cyclictest["loops"]), _LIMITS["loops"], f"{where}.loops"
+        )
+        expansion = replace(self, cyclictest=self.cyclictest | {"loops": loops})
         numbers = range(1, repetitions + 1)
-        cells = (self._cell(point, number, where) for number in numbers for point in points)
+        cells = (expansion._cell(point, number, where) for number in numbers for point in points)
         experiment = Experiment(
             name=name,
             title=checked_yaml.text(body.get("title", name), f"{where}.title"),

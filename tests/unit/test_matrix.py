@@ -369,6 +369,17 @@ def test_an_experiment_may_have_repetitions_of_its_own_and_a_cell_of_two_is_meas
     assert len(matrix.cells) == 12
 
 
+def test_an_experiment_may_have_loops_of_its_own(tmp_path: Path) -> None:
+    document = changed("repetitions", 1)
+    document["matrix"]["experiments"]["short"] = {**SMALL["matrix"]["experiments"]["idle"], "loops": 7}
+    usual, short = load(document, tmp_path).experiments
+    assert {cell.loops for cell in short.cells} == {7}
+    assert not {cell.loops for cell in usual.cells} & {7}
+    document["matrix"]["experiments"]["short"]["loops"] = 0
+    with pytest.raises(InputError, match=r"experiments\.short\.loops is 0, expected a whole number from 1"):
+        load(document, tmp_path)
+
+
 def test_how_long_cyclictest_measures_is_said_by_board(tmp_path: Path) -> None:
     cells = load(SMALL, tmp_path).cells
     assert measuring_s([*cells, *cells]) == {"virtual-rpi2": 4 * cells[0].loops * cells[0].interval_us * 1e-6}
