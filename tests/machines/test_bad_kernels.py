@@ -29,6 +29,7 @@ def test_a_kernel_that_is_not_what_its_entry_says_is_given_up(good_kernel: str) 
     assert "The board is back on debian-rt" in said
 
 
+@SLOW
 def test_a_kernel_that_panics_is_given_up(good_kernel: str) -> None:
     said = given_up("bad-panic", good_kernel, {"kernel_params": ["rdinit=/nonexistent"]})
     assert "it panicked (VFS: Unable to mount root fs" in said

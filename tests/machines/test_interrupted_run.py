@@ -18,7 +18,13 @@ from rtvirt_runner.build.artifacts import cache_folder
 from rtvirt_runner.catalogue import collection
 from rtvirt_runner.matrix.results import Record, ResultsTree
 
-pytestmark = [pytest.mark.asserts_on("booting", "convergence", "answers"), pytest.mark.xdist_group("bench-b")]
+pytestmark = [
+    pytest.mark.asserts_on("booting", "convergence", "answers"),
+    pytest.mark.xdist_group("bench-b"),
+    pytest.mark.slow(
+        exercises=["playbooks", "plugins", "roles/measure", "roles/virtual_board", "rtvirt_runner/matrix", "rtvirt_runner/run"]
+    ),
+]
 BOARD = "bench-b"
 LIMIT_S = 900
 MATRIX = """\

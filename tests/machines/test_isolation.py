@@ -113,6 +113,7 @@ def full(lab: None) -> tuple[str, str]:
     return boots(), qemu_pid()
 
 
+@SLOW
 def test_a_converged_board_is_left_alone(full: tuple[str, str]) -> None:
     said = converge("full")
     assert changes(said) == [0]

@@ -112,6 +112,7 @@ def test_no_machine_is_left(measured: tuple[Path, Path]) -> None:
     assert not [each for each in running if b"guest=virtual-cb2-sealed-" in each]
 
 
+@pytest.mark.slow(exercises=["roles/sealed_board", "rtvirt_runner/cli/capsule.py", "rtvirt_runner/machine"])
 @pytest.mark.skipif(os.geteuid() != 0, reason="becoming another user takes root")
 def test_a_capsule_gives_the_same_sums_to_another_user_in_an_empty_folder(measured: tuple[Path, Path]) -> None:
     with TemporaryDirectory() as place:  # pytest's own folders are for one user

@@ -150,6 +150,7 @@ def test_one_with_a_byte_changed_is_named_and_the_board_boots(kept: str) -> None
     assert len(snapshots()) == 1, "a good one was kept in its place"
 
 
+@pytest.mark.slow(exercises=["roles/virtual_board"])
 def test_one_that_qemu_refuses_is_named_and_the_board_boots(kept: str, tmp_path: Path) -> None:
     before, snapshot = boot_id(), snapshots()[-1]
     stop(BOARD)

@@ -56,6 +56,9 @@ run() {
 }
 
 exec >qemu.log 2>&1
+# An idle board takes all that it gets of a core: whoever works with it comes first, also where Linux shares cores out by sessions.
+renice -n 4 -p "$$" >/dev/null 2>&1
+if [ -w /proc/self/autogroup ]; then echo 4 >/proc/self/autogroup; fi
 owner_started=$(started "$owner")
 qemu=
 trap 'stopped=yes; [ -z "$qemu" ] || kill -TERM "$qemu"' TERM INT HUP
