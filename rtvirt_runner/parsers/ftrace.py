@@ -206,6 +206,7 @@ class Trace:
     gaps: tuple[Gap, ...] = ()
     lost: int = 0  # events that the kernel says it has dropped, where it says how many
     unread: int = 0  # lines that are no whole event
+    overwritten: bool = False  # the buffer was full, so it does not hold the first events
 
     @property
     def begin_ns(self) -> int:
@@ -216,6 +217,11 @@ class Trace:
     def end_ns(self) -> int:
         """Time of the last event."""
         return self.events[-1].at_ns
+
+    @property
+    def has_both_ends(self) -> bool:
+        """Whether nothing is missing before its first event or after its last one."""
+        return not self.overwritten and all(gap.begin_ns and gap.end_ns is not None for gap in self.gaps)
 
     def complaint(self) -> str:
         """What is missing, in one sentence; empty if nothing is."""
@@ -236,6 +242,7 @@ _SECOND = re.compile(r"-\d+ +\[\d{3,5}\] \S{4,9} +\d+\.\d{6}: ", re.ASCII)  # of
 _LOST = re.compile(r"CPU:(\d{1,5}) \[LOST (?:(\d{1,18}) )?EVENTS\]", re.ASCII)
 _STARTED = re.compile(r"#+ CPU (\d{1,5}) buffer started #+", re.ASCII)
 _COMM = r"(?:.{0,15})"  # TASK_COMM_LEN is 16, its last byte a zero
+_WRITTEN = re.compile(r"# entries-in-buffer/entries-written: (\d+)/(\d+) .*", re.ASCII)
 _BODIES: dict[str, tuple[str, Callable[..., Body]]] = {}
 _VECTOR = re.compile(r"vector=\d+", re.ASCII)
 
@@ -346,7 +353,16 @@ def parse(lines: Iterable[str]) -> Trace:
     gaps: list[Gap] = []
     open_gaps: list[Gap] = []
     lost = unread = 0
-    for each in read_events(lines):
+    overwritten = False
+
+    def watched() -> Iterator[str]:
+        nonlocal overwritten
+        for line in lines:
+            if found := _WRITTEN.match(line):
+                overwritten = int(found[1]) < int(found[2])
+            yield line
+
+    for each in read_events(watched()):
         if isinstance(each, Event):
             events.append(each)
             for gap in open_gaps[:]:
@@ -361,7 +377,7 @@ def parse(lines: Iterable[str]) -> Trace:
     if not events:
         raise ParseError("The trace has no event, expected lines as of tracefs' file trace.")
     events.sort(key=lambda event: event.at_ns)
-    return Trace(tuple(events), tuple(gaps + open_gaps), lost, unread)
+    return Trace(tuple(events), tuple(gaps + open_gaps), lost, unread, overwritten)
 
 
 def _event(text: str) -> Event | None:

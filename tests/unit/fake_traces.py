@@ -117,3 +117,198 @@ def random_pair(
                 at += US
     host.add(end + 5_000_000, 0, ("sh", 77), "sched_waking: comm=x pid=302 prio=120 target_cpu=000")
     return host, guest
+
+
+VCPU, CYCLICTEST, BUSY = ("CPU 0/KVM", 800), ("cyclictest", 310), ("stress", 301)
+CORE = 1  # of the board, on which vCPU 0 runs
+PERIOD = 1_000_000
+WFX, IRQ, MMIO = "TRAP: HSR_EC: 0x0001 (WFx)", "IRQ: HSR_EC: 0x0000 (UNKNOWN)", "TRAP: HSR_EC: 0x0024 (DABT_LOW)"
+
+
+@dataclass
+class FakePair:
+    """cyclictest in a guest of one vCPU (FIFO 1, the kernel's priority 98), and one wake-up that is late on purpose."""
+
+    offset_ns: float = -3.2e12
+    host: FakeTrace = field(default_factory=FakeTrace)
+    guest: FakeTrace = field(init=False)
+    at: float = TRUE_BEGIN
+    vcpu_prio: int = 98
+
+    def __post_init__(self) -> None:
+        self.guest = FakeTrace(FakeClock(self.offset_ns))
+        self.host.switch(self.at - 340 * US, CORE, VCPU, idle(CORE), prios=(98, 120))
+        self.start(self.at - 320 * US, self.at)
+
+    # ------------------------------------------------------------------------------------------------ what happens
+
+    def on_host(self, event: str, task: tuple[str, int] = VCPU, flags: str = "d..2.") -> None:
+        self.host.add(self.at, CORE, ("<idle>", 0) if task[1] == 0 else task, event, flags)
+
+    def in_guest(self, event: str, task: tuple[str, int], flags: str = "d..2.") -> None:
+        self.guest.add(self.at, 0, ("<idle>", 0) if task[1] == 0 else task, event, flags)
+
+    def start(self, at: float, due: float) -> None:
+        """The guest's timer: its expiry is on the guest's CLOCK_MONOTONIC, 7 s behind mono_raw."""
+        expires = round(self.guest.clock.shows(due)) - 7_000_000_000
+        self.guest.add(
+            at,
+            0,
+            CYCLICTEST,
+            f"hrtimer_start: hrtimer=0c function=hrtimer_wakeup expires={expires} softexpires={expires}",
+        )
+
+    def enter(self) -> None:
+        self.at += 3 * US
+        self.on_host("kvm_entry: PC: 0xffff800080010000")
+        self.at += 2 * US
+
+    def leave(self, why: str) -> None:
+        self.at += 2 * US
+        self.on_host(f"kvm_exit: {why}, PC: 0xffff800080010000")
+        self.at += 2 * US
+
+    def host_timer(self, running: tuple[str, int]) -> None:
+        """The host's timer that stands in for the guest's wakes the vCPU's thread."""
+        self.on_host("irq_handler_entry: irq=11 name=arch_timer", running, "d.h2.")
+        self.at += 2 * US
+        self.on_host(
+            f"sched_waking: comm={VCPU[0]} pid={VCPU[1]} prio={self.vcpu_prio} target_cpu={CORE:03d}", running, "d.h4."
+        )
+        self.at += US
+        self.on_host("irq_handler_exit: irq=11 ret=handled", running, "d.h2.")
+        self.at += US
+
+    def inject(self) -> None:
+        self.at += US
+        self.on_host("kvm_timer_update_irq: VCPU: 0, IRQ 27, level 1")
+
+    def guest_timer(self, running: tuple[str, int]) -> None:
+        """The guest's timer interrupt wakes cyclictest."""
+        now = round(self.guest.clock.shows(self.at)) - 7_000_000_000
+        self.in_guest("irq_handler_entry: irq=11 name=arch_timer", running, "d.h1.")
+        self.at += US
+        self.in_guest(f"hrtimer_expire_entry: hrtimer=0c function=hrtimer_wakeup now={now}", running, "d.h1.")
+        self.at += US
+        self.in_guest("sched_waking: comm=cyclictest pid=310 prio=19 target_cpu=000", running, "d.h4.")
+        self.in_guest("hrtimer_expire_exit: hrtimer=0c", running, "d.h1.")
+        self.at += US
+        self.in_guest("irq_handler_exit: irq=11 ret=handled", running, "d.h1.")
+        self.at += 2 * US
+
+    def run(self, before: tuple[str, int], due: float, prio: int = 120, state: str = "R") -> None:
+        """cyclictest runs, and sleeps again."""
+        self.guest.switch(self.at, 0, before, CYCLICTEST, state, (prio, 19))
+        self.at += 5 * US
+        self.start(self.at, due + PERIOD)
+        self.at += 2 * US
+
+    def sleep(self) -> None:
+        """All of the guest sleeps, and the vCPU's thread with it."""
+        self.guest.switch(self.at, 0, CYCLICTEST, idle(0), "S", (19, 120))
+        self.leave(WFX)
+        self.at += 3 * US
+        self.host.switch(self.at, CORE, VCPU, idle(CORE), "S", (self.vcpu_prio, 120))
+
+    # ------------------------------------------------------------------------------------------------------- turns
+
+    def usual(self, due: float) -> None:
+        """A wake-up with nothing in the way."""
+        self.at = due + US
+        self.host_timer(idle(CORE))
+        self.host.switch(self.at, CORE, idle(CORE), VCPU, "R", (120, self.vcpu_prio))
+        self.inject()
+        self.enter()
+        self.guest_timer(idle(0))
+        self.run(idle(0), due)
+        self.sleep()
+
+    def host_thread(self, due: float, length: float, thread: tuple[str, int] = ("rogue", 600), prio: int = 9) -> None:
+        """A thread has the vCPU's core until ``length`` after the vCPU's thread was woken."""
+        self.at = due - 50 * US
+        self.host.switch(self.at, CORE, idle(CORE), thread, "R", (120, prio))
+        self.at = due + US
+        self.host_timer(thread)
+        self.at += length
+        self.host.switch(self.at, CORE, thread, VCPU, "S", (prio, self.vcpu_prio))
+        self.inject()
+        self.enter()
+        self.guest_timer(idle(0))
+        self.run(idle(0), due)
+        self.sleep()
+
+    def host_interrupts_off(self, due: float, length: float) -> None:
+        """The host's timer interrupt comes late, while a thread runs with interrupts off."""
+        self.at = due - 50 * US
+        self.host.switch(self.at, CORE, idle(CORE), ("insmod", 601), "R", (120, 120))
+        self.at = due + length
+        self.host_timer(("insmod", 601))
+        self.host.switch(self.at, CORE, ("insmod", 601), VCPU, "R", (120, self.vcpu_prio))
+        self.inject()
+        self.enter()
+        self.guest_timer(idle(0))
+        self.run(idle(0), due)
+        self.sleep()
+
+    def host_interrupts(self, due: float, length: float) -> None:
+        """Interrupts of a device take the core after the vCPU's thread was woken."""
+        self.at = due + US
+        self.host_timer(idle(CORE))
+        for _ in range(20):
+            self.on_host("irq_handler_entry: irq=40 name=eth0", idle(CORE), "d.h2.")
+            self.at += length / 20
+            self.on_host("irq_handler_exit: irq=40 ret=handled", idle(CORE), "d.h2.")
+            self.at += US
+        self.host.switch(self.at, CORE, idle(CORE), VCPU, "R", (120, self.vcpu_prio))
+        self.inject()
+        self.enter()
+        self.guest_timer(idle(0))
+        self.run(idle(0), due)
+        self.sleep()
+
+    def user_exits(self, due: float, length: float) -> None:
+        """The guest's interrupt controller is QEMU's: each access leaves the guest, and KVM too."""
+        self.at = due + US
+        self.host_timer(idle(CORE))
+        self.host.switch(self.at, CORE, idle(CORE), VCPU, "R", (120, self.vcpu_prio))
+        self.enter()
+        self.in_guest("rcu_utilization: Start", idle(0), "d.h1.")
+        for _ in range(4):
+            self.leave(MMIO)
+            self.on_host("kvm_userspace_exit: reason KVM_EXIT_MMIO (6)")
+            self.at += length / 4
+            self.enter()
+        self.guest_timer(idle(0))
+        self.run(idle(0), due)
+        self.sleep()
+
+    def in_busy_guest(self, due: float, length: float, where: str) -> None:
+        """A guest that was not asleep: ``interrupts`` off, ``preemption`` off, or a ``task`` before cyclictest."""
+        prio = 9 if where == "task" else 120
+        self.at = due - 60 * US
+        self.host.switch(self.at, CORE, idle(CORE), VCPU, "R", (120, self.vcpu_prio))
+        self.enter()
+        self.guest.switch(self.at, 0, idle(0), BUSY, "R", (120, prio))
+        self.at = due + US
+        self.leave(IRQ)
+        self.inject()
+        self.enter()
+        self.at += length if where == "interrupts" else 0
+        self.guest_timer(BUSY)
+        self.at += 0 if where == "interrupts" else length
+        self.run(BUSY, due, prio, "S" if where == "task" else "R")
+        self.sleep()
+
+
+def late_once(kind: str, length: float, offset_ns: float = -3.2e12, **more) -> FakePair:
+    """Twenty usual wake-ups, one that is late by ``length`` more (ns), twenty usual ones."""
+    pair = FakePair(offset_ns)
+    for turn in range(41):
+        due = TRUE_BEGIN + turn * PERIOD
+        if turn == 20:
+            getattr(pair, kind)(due, length, **more)
+            pair.start(pair.at - 6 * US, TRUE_BEGIN + 26 * PERIOD)
+        elif turn < 20 or turn >= 26:
+            pair.usual(due)
+    pair.host.add(pair.at + 9_000 * US, 0, ("sh", 77), "sched_waking: comm=x pid=302 prio=120 target_cpu=000")
+    return pair

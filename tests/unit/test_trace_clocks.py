@@ -90,6 +90,8 @@ def test_traces_that_do_not_belong_together_are_refused() -> None:
     board = host.parsed()
     with pytest.raises(ParseError, match="No offset between the clocks agrees"):
         clock_bound(board, guest.parsed(), vcpu_threads(board))
+    with pytest.raises(ParseError, match="expected the board to be traced longest"):
+        clock_bound(parse(host.text()[:40]), guest.parsed(), vcpu_threads(board))
     with pytest.raises(ParseError, match="No event of the guest is on a vCPU"):
         clock_bound(board, guest.parsed(), {})
 
@@ -115,7 +117,7 @@ def test_a_periodic_guest_leaves_several_offsets_and_the_bound_says_so() -> None
 def test_a_board_whose_buffer_kept_only_the_end_is_enough() -> None:
     host, guest = random_pair(4, 1, 200, 3e12, 20e-6, False)
     lines = host.text()
-    board = parse(lines[len(lines) * 2 // 5 :])
+    board = parse(["# entries-in-buffer/entries-written: 600/1000   #P:2\n", *lines[len(lines) * 2 // 5 :]])
     inside = guest.parsed()
     assert board.begin_ns > inside.begin_ns + guest.clock.true_offset(inside.begin_ns) + 1_000_000
     bound = clock_bound(board, inside, vcpu_threads(board))

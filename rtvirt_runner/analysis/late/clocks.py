@@ -107,10 +107,10 @@ def clock_bound(
 ) -> ClockBound:
     """The offsets (board minus guest) that the traces allow.
 
-    ``near_ns``: between which the offset is known to lie; without it, the traces must overlap in at least half of the
-    shorter one's time. ``samples`` of PTP_KVM narrow the bound, and must agree with it.
-    ``rounding_ns``: by how much the times of both traces together may be wrong. Raises ParseError, one sentence, when
-    no offset is possible.
+    ``near_ns``: between which the offset is known to lie; without it, the guest must have been traced while the board
+    was, or, when the board's trace has lost its beginning or its end, in at least half of the shorter one's time.
+    ``samples`` of PTP_KVM narrow the bound, and must agree with it. ``rounding_ns``: by how much the times of both
+    traces together may be wrong. Raises ParseError, one sentence, when no offset is possible.
     """
     points = [(event.at_ns, event.cpu) for event in guest.events if event.cpu in vcpus]
     if not points:
@@ -120,8 +120,18 @@ def clock_bound(
     middle = (points[0][0] + points[-1][0]) // 2
     base = host.begin_ns - points[0][0]  # keeps numbers small
     first, last = points[0][0], points[-1][0]
-    overlap = min(last - first, host.end_ns - host.begin_ns) // 2 - rounding_ns
-    low, high = near_ns or (host.begin_ns - last + overlap, host.end_ns - first - overlap)
+    overlap = last - first
+    if not host.has_both_ends:
+        overlap = min(overlap, host.end_ns - host.begin_ns) // 2
+    low, high = near_ns or (
+        host.begin_ns - last + overlap - rounding_ns,
+        host.end_ns - first - overlap + rounding_ns,
+    )
+    if high < low:
+        raise ParseError(
+            f"The guest's trace is {(last - first) / 1e9:.3f} s long and the board's "
+            f"{(host.end_ns - host.begin_ns) / 1e9:.3f} s, expected the board to be traced longest."
+        )
     slack = most_drift * max(last - middle, middle - first)
     kept = list(samples)
     pieces: list[Interval] = [(low - base - slack, high - base + slack)]
