@@ -307,7 +307,7 @@ def late_once(kind: str, length: float, offset_ns: float = -3.2e12, **more) -> F
         due = TRUE_BEGIN + turn * PERIOD
         if turn == 20:
             getattr(pair, kind)(due, length, **more)
-            pair.start(pair.at - 6 * US, TRUE_BEGIN + 26 * PERIOD)
+            pair.start(pair.at - 9 * US, TRUE_BEGIN + 26 * PERIOD)
         elif turn < 20 or turn >= 26:
             pair.usual(due)
     pair.host.add(pair.at + 9_000 * US, 0, ("sh", 77), "sched_waking: comm=x pid=302 prio=120 target_cpu=000")

@@ -141,10 +141,10 @@ def test_the_explanation_in_words_names_the_culprit_and_adds_up() -> None:
     explanation = worst(late_once("host_thread", 699 * US, thread=("qemu-system-aar", 790), prio=98))
     said = sentences(explanation)
     latency = explanation.wakeup.latency_ns / 1000
-    assert said[0] == f"cyclictest woke up {latency:.0f} us after its timer was due, on core 0 in the guest."
-    assert said[1] == "700 us: QEMU's own thread qemu-system-aar ran on the core of the vCPU."
+    assert said[0] == f"cyclictest woke up {latency:.0f} µs after its timer was due, on core 0 in the guest."
+    assert said[1] == "700 µs: QEMU's own thread qemu-system-aar ran on the core of the vCPU."
     assert headline(explanation).startswith(
-        f"{latency:.0f} us late; for 700 us of it QEMU's own thread qemu-system-aar"
+        f"{latency:.0f} µs late; for 700 µs of it QEMU's own thread qemu-system-aar"
     )
     assert said[-1].endswith("smaller causes.")
 

@@ -345,12 +345,12 @@ def _doubts(explanation: Explanation, clock: ClockBound) -> list[str]:
         said.append("More than one offset between the clocks is possible, so this explanation cannot be relied on.")
     elif width > latency:
         said.append(
-            f"The clocks are known to {width / 1000:.0f} us only, more than the {latency / 1000:.0f} us to explain, so "
+            f"The clocks are known to {width / 1000:.0f} µs only, more than the {latency / 1000:.0f} µs to explain, so "
             "this explanation cannot be relied on."
         )
     elif width > (most := next(iter(explanation.totals.values()), 0)):
         said.append(
-            f"The clocks are known to {width / 1000:.0f} us only, more than the longest cause ({most / 1000:.0f} us)."
+            f"The clocks are known to {width / 1000:.0f} µs only, more than the longest cause ({most / 1000:.0f} µs)."
         )
     if clock.outside:
         said.append(f"{clock.outside} of {clock.events} events of the guest lie outside of its vCPUs' time.")

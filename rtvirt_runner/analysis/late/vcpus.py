@@ -21,6 +21,8 @@ from rtvirt_runner.parsers.ftrace import (
 
 State = Literal["in guest", "exit", "exit to QEMU", "waiting", "asleep", "unknown"]
 
+BACK = "back into the guest"  # the reason of a stretch after sleep and before kvm_entry
+
 _NAME = re.compile(r"CPU (\d{1,4})/KVM", re.ASCII)
 
 
@@ -102,7 +104,9 @@ def _spans(host: Trace, vcpu: int, tid: int) -> VcpuThread:
     state: State = "unknown"
     reason, comm = "", f"CPU {vcpu}/KVM"
     prio: int | None = None
-    cpu, since, left_at = -1, None, None
+    cpu, slept = -1, False
+    since: int | None = None
+    left_at: int | None = None
 
     def enter(at: int, new: State, on: int) -> None:
         nonlocal state, cpu, since
@@ -119,7 +123,7 @@ def _spans(host: Trace, vcpu: int, tid: int) -> VcpuThread:
         if own and isinstance(body, KvmEntry):
             if left_at is not None:
                 outside.append((left_at, event.at_ns))
-            left_at = None
+            left_at, slept = None, False
             enter(event.at_ns, "in guest", event.cpu)
         elif own and isinstance(body, KvmExit):
             left_at = event.at_ns
@@ -130,10 +134,13 @@ def _spans(host: Trace, vcpu: int, tid: int) -> VcpuThread:
             reason = reason or body.reason
         elif isinstance(body, Switch) and body.prev_pid == tid:
             prio = body.prev_prio
+            slept = slept or not body.stays_runnable
             enter(event.at_ns, "waiting" if body.stays_runnable else "asleep", event.cpu)
         elif isinstance(body, Switch) and body.next_pid == tid:
             prio = body.next_prio
+            slept = slept or state in {"asleep", "unknown"}
             enter(event.at_ns, "exit", event.cpu)
+            reason = BACK if slept else reason
         elif isinstance(body, Waking) and body.pid == tid and state in {"asleep", "unknown"}:
             enter(event.at_ns, "waiting", body.target_cpu)
         elif isinstance(body, Migrate) and body.pid == tid and state in {"asleep", "waiting"}:

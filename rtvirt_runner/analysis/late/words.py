@@ -6,18 +6,19 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from rtvirt_runner.analysis.late.attribution import Cause, Explanation, Owner
+from rtvirt_runner.analysis.late.vcpus import BACK
 
 _HOST: Mapping[Cause, str] = {
-    Cause.TASK: "the thread {who} ran on the host on the core of the {victim}",
-    Cause.QEMU: "QEMU's own thread {who} ran on the core of the {victim}",
-    Cause.OTHER_VCPU: "{who} of the same guest ran on the core of the {victim}",
-    Cause.INTERRUPT: "the host handled the interrupt {who} on the core of the {victim}",
-    Cause.SOFTIRQ: "the host handled the softirq {who} on the core of the {victim}",
+    Cause.TASK: "the thread {who} ran on the host on the core of {victim}",
+    Cause.QEMU: "QEMU's own thread {who} ran on the core of {victim}",
+    Cause.OTHER_VCPU: "{who} of the same guest ran on the core of {victim}",
+    Cause.INTERRUPT: "the host handled the interrupt {who} on the core of {victim}",
+    Cause.SOFTIRQ: "the host handled the softirq {who} on the core of {victim}",
     Cause.INTERRUPTS_OFF: "the host's timer interrupt came late, while {who} ran with interrupts off",
-    Cause.PREEMPTION_OFF: "{who}, of a lower priority, was not preempted by the host's kernel",
+    Cause.PREEMPTION_OFF: "the host's kernel did not preempt {who}, which has a lower priority",
     Cause.IDLE: "the host's core took this long to leave idle",
     Cause.TIMER: "the host's timer interrupt was handled",
-    Cause.SWITCH: "the host switched to the woken {victim}",
+    Cause.SWITCH: "the host switched to {victim}, which it had woken",
     Cause.EXIT: "the vCPU was outside of the guest, for KVM to handle {exit}",
     Cause.USER_EXIT: "the vCPU was outside of the guest, for QEMU to handle {exit}",
     Cause.NOT_INJECTED: "the guest had not been given its timer interrupt",
@@ -28,10 +29,10 @@ _GUEST: Mapping[Cause, str] = {
     Cause.INTERRUPT: "the guest handled the interrupt {who}",
     Cause.SOFTIRQ: "the guest handled the softirq {who}",
     Cause.INTERRUPTS_OFF: "the guest did not take its timer interrupt, while {who} ran with interrupts off",
-    Cause.PREEMPTION_OFF: "{who}, of a lower priority, was not preempted by the guest's kernel",
+    Cause.PREEMPTION_OFF: "the guest's kernel did not preempt {who}, which has a lower priority",
     Cause.IDLE: "the guest took this long to leave idle",
     Cause.TIMER: "the guest's timer interrupt was handled",
-    Cause.SWITCH: "the guest switched to the woken {thread}",
+    Cause.SWITCH: "the guest switched to {thread}, which it had woken",
     Cause.UNKNOWN: "nothing that was traced in the guest says what happened",
 }
 _EXITS = {
@@ -55,7 +56,9 @@ def phrase(owner: Owner, explanation: Explanation) -> str:
 
 
 def _phrase(owner: Owner, side: str, thread: str) -> str:
-    victim = "vCPU" if side == "guest" else f"thread {thread}"
+    victim = "the vCPU" if side == "guest" else thread
+    if owner.who == BACK:
+        return "the host took the vCPU, which had slept, back into the guest"
     said = (_HOST if owner.side == "host" else _GUEST)[owner.cause]
     way = _EXITS.get(owner.who, f"an exit ({owner.who})" if owner.who else "what it had left it for")
     return said.format(who=owner.who or _NAMELESS, victim=victim, thread=thread, exit=way)
@@ -76,7 +79,7 @@ def sentences(explanation: Explanation, least: float = 0.05) -> list[str]:
             continue
         said.append(f"{_us(length)}: {phrase(owner, explanation)}.")
     if count:
-        said.append(f"{_us(rest)}: {count} smaller causes.")
+        said.append(f"{_us(rest)}: {smaller(count)}.")
     return [*said, *explanation.warnings]
 
 
@@ -87,6 +90,11 @@ def headline(explanation: Explanation) -> str:
     if owner.cause is Cause.UNKNOWN:
         return f"{_us(latency)} late; for {_us(length)} of it nobody can be named."
     return f"{_us(latency)} late; for {_us(length)} of it {phrase(owner, explanation)}."
+
+
+def smaller(count: int) -> str:
+    """How causes that are not shown one by one are called."""
+    return f"{count} smaller cause{'s' if count != 1 else ''}"
 
 
 @dataclass(frozen=True)
@@ -153,4 +161,4 @@ def causes_across(cells: Mapping[str, Sequence[Explanation]]) -> list[CauseAcros
 
 
 def _us(ns: float) -> str:
-    return f"{ns / 1000:,.0f} us" if ns >= 9_500 else f"{ns / 1000:.1f} us"
+    return f"{ns / 1000:,.0f} µs" if ns >= 9_500 else f"{ns / 1000:.1f} µs"
