@@ -134,16 +134,17 @@ class FakePair:
     guest: FakeTrace = field(init=False)
     at: float = TRUE_BEGIN
     vcpu_prio: int = 98
+    core: int = CORE
 
     def __post_init__(self) -> None:
         self.guest = FakeTrace(FakeClock(self.offset_ns))
-        self.host.switch(self.at - 340 * US, CORE, VCPU, idle(CORE), prios=(98, 120))
+        self.host.switch(self.at - 340 * US, self.core, VCPU, idle(self.core), prios=(98, 120))
         self.start(self.at - 320 * US, self.at)
 
     # ------------------------------------------------------------------------------------------------ what happens
 
     def on_host(self, event: str, task: tuple[str, int] = VCPU, flags: str = "d..2.") -> None:
-        self.host.add(self.at, CORE, ("<idle>", 0) if task[1] == 0 else task, event, flags)
+        self.host.add(self.at, self.core, ("<idle>", 0) if task[1] == 0 else task, event, flags)
 
     def in_guest(self, event: str, task: tuple[str, int], flags: str = "d..2.") -> None:
         self.guest.add(self.at, 0, ("<idle>", 0) if task[1] == 0 else task, event, flags)
@@ -173,7 +174,9 @@ class FakePair:
         self.on_host("irq_handler_entry: irq=11 name=arch_timer", running, "d.h2.")
         self.at += 2 * US
         self.on_host(
-            f"sched_waking: comm={VCPU[0]} pid={VCPU[1]} prio={self.vcpu_prio} target_cpu={CORE:03d}", running, "d.h4."
+            f"sched_waking: comm={VCPU[0]} pid={VCPU[1]} prio={self.vcpu_prio} target_cpu={self.core:03d}",
+            running,
+            "d.h4.",
         )
         self.at += US
         self.on_host("irq_handler_exit: irq=11 ret=handled", running, "d.h2.")
@@ -208,15 +211,15 @@ class FakePair:
         self.guest.switch(self.at, 0, CYCLICTEST, idle(0), "S", (19, 120))
         self.leave(WFX)
         self.at += 3 * US
-        self.host.switch(self.at, CORE, VCPU, idle(CORE), "S", (self.vcpu_prio, 120))
+        self.host.switch(self.at, self.core, VCPU, idle(self.core), "S", (self.vcpu_prio, 120))
 
     # ------------------------------------------------------------------------------------------------------- turns
 
     def usual(self, due: float) -> None:
         """A wake-up with nothing in the way."""
         self.at = due + US
-        self.host_timer(idle(CORE))
-        self.host.switch(self.at, CORE, idle(CORE), VCPU, "R", (120, self.vcpu_prio))
+        self.host_timer(idle(self.core))
+        self.host.switch(self.at, self.core, idle(self.core), VCPU, "R", (120, self.vcpu_prio))
         self.inject()
         self.enter()
         self.guest_timer(idle(0))
@@ -226,11 +229,11 @@ class FakePair:
     def host_thread(self, due: float, length: float, thread: tuple[str, int] = ("rogue", 600), prio: int = 9) -> None:
         """A thread has the vCPU's core until ``length`` after the vCPU's thread was woken."""
         self.at = due - 50 * US
-        self.host.switch(self.at, CORE, idle(CORE), thread, "R", (120, prio))
+        self.host.switch(self.at, self.core, idle(self.core), thread, "R", (120, prio))
         self.at = due + US
         self.host_timer(thread)
         self.at += length
-        self.host.switch(self.at, CORE, thread, VCPU, "S", (prio, self.vcpu_prio))
+        self.host.switch(self.at, self.core, thread, VCPU, "S", (prio, self.vcpu_prio))
         self.inject()
         self.enter()
         self.guest_timer(idle(0))
@@ -240,10 +243,10 @@ class FakePair:
     def host_interrupts_off(self, due: float, length: float) -> None:
         """The host's timer interrupt comes late, while a thread runs with interrupts off."""
         self.at = due - 50 * US
-        self.host.switch(self.at, CORE, idle(CORE), ("insmod", 601), "R", (120, 120))
+        self.host.switch(self.at, self.core, idle(self.core), ("insmod", 601), "R", (120, 120))
         self.at = due + length
         self.host_timer(("insmod", 601))
-        self.host.switch(self.at, CORE, ("insmod", 601), VCPU, "R", (120, self.vcpu_prio))
+        self.host.switch(self.at, self.core, ("insmod", 601), VCPU, "R", (120, self.vcpu_prio))
         self.inject()
         self.enter()
         self.guest_timer(idle(0))
@@ -253,13 +256,13 @@ class FakePair:
     def host_interrupts(self, due: float, length: float) -> None:
         """Interrupts of a device take the core after the vCPU's thread was woken."""
         self.at = due + US
-        self.host_timer(idle(CORE))
+        self.host_timer(idle(self.core))
         for _ in range(20):
-            self.on_host("irq_handler_entry: irq=40 name=eth0", idle(CORE), "d.h2.")
+            self.on_host("irq_handler_entry: irq=40 name=eth0", idle(self.core), "d.h2.")
             self.at += length / 20
-            self.on_host("irq_handler_exit: irq=40 ret=handled", idle(CORE), "d.h2.")
+            self.on_host("irq_handler_exit: irq=40 ret=handled", idle(self.core), "d.h2.")
             self.at += US
-        self.host.switch(self.at, CORE, idle(CORE), VCPU, "R", (120, self.vcpu_prio))
+        self.host.switch(self.at, self.core, idle(self.core), VCPU, "R", (120, self.vcpu_prio))
         self.inject()
         self.enter()
         self.guest_timer(idle(0))
@@ -269,8 +272,8 @@ class FakePair:
     def user_exits(self, due: float, length: float) -> None:
         """The guest's interrupt controller is QEMU's: each access leaves the guest, and KVM too."""
         self.at = due + US
-        self.host_timer(idle(CORE))
-        self.host.switch(self.at, CORE, idle(CORE), VCPU, "R", (120, self.vcpu_prio))
+        self.host_timer(idle(self.core))
+        self.host.switch(self.at, self.core, idle(self.core), VCPU, "R", (120, self.vcpu_prio))
         self.enter()
         self.in_guest("rcu_utilization: Start", idle(0), "d.h1.")
         for _ in range(4):
@@ -286,7 +289,7 @@ class FakePair:
         """A guest that was not asleep: ``interrupts`` off, ``preemption`` off, or a ``task`` before cyclictest."""
         prio = 9 if where == "task" else 120
         self.at = due - 60 * US
-        self.host.switch(self.at, CORE, idle(CORE), VCPU, "R", (120, self.vcpu_prio))
+        self.host.switch(self.at, self.core, idle(self.core), VCPU, "R", (120, self.vcpu_prio))
         self.enter()
         self.guest.switch(self.at, 0, idle(0), BUSY, "R", (120, prio))
         self.at = due + US
@@ -298,6 +301,28 @@ class FakePair:
         self.at += 0 if where == "interrupts" else length
         self.run(BUSY, due, prio, "S" if where == "task" else "R")
         self.sleep()
+
+    def migrated(self, due: float, length: float) -> None:
+        """A thread has the vCPU's core; half way the vCPU's thread is moved to another core, which is taken as well."""
+        self.at = due - 50 * US
+        self.host.switch(self.at, self.core, idle(self.core), ("rogue", 600), "R", (120, 9))
+        self.at = due + US
+        self.host_timer(("rogue", 600))
+        self.at += length / 2
+        moved = f"comm={VCPU[0]} pid={VCPU[1]} prio={self.vcpu_prio} orig_cpu={self.core} dest_cpu=0"
+        self.on_host(f"sched_migrate_task: {moved}", ("rogue", 600))
+        self.host.switch(self.at, 0, idle(0), ("other", 602), "R", (120, 9))
+        self.at += US
+        self.host.switch(self.at, self.core, ("rogue", 600), idle(self.core), "S", (9, 120))
+        self.core = 0
+        self.at += length / 2 - US
+        self.host.switch(self.at, 0, ("other", 602), VCPU, "S", (9, self.vcpu_prio))
+        self.inject()
+        self.enter()
+        self.guest_timer(idle(0))
+        self.run(idle(0), due)
+        self.sleep()
+        self.core = CORE
 
 
 def late_once(kind: str, length: float, offset_ns: float = -3.2e12, **more) -> FakePair:

@@ -71,6 +71,15 @@ def test_qemus_threads_and_other_vcpus_are_told_from_other_threads() -> None:
     check(worst(other), Owner(Cause.OTHER_VCPU, "host", "vCPU 1"), 700 * US)
 
 
+def test_a_vcpu_that_migrates_is_followed_from_core_to_core() -> None:
+    explanation = worst(late_once("migrated", 900 * US))
+    for name, core in (("rogue", 1), ("other", 0)):
+        owner = Owner(Cause.TASK, "host", name)
+        assert explanation.totals[owner] == pytest.approx(450 * US, abs=4 * US)
+        assert {part.cpu for part in explanation.slices if part.owner == owner} == {core}
+    assert sum(explanation.totals.values()) == explanation.wakeup.latency_ns
+
+
 def test_the_offset_between_the_clocks_is_found_with_no_event_outside() -> None:
     pair = late_once("host_thread", 900 * US, offset_ns=3.25e12)
     line = time_line(pair.host.parsed(), pair.guest.parsed())
