@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -46,7 +46,7 @@ class _Core:
 
 
 def core_spans(trace: Trace) -> dict[int, tuple[CoreSpan, ...]]:
-    """For each core what ran on it, from its first to its last event, in order and without holes.
+    """For each core what ran on it, from its first event to the end of the trace, in order and without holes.
 
     Where events are missing, and back from an event that contradicts what was known, it is unknown.
     """
@@ -57,13 +57,17 @@ def core_spans(trace: Trace) -> dict[int, tuple[CoreSpan, ...]]:
         if core is None:
             core = cores[event.cpu] = _Core(event.at_ns, event.comm, event.pid)
             core.hardirqs = [InterruptEntry("", "interrupt")] if _left_open(event) else []
+        in_hardirq = core.last_in_hardirq and event.in_hardirq and not isinstance(event.body, InterruptEntry)
         fits = core.pid == event.pid and (not core.hardirqs or event.in_hardirq)
-        _close(core, event, softirqs, fits)
+        _close(core, event.at_ns, event.cpu, softirqs, fits, in_hardirq)
+        core.last_in_hardirq = event.in_hardirq and not isinstance(event.body, InterruptExit)
         if not fits:
             core.comm, core.pid, core.prio = event.comm, event.pid, None
             core.hardirqs.clear()
             softirqs.pop((event.cpu, event.pid), None)
         _apply(core, event, softirqs)
+    for cpu, core in cores.items():  # no event says that anything has changed since
+        _close(core, trace.end_ns, cpu, softirqs, fits=True, in_hardirq=False)
     return {cpu: _without(core.spans, trace, cpu) for cpu, core in sorted(cores.items())}
 
 
@@ -92,18 +96,17 @@ def _left_open(event: Event) -> bool:
     return event.in_hardirq and not isinstance(event.body, InterruptEntry)
 
 
-def _close(core: _Core, event: Event, softirqs: dict[tuple[int, int], str], fits: bool) -> None:
-    begin, end = core.since_ns, event.at_ns
-    core.since_ns = end
-    in_hardirq = core.last_in_hardirq and event.in_hardirq and not isinstance(event.body, InterruptEntry)
-    core.last_in_hardirq = event.in_hardirq and not isinstance(event.body, InterruptExit)
+def _close(
+    core: _Core, end: int, cpu: int, softirqs: Mapping[tuple[int, int], str], fits: bool, in_hardirq: bool
+) -> None:
+    begin, core.since_ns = core.since_ns, end
     if begin == end:
         return
     if not fits:
         span = CoreSpan(begin, end, "unknown")
     elif core.hardirqs or in_hardirq:  # an interrupt without an entry, as those between cores on arm64, has no name
         span = CoreSpan(begin, end, "hardirq", core.hardirqs[-1].name if core.hardirqs else "interrupt")
-    elif softirq := softirqs.get((event.cpu, core.pid)):
+    elif softirq := softirqs.get((cpu, core.pid)):
         span = CoreSpan(begin, end, "softirq", softirq, core.pid, core.prio)
     else:
         span = CoreSpan(begin, end, "thread" if core.pid else "idle", core.comm, core.pid, core.prio)
