@@ -27,7 +27,7 @@ X86_EVENTS = tuple(
 )
 HOST_EVENTS = (
     *("kvm/kvm_entry", "kvm/kvm_exit", "kvm/kvm_userspace_exit"),
-    *("kvm/kvm_timer_update_irq", "kvm/vgic_update_irq_pending", "kvm/kvm_inj_virq"),
+    *("kvm/kvm_timer_update_irq", "kvm/kvm_inj_virq"),
 )
 
 

@@ -142,6 +142,7 @@ class Injection:
 
     vcpu: int | None
     irq: str
+    is_timer: bool = False  # of the guest's core
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,6 +244,7 @@ _LOST = re.compile(r"CPU:(\d{1,5}) \[LOST (?:(\d{1,18}) )?EVENTS\]", re.ASCII)
 _STARTED = re.compile(r"#+ CPU (\d{1,5}) buffer started #+", re.ASCII)
 _COMM = r"(?:.{0,15})"  # TASK_COMM_LEN is 16, its last byte a zero
 _WRITTEN = re.compile(r"# entries-in-buffer/entries-written: (\d+)/(\d+) .*", re.ASCII)
+_LOCAL_TIMER = ("0xec", "236")  # LOCAL_TIMER_VECTOR of Linux on x86
 _BODIES: dict[str, tuple[str, Callable[..., Body]]] = {}
 _VECTOR = re.compile(r"vector=\d+", re.ASCII)
 
@@ -299,11 +301,16 @@ _body(
 )
 _body("kvm_userspace_exit", r"reason (\S+) \(-?\d+\)", UserspaceExit)
 _body(
-    "kvm_timer_update_irq vgic_update_irq_pending",
-    r"VCPU: (\d+), IRQ (\d+), level:? ([01])",
+    "kvm_timer_update_irq",
+    r"VCPU: (\d+), IRQ (\d+), level ([01])",
+    lambda vcpu, irq, level: Injection(int(vcpu), irq, True) if level == "1" else Other(),
+)
+_body(
+    "vgic_update_irq_pending",
+    r"VCPU: (\d+), IRQ (\d+), level: ([01])",
     lambda vcpu, irq, level: Injection(int(vcpu), irq) if level == "1" else Other(),
 )
-_body("kvm_inj_virq", r"(?:IRQ |irq )(\w+)(?: \[reinjected\])?", lambda irq: Injection(None, irq))
+_body("kvm_inj_virq", r"(?:IRQ |irq )(\w+)(?: \[reinjected\])?", lambda irq: Injection(None, irq, irq in _LOCAL_TIMER))
 _body("tracing_mark_write print", r"(.*)", Mark)
 _READERS = MappingProxyType({name: (re.compile(pattern, re.ASCII), make) for name, (pattern, make) in _BODIES.items()})
 _VECTORS = {

@@ -7,13 +7,14 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from rtvirt_runner.analysis.late.attribution import time_line
+from rtvirt_runner.analysis.late.attribution import Cause, Owner, time_line
 from rtvirt_runner.machine import script_reply, trace_script
 from rtvirt_runner.machine.scripts import script_text
 from rtvirt_runner.machine.sh_text import stripped
@@ -105,6 +106,36 @@ def test_a_late_wake_up_stops_the_trace_and_is_explained(machine: Machine) -> No
     assert late.wakeup.latency_ns == int(broke.facts["break_us"]) * 1000
     assert sum(late.totals.values()) == late.wakeup.latency_ns
     assert {int(row["dropped"]) for row in ended.rows["trace_buffers"]} == {0}
+
+
+# A thread of FIFO 90 that has core 0 for 3 ms, a few times.
+ROGUE = """
+import os, time
+os.sched_setaffinity(0, {0})
+open("/proc/self/comm", "w").write("rogue")
+os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(90))
+for _ in range(40):
+    time.sleep(0.1)
+    end = time.monotonic() + 0.003
+    while time.monotonic() < end:
+        pass
+"""
+
+
+def test_a_thread_that_takes_the_core_on_purpose_is_the_culprit(machine: Machine) -> None:
+    for _ in range(4):  # the machine below this one may be late first
+        machine.begin()
+        with subprocess.Popen([sys.executable, "-c", ROGUE]) as rogue:
+            broke = machine.run("break_cyclictest", {**BREAK, "LOOPS": "20000", "THRESHOLD_US": "1900"})
+            rogue.terminate()
+        text = machine.end().files["trace-host.txt"]
+        line = time_line(parse(text.splitlines(keepends=True)), None)
+        (late,) = [each for each in line.worst("host", 999) if each.wakeup.said_ns is not None]
+        assert late.wakeup.latency_ns == int(broke.facts["break_us"]) * 1000
+        if late.culprit == Owner(Cause.TASK, "host", "rogue"):
+            break
+    assert late.culprit == Owner(Cause.TASK, "host", "rogue"), late.totals
+    assert late.totals[late.culprit] >= 0.9 * late.wakeup.latency_ns - 20_000
 
 
 def test_a_run_without_a_late_wake_up_ends_by_its_loops(machine: Machine) -> None:

@@ -46,7 +46,7 @@ def line(body: str, at: str = "  100.000001", cpu: int = 1, task: str = "       
         ("kvm_exit: TRAP: HSR_EC: 0x0001 (WFx), PC: 0xffff800080f1b6d4", KvmExit(None, "WFx")),
         ("kvm_exit: IRQ: HSR_EC: 0x0000 (UNKNOWN), PC: 0xffff800080f1b6d4", KvmExit(None, "IRQ")),
         ("kvm_exit: TRAP: HSR_EC: 0x0024 (DABT_LOW), PC: 0xc0101234", KvmExit(None, "DABT_LOW")),
-        ("kvm_timer_update_irq: VCPU: 0, IRQ 27, level 1", Injection(0, "27")),
+        ("kvm_timer_update_irq: VCPU: 0, IRQ 27, level 1", Injection(0, "27", True)),
         ("kvm_timer_update_irq: VCPU: 0, IRQ 27, level 0", Other()),
         ("vgic_update_irq_pending: VCPU: 3, IRQ 27, level: 1", Injection(3, "27")),
         ("irq_handler_entry: irq=11 name=arch_timer", InterruptEntry("11", "arch_timer")),
@@ -60,7 +60,8 @@ def line(body: str, at: str = "  100.000001", cpu: int = 1, task: str = "       
         ),
         ("kvm_exit: reason EXTERNAL_INTERRUPT rip 0x7f info 0 800000ef", KvmExit(None, "EXTERNAL_INTERRUPT")),
         ("kvm_exit: vcpu 0 reason DE excp rip 0x7f info1 0x0", KvmExit(0, "DE excp")),
-        ("kvm_inj_virq: IRQ 0xec", Injection(None, "0xec")),
+        ("kvm_inj_virq: IRQ 0xec", Injection(None, "0xec", True)),
+        ("kvm_inj_virq: IRQ 0x22 [reinjected]", Injection(None, "0x22")),
         ("local_timer_entry: vector=236", InterruptEntry("local_timer", "local_timer")),
         ("local_timer_exit: vector=236", InterruptExit("local_timer")),
         # both

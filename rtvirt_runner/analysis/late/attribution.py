@@ -145,7 +145,9 @@ class TimeLine:
     clock: ClockBound | None = None
     vcpus: Mapping[int, VcpuThread] = field(default_factory=dict)
     qemu: frozenset[int] = frozenset()  # threads of the guest's QEMU
-    injections: Mapping[int, Sequence[int]] = field(default_factory=dict)  # times on the host, by vCPU
+    injections: Mapping[int, Sequence[int]] = field(
+        default_factory=dict
+    )  # of the guest's timer: times on the host, by vCPU
 
     def explain(self, wakeup: Wakeup, side: Side) -> Explanation:
         """Where the time of one wake-up of one side went; the wake-up's times are on that side's clock."""
@@ -319,7 +321,7 @@ def _injections(host: Trace, vcpus: Mapping[int, VcpuThread]) -> dict[int, list[
     found: dict[int, list[int]] = {vcpu: [] for vcpu in vcpus}
     of_thread = {thread.tid: vcpu for vcpu, thread in vcpus.items()}
     for event in host.events:
-        if isinstance(event.body, Injection):
+        if isinstance(event.body, Injection) and event.body.is_timer:
             vcpu = event.body.vcpu if event.body.vcpu is not None else of_thread.get(event.pid)
             if vcpu in found:
                 found[vcpu].append(event.at_ns)
