@@ -47,14 +47,14 @@ lengths = st.integers(300, 4000).map(lambda us: us * US)
 
 
 @pytest.mark.parametrize("kind", MADE)
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=5, deadline=None)
 @given(lengths)
 def test_what_was_in_the_way_on_the_host_is_named(kind: str, length: int) -> None:
     check(worst(late_once(kind, length)), MADE[kind], length)
 
 
 @pytest.mark.parametrize("where", IN_GUEST)
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=5, deadline=None)
 @given(lengths)
 def test_what_was_in_the_way_in_the_guest_is_named(where: str, length: int) -> None:
     check(worst(late_once("in_busy_guest", length, where=where)), IN_GUEST[where], length)

@@ -143,7 +143,7 @@ REST = [text for text in CAPTURED if not text.startswith("#")]
 EVENTS = [next(read_events([text])) for text in REST]
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(st.integers(0, len(REST) - 2), st.integers(1, 200))
 def test_a_cut_line_that_runs_into_the_next_is_a_gap_and_no_wrong_event(number: int, keep: int) -> None:
     cut = REST[number].rstrip("\n")[:keep]
@@ -162,7 +162,7 @@ def test_a_text_that_ends_anywhere_gives_the_events_before_it_and_a_gap(number: 
     assert not read[number:] or (len(read) == number + 1 and isinstance(read[-1], Gap))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(st.text(max_size=200))
 def test_foreign_lines_are_never_events(text: str) -> None:
     assert not [each for each in read_events([text.replace("\n", " ") + "\n"]) if not isinstance(each, Gap)]

@@ -16,7 +16,7 @@ drifts = st.floats(-150e-6, 150e-6)
 offsets = st.integers(-4_000_000_000_000, 4_000_000_000_000).map(float)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(st.integers(0, 10**6), st.integers(1, 2), offsets, drifts, st.booleans())
 def test_the_true_offset_is_always_within_the_bound(
     seed: int, vcpus: int, offset: float, drift: float, arm: bool
