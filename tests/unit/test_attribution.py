@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -131,6 +132,21 @@ def test_clocks_that_are_not_known_well_enough_are_said() -> None:
     assert "More than one offset" in explanation.warnings[0]
     assert explanation.bound_ns is not None
     assert explanation.bound_ns > explanation.wakeup.latency_ns
+
+
+@pytest.mark.parametrize(
+    ("width", "doubt"), [(2_000, "cannot be relied on"), (915, "more than the longest cause"), (50, "")]
+)
+def test_a_bound_wider_than_what_it_is_to_explain_is_said(width: int, doubt: str) -> None:
+    pair = late_once("host_thread", 900 * US)
+    line = time_line(pair.host.parsed(), pair.guest.parsed())
+    assert line.clock is not None
+    middle = sum(offset for offset, _ in line.clock.corners) / len(line.clock.corners)
+    corners = ((middle - width * US / 2, 0.0), (middle + width * US / 2, 0.0))
+    wide = replace(line, clock=replace(line.clock, corners=corners))
+    explanation = wide.worst("guest", 1)[0]
+    assert explanation.bound_ns == pytest.approx(width * US)
+    assert any(doubt in each for each in explanation.warnings) if doubt else explanation.warnings == ()
 
 
 def test_the_end_is_when_cyclictest_read_the_clock_where_it_says_so() -> None:
