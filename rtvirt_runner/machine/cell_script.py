@@ -13,7 +13,7 @@ LATER = 0.9  # of the loops' time, after which cyclictest's thread is looked at 
 LOAD_SLACK_S = 3600  # for a load beyond its cell, whose reading back and starting take time too
 
 
-def _limit_s(cell: Cell) -> int:
+def limit_s(cell: Cell) -> int:
     """The limit of cyclictest, in seconds of the machine's clock."""
     return cell.loops * cell.interval_us // 1_000_000 * 3 + SLACK_S
 
@@ -26,7 +26,7 @@ def board_environment(cell: Cell) -> dict[str, str]:
     return {
         **far_environment(cell.settings, cell.host_cpus, cell.guest_cpus, "settings"),
         "LOAD": cell.board_command,
-        "LOAD_LIMIT_S": str(_limit_s(cell) + RUN_LIMIT_S + END_LIMIT_S + LOAD_SLACK_S),
+        "LOAD_LIMIT_S": str(limit_s(cell) + RUN_LIMIT_S + END_LIMIT_S + LOAD_SLACK_S),
     }
 
 
@@ -49,7 +49,7 @@ def environment(cell: Cell) -> dict[str, str]:
         "INTERVAL_US": str(cell.interval_us),
         "PRIORITY": str(cell.priority),
         "HISTOGRAM_US": str(cell.histogram_us),
-        "LIMIT_S": str(_limit_s(cell)),
+        "LIMIT_S": str(limit_s(cell)),
         "LATER_S": "" if cell.clock == "virtual" else f"{cell.loops * cell.interval_us / 1e6 * LATER:.1f}",
         "COMMAND": program.command if program else "",
         "PREPARE": program.prepare if program else "",
