@@ -21,7 +21,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeVar
 
-from scipy import special, stats
+from scipy import special
 
 from rtvirt_runner.analysis.estimates import CONFIDENCE, Interval, Refused
 from rtvirt_runner.analysis.repetitions import RESOLUTION_US
@@ -57,11 +57,11 @@ class Effect:
     @property
     def p_value(self) -> float:
         """Two-sided p value of "no effect", for this comparison alone."""
-        return float(2 * stats.t.sf(abs(self.location) / self.error, self.df))
+        return float(2 * special.stdtr(self.df, -abs(self.location) / self.error))
 
     def interval(self, confidence: float = CONFIDENCE) -> Interval:
         """Student's t interval of the effect, for this comparison alone."""
-        half = float(stats.t.ppf((1 + confidence) / 2, self.df)) * self.error
+        half = float(special.stdtrit(self.df, (1 + confidence) / 2)) * self.error
         return Interval(self._shown(self.location - half), self._shown(self.location + half), confidence)
 
     def could_have_seen(self, level: float = 1 - CONFIDENCE, power: float = POWER) -> float:

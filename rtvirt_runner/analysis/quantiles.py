@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from dataclasses import dataclass
 
@@ -68,6 +69,7 @@ def samples_needed(q: float, confidence: float = CONFIDENCE) -> int:
     return high
 
 
+@functools.cache
 def _ranks(n: int, q: float, confidence: float) -> tuple[int, int, float] | None:
     """Lower and upper rank (from 1) closest together, and their confidence; None when there are none."""
     if n < 2:

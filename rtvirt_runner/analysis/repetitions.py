@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from scipy import stats
+from scipy import special
 
 from rtvirt_runner.analysis.estimates import CONFIDENCE, Interval, Refused
 from rtvirt_runner.analysis.histogram import Histogram, QuantileBeyondOverflow, quantile, standard_deviation
@@ -74,9 +74,9 @@ def over_runs(
     if n < 2:
         return Refused(f"{_runs(n)}: nothing is known of how much runs differ, two or more are needed.")
     mean, sd = statistics.fmean(values), max(statistics.stdev(values), resolution)
-    t = float(stats.t.ppf((1 + confidence) / 2, n - 1))
+    t = float(special.stdtrit(n - 1, (1 + confidence) / 2))
     half, ahead = t * sd / math.sqrt(n), t * sd * math.sqrt(1 + 1 / n)
-    low, high = (float(stats.chi2.ppf(p, n - 1)) for p in ((1 + confidence) / 2, (1 - confidence) / 2))
+    low, high = (float(special.chdtri(n - 1, p)) for p in ((1 - confidence) / 2, (1 + confidence) / 2))
     return OverRuns(
         runs=n,
         mean=mean,
