@@ -16,7 +16,7 @@ import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import jinja2
 import pandas as pd
@@ -46,6 +46,9 @@ from rtvirt_runner.report.format import decimals, number, unit
 from rtvirt_runner.report.machines import machines
 from rtvirt_runner.report.provenance import sources
 from rtvirt_runner.report.tables import Table, cell_table, pair_table, varying
+
+if TYPE_CHECKING:
+    from rtvirt_runner.report.late import LateRow
 
 _Told = TypeVar("_Told", HostGuest, Measurement)
 _TEMPLATES = Path(__file__).parent / "templates"
@@ -275,6 +278,7 @@ def render_page(
         confidence=f"{CONFIDENCE * 100:g} %",
         verdicts=[each for each in verdicts if each.budget.name == budgets[0].name],
         other_verdicts=[each for each in verdicts if each.budget.name != budgets[0].name],
+        late=_late_rows(measured),
         claims=judge_claims(measured) if measured else [],
         pairs=[pair_table(each, clock, judged, budgets[0]) for clock, each in _by_clock(pairs)],
         maxima=[(clock, table) for clock, each in _by_clock(plain_pairs) if (table := maxima(each)).columns],
@@ -290,6 +294,15 @@ def render_page(
         files=list(files),
     )
     return Page(text, tuple(drawing for section in sections for drawing in _drawings(section)))
+
+
+def _late_rows(measured: Sequence[Measurement]) -> list[LateRow]:
+    listed = [each for each in measured if each.late]
+    if not listed:
+        return []
+    from rtvirt_runner.report.late import late_rows  # optimization and distributions of scipy: a second to import
+
+    return late_rows(listed)
 
 
 def best_answers(matrix: Matrix, tree: ResultsTree) -> list[str]:
