@@ -24,7 +24,7 @@ from typing import Literal, TypeVar
 from scipy import special
 
 from rtvirt_runner.analysis.estimates import CONFIDENCE, Interval, Refused
-from rtvirt_runner.analysis.repetitions import RESOLUTION_US
+from rtvirt_runner.analysis.repetitions import RESOLUTION_US, variance
 
 Scale = Literal["difference", "ratio"]
 Call = Literal["higher", "lower", "same", "not told", "refused"]
@@ -128,9 +128,9 @@ def effect(
     location = statistics.fmean(sides[1]) - statistics.fmean(sides[0])
     if paired:
         differences = [after - before for before, after in zip(*sides, strict=True)]
-        error = max(statistics.stdev(differences), math.hypot(*least)) / math.sqrt(n)
+        error = max(math.sqrt(variance(differences)), math.hypot(*least)) / math.sqrt(n)
         return Effect(scale, location, error, n - 1.0, True, (n, m))
-    variances = [max(statistics.variance(side), floor**2) / len(side) for side, floor in zip(sides, least, strict=True)]
+    variances = [max(variance(side), floor**2) / len(side) for side, floor in zip(sides, least, strict=True)]
     total = sum(variances)
     if not total:
         return Refused("All repetitions gave the same value, so that nothing is known of how much runs differ.")
