@@ -16,7 +16,7 @@ import itertools
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from rtvirt_runner.analysis.comparisons import MergedMeasurement, axes_of, grouped, points
 from rtvirt_runner.analysis.effects import Effect, effect
@@ -85,7 +85,37 @@ class Row:
     @property
     def says(self) -> str:
         """Ours in numbers, one clause per quantity."""
-        return "; ".join(describe(each) for each in self.evidence)
+        return "; ".join(self.lines())
+
+    def lines(self, most: int | None = None) -> list[str]:
+        """Ours in numbers, a line per quantity, ``most`` of them and how many more there are."""
+        shown = [describe(each) for each in self.evidence[:most]]
+        more = len(self.evidence) - len(shown)
+        return [*shown, f"and {more} more"] if more else shown
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON: latencies in us, ratios as they are."""
+        return {
+            "claim": self.claim.name,
+            "where": self.claim.where,
+            "says": self.claim.says,
+            "clock": self.clock,
+            "judgement": self.judgement,
+            "as_measured": self.as_measured,
+            "reason": self.reason,
+            "paper": self.paper,
+            "ours": [
+                {
+                    "cells": each.label,
+                    "value": each.value if math.isfinite(each.value) else None,
+                    "unit": "ratio" if each.second is not None else each.unit,
+                    "low": each.interval.low if each.interval else None,
+                    "high": each.interval.high if each.interval and math.isfinite(each.interval.high) else None,
+                    "repetitions": each.repetitions,
+                }
+                for each in self.evidence
+            ],
+        }
 
 
 @dataclass(frozen=True)

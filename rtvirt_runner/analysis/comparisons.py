@@ -40,6 +40,11 @@ class MergedMeasurement:
         return [each.histogram for each in self.measurements if each.histogram]
 
     @cached_property
+    def cells(self) -> tuple[Cell, ...]:
+        """The cells of all repetitions: two points with the same are the same point."""
+        return tuple(each.cell for each in self.measurements)
+
+    @cached_property
     def histogram(self) -> Histogram:
         """The sum of all repetitions' histograms."""
         return merge(self.repetitions)
@@ -71,14 +76,6 @@ class MergedMeasurement:
 
 
 @dataclass(frozen=True)
-class Spread:
-    """Largest range between repetitions of one point, in us: a smaller difference between points is noise."""
-
-    p99_us: int
-    max_us: int
-
-
-@dataclass(frozen=True)
 class Ablation:
     """A tuning, and each tuning that lacks one of its settings."""
 
@@ -86,11 +83,6 @@ class Ablation:
     without: tuple[tuple[str, MergedMeasurement], ...]  # setting, and the point without it; the largest effect first
     references: tuple[MergedMeasurement, ...]  # other tunings at the same place
     not_applicable: tuple[tuple[str, str], ...]  # setting, and why leaving it out has no effect here
-    spread: Spread | None  # of the base's repetitions; None: it was measured once
-
-    def noise(self, point: MergedMeasurement) -> Spread | None:
-        """The larger range of repetitions of ``point`` and the base: a smaller difference between the two is noise."""
-        return spread([self.base, point]) if self.spread else None
 
 
 @dataclass(frozen=True)
@@ -99,12 +91,13 @@ class GicOrder:
 
     rows: tuple[tuple[str, MergedMeasurement], ...]  # HOST, KVMS_GIC or QEMUS_GIC
 
-    def holds(self, measure: Callable[[MergedMeasurement], float]) -> bool | None:
-        """Whether host < KVM's GIC < QEMU's GIC; None when one of them was not measured."""
-        values = [[measure(point) for what, point in self.rows if what == kind] for kind in (HOST, *_GICS.values())]
-        if not all(values):
-            return None
-        return all(max(lower) < min(higher) for lower, higher in itertools.pairwise(values))
+    @property
+    def steps(self) -> list[tuple[MergedMeasurement, MergedMeasurement]]:
+        """What must be earlier and what later for the order host, KVM's GIC, QEMU's GIC; empty when one is missing."""
+        kinds = [[point for what, point in self.rows if what == kind] for kind in (HOST, *_GICS.values())]
+        if not all(kinds):
+            return []
+        return [pair for those in itertools.pairwise(kinds) for pair in itertools.product(*those)]
 
 
 @dataclass(frozen=True)
@@ -122,7 +115,6 @@ class Guests:
 
     base: MergedMeasurement
     others: tuple[MergedMeasurement, ...]
-    spread: Spread | None
 
 
 @dataclass(frozen=True)
@@ -152,21 +144,6 @@ def points(measurements: Iterable[Measurement]) -> list[MergedMeasurement]:
     """Merge repetitions; points are in the order of first appearance, measurements without a histogram left out."""
     found = grouped((each for each in measurements if each.histogram), lambda each: axes_of(each.cell))
     return [MergedMeasurement(tuple(each)) for each in found]
-
-
-def spread(those: Iterable[MergedMeasurement]) -> Spread | None:
-    """The largest range between repetitions of any of the points; None when none was measured twice."""
-    ranges = [
-        Spread(
-            _range([at_least(summarize(each).p99, each) for each in point.repetitions]),
-            _range([each.max_us for each in point.repetitions]),
-        )
-        for point in those
-        if len(point.repetitions) > 1
-    ]
-    if not ranges:
-        return None
-    return Spread(max(each.p99_us for each in ranges), max(each.max_us for each in ranges))
 
 
 def ablations(measured: Sequence[MergedMeasurement]) -> list[Ablation]:
@@ -211,7 +188,7 @@ def guests_side_by_side(measured: Sequence[MergedMeasurement]) -> list[Guests]:
     for those in grouped(inside, lambda each: axes_of(each.cell, but=("guest",))):
         base, *others = sorted(those, key=lambda each: names.index(each.cell.guest))
         if others:
-            found.append(Guests(base, tuple(others), spread(those)))
+            found.append(Guests(base, tuple(others)))
     return found
 
 
@@ -253,7 +230,6 @@ def _ablation(base: str, tunings: Mapping[str, MergedMeasurement]) -> Ablation:
         without=tuple(sorted(without, key=lambda each: (-each[1].p99_us, -each[1].histogram.max_us))),
         references=tuple(point for name, point in tunings.items() if MINUS not in name and name != base),
         not_applicable=tuple(missing),
-        spread=spread([whole]),
     )
 
 
@@ -288,29 +264,29 @@ def grouped(items: Iterable[_T], key: Callable[[_T], object]) -> list[list[_T]]:
     return list(found.values())
 
 
-def _range(values: Sequence[int]) -> int:
-    return max(values) - min(values)
-
-
 @dataclass(frozen=True)
 class HostGuest:
-    """The same point of the matrix on the host and in the guest, repetitions merged; None where not measured."""
+    """The same point of the matrix on the host and in the guest; None where not measured."""
 
     cell: Cell  # all cells of the pair have its axes, except place, guest and repetition
     guest: str  # flavour
-    host_us: Histogram | None
-    guest_us: Histogram | None
-    guest_uses_tcg: bool = False  # the guest, by QEMU without KVM
+    on_host: MergedMeasurement | None
+    in_guest: MergedMeasurement | None
 
     @property
-    def host_summary(self) -> Summary | None:
-        """Statistics of the host's histogram."""
-        return summarize(self.host_us) if self.host_us else None
+    def host_us(self) -> Histogram | None:
+        """The host's histogram, repetitions merged."""
+        return self.on_host.histogram if self.on_host else None
 
     @property
-    def guest_summary(self) -> Summary | None:
-        """Statistics of the guest's histogram."""
-        return summarize(self.guest_us) if self.guest_us else None
+    def guest_us(self) -> Histogram | None:
+        """The guest's histogram, repetitions merged."""
+        return self.in_guest.histogram if self.in_guest else None
+
+    @property
+    def guest_uses_tcg(self) -> bool:
+        """Whether QEMU emulated the guest (tcg), without KVM."""
+        return bool(self.in_guest and self.in_guest.guest_uses_tcg)
 
 
 def host_against_guest(measurements: Iterable[Measurement]) -> list[HostGuest]:
@@ -329,12 +305,9 @@ def _pairs(flavours: dict[str, list[Measurement]]) -> list[HostGuest]:
     guests = {flavour: each for flavour, each in flavours.items() if flavour != NO_GUEST}
     if not guests:
         return [HostGuest(flavours[NO_GUEST][0].cell, NO_GUEST, host, None)]
-    return [
-        HostGuest(each[0].cell, flavour, host, _merged(each), any(one.guest_uses_tcg for one in each))
-        for flavour, each in guests.items()
-    ]
+    return [HostGuest(each[0].cell, flavour, host, _merged(each)) for flavour, each in guests.items()]
 
 
-def _merged(measurements: Sequence[Measurement]) -> Histogram | None:
-    histograms = [each.histogram for each in measurements if each.histogram]
-    return merge(histograms) if histograms else None
+def _merged(measurements: Sequence[Measurement]) -> MergedMeasurement | None:
+    measured = tuple(each for each in measurements if each.histogram)
+    return MergedMeasurement(measured) if measured else None

@@ -21,10 +21,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeVar
 
-from scipy import special, stats
+from scipy import special
 
 from rtvirt_runner.analysis.estimates import CONFIDENCE, Interval, Refused
-from rtvirt_runner.analysis.repetitions import RESOLUTION_US
+from rtvirt_runner.analysis.repetitions import RESOLUTION_US, variance
 
 Scale = Literal["difference", "ratio"]
 Call = Literal["higher", "lower", "same", "not told", "refused"]
@@ -57,11 +57,11 @@ class Effect:
     @property
     def p_value(self) -> float:
         """Two-sided p value of "no effect", for this comparison alone."""
-        return float(2 * stats.t.sf(abs(self.location) / self.error, self.df))
+        return float(2 * special.stdtr(self.df, -abs(self.location) / self.error))
 
     def interval(self, confidence: float = CONFIDENCE) -> Interval:
         """Student's t interval of the effect, for this comparison alone."""
-        half = float(stats.t.ppf((1 + confidence) / 2, self.df)) * self.error
+        half = float(special.stdtrit(self.df, (1 + confidence) / 2)) * self.error
         return Interval(self._shown(self.location - half), self._shown(self.location + half), confidence)
 
     def could_have_seen(self, level: float = 1 - CONFIDENCE, power: float = POWER) -> float:
@@ -128,9 +128,9 @@ def effect(
     location = statistics.fmean(sides[1]) - statistics.fmean(sides[0])
     if paired:
         differences = [after - before for before, after in zip(*sides, strict=True)]
-        error = max(statistics.stdev(differences), math.hypot(*least)) / math.sqrt(n)
+        error = max(math.sqrt(variance(differences)), math.hypot(*least)) / math.sqrt(n)
         return Effect(scale, location, error, n - 1.0, True, (n, m))
-    variances = [max(statistics.variance(side), floor**2) / len(side) for side, floor in zip(sides, least, strict=True)]
+    variances = [max(variance(side), floor**2) / len(side) for side, floor in zip(sides, least, strict=True)]
     total = sum(variances)
     if not total:
         return Refused("All repetitions gave the same value, so that nothing is known of how much runs differ.")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from scipy import special, stats
+from scipy import special
 
 from rtvirt_runner.analysis.estimates import CONFIDENCE, Interval, Refused
 from rtvirt_runner.analysis.exposure import hours
@@ -97,8 +97,8 @@ def at_most(per_hour: float, found: Rate, confidence: float = CONFIDENCE) -> Rat
 
 
 def _poisson(k: int, tail: float) -> tuple[float, float]:
-    """Bounds of the mean of a Poisson variable that is k, each with error ``tail``."""
-    return (float(stats.chi2.ppf(tail, 2 * k) / 2) if k else 0.0, float(stats.chi2.ppf(1 - tail, 2 * k + 2) / 2))
+    """Bounds of the mean of a Poisson variable that is k, each with error ``tail``: quantiles of gamma variables."""
+    return (float(special.gammaincinv(k, tail)) if k else 0.0, float(special.gammaincinv(k + 1, 1 - tail)))
 
 
 def _differ(late: Sequence[int], wakeups: Sequence[int]) -> float:

@@ -29,7 +29,7 @@ class Histogram:
     max_us: int
     limit_us: int  # samples of this latency or more are in the overflow
 
-    @property
+    @cached_property
     def samples(self) -> int:
         """All samples, overflows included."""
         return sum(self.counts.values()) + self.overflows
@@ -115,11 +115,23 @@ def quantile(histogram: Histogram, q: float) -> int:
 
 def rank_value(histogram: Histogram, rank: int) -> int:
     """The latency in us at a rank, 1 for the earliest wake-up; raises QuantileBeyondOverflow beyond the histogram."""
-    latencies = sorted(histogram.counts)
-    cumulative = list(accumulate(histogram.counts[us] for us in latencies))
+    latencies, cumulative = _sorted(histogram)
     if not 1 <= rank <= (cumulative[-1] if cumulative else 0):
         raise QuantileBeyondOverflow(f"Rank {rank} of {histogram.samples} samples lies beyond the histogram.")
     return latencies[bisect_left(cumulative, rank)]
+
+
+# of one histogram, as many ranks of it are asked for in a row
+_last_sorted: list[tuple[Mapping[int, int], list[int], list[int]]] = []
+
+
+def _sorted(histogram: Histogram) -> tuple[list[int], list[int]]:
+    """Latencies in us, and how many wake-ups were at each or earlier. Kept for the histogram asked for last."""
+    if not _last_sorted or _last_sorted[0][0] is not histogram.counts:
+        latencies = sorted(histogram.counts)
+        cumulative = list(accumulate(histogram.counts[us] for us in latencies))
+        _last_sorted[:] = [(histogram.counts, latencies, cumulative)]
+    return _last_sorted[0][1:]
 
 
 def standard_deviation(histogram: Histogram, sheppard: bool = False) -> float | Refused:

@@ -8,6 +8,7 @@ from typing import Any
 from rtvirt_runner.analysis.histogram import Histogram
 from rtvirt_runner.matrix.cell import Cell
 from rtvirt_runner.matrix.results import Record
+from rtvirt_runner.parsers.spikes import LateWakeups
 from rtvirt_runner.parsers.workload import WorkloadRun
 
 
@@ -19,6 +20,7 @@ class Measurement:
     histogram: Histogram | None
     reason: str
     workload: WorkloadRun | None = None  # what ran beside cyclictest; None where nothing did
+    late: LateWakeups | None = None  # with their times; None where they were not listed
 
     @property
     def cell(self) -> Cell:
@@ -69,4 +71,6 @@ def read_measurement(record: Record) -> Measurement:
     """
     if (output := record.output) is None:
         return Measurement(record, None, record.reason)
-    return Measurement(record, Histogram.of_run(output.latencies, record.cell.histogram_us), "", output.workload)
+    return Measurement(
+        record, Histogram.of_run(output.latencies, record.cell.histogram_us), "", output.workload, output.late
+    )

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
+from numpy.typing import NDArray
+from scipy import special
 
 from rtvirt_runner.analysis.estimates import CONFIDENCE, Interval, Refused
 from rtvirt_runner.analysis.histogram import Histogram, QuantileBeyondOverflow, quantile, rank_value
@@ -68,25 +70,34 @@ def samples_needed(q: float, confidence: float = CONFIDENCE) -> int:
     return high
 
 
+@functools.cache
 def _ranks(n: int, q: float, confidence: float) -> tuple[int, int, float] | None:
     """Lower and upper rank (from 1) closest together, and their confidence; None when there are none."""
     if n < 2:
         return None
-    binomial, outside = stats.binom(n, q), 1 - confidence
-    first = max(1, int(binomial.ppf(outside * 1e-9)))
-    last = min(n - 1, max(first, int(binomial.ppf(outside)) + 1))
+    outside = 1 - confidence
+    first = max(1, int(_ppf(np.array([outside * 1e-9]), n, q)[0]))
+    last = min(n - 1, max(first, int(_ppf(np.array([outside]), n, q)[0]) + 1))
     lows = np.arange(first, last + 1)
-    below = binomial.cdf(lows - 1)
+    below = special.bdtr(lows - 1, n, q)
     reachable = below + confidence < 1
     lows, below = lows[reachable], below[reachable]
-    highs = binomial.ppf(below + confidence).astype(int) + 1
+    highs = _ppf(below + confidence, n, q) + 1
     within = highs <= n
     lows, highs, below = lows[within], highs[within], below[within]
     if not len(lows):
         return None
     spans = highs - lows
     closest = np.flatnonzero(spans == spans.min())
-    achieved = binomial.cdf(highs[closest] - 1) - below[closest]
+    achieved = special.bdtr(highs[closest] - 1, n, q) - below[closest]
     best = int(np.argmax(achieved))
     low, high = int(lows[closest[best]]), int(highs[closest[best]])
     return (low, high, float(achieved[best])) if math.isfinite(achieved[best]) else None
+
+
+def _ppf(chances: NDArray[np.float64], n: int, q: float) -> NDArray[np.int64]:
+    """The smallest k with ``P(B <= k) >= chance`` for B binomial(n, q); scipy.stats would take long to import."""
+    k = np.ceil(special.bdtrik(chances, n, q))
+    before = np.maximum(k - 1, 0)
+    found: NDArray[np.int64] = np.where(special.bdtr(before, n, q) >= chances, before, k).astype(np.int64)
+    return found

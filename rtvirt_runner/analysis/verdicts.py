@@ -27,6 +27,7 @@ from rtvirt_runner.analysis.measurement import Measurement
 from rtvirt_runner.analysis.paper import load_paper
 from rtvirt_runner.analysis.repetitions import OverRuns, over_runs
 from rtvirt_runner.matrix.budget import Budget, Limits
+from rtvirt_runner.matrix.load import Matrix
 
 Answer = Literal["meets", "does not meet", "cannot be told"]
 
@@ -118,6 +119,11 @@ class BoardVerdict:
 
     @property
     def says(self) -> str:
+        """The board, and the answer with margin and certainty, one sentence."""
+        return f"{self.board}: {self.answer_says}"
+
+    @property
+    def answer_says(self) -> str:
         """The answer with margin and certainty, one sentence."""
         limits = self.budget.limits
         budget = f"budget {self.budget.name} ({limits.latest_us:,} us at the latest, {limits.average_us:,} on average)"
@@ -126,7 +132,7 @@ class BoardVerdict:
         )
         if not self.chosen:
             why = "its guests were emulated, without KVM" if self.only_emulated else "nothing was measured in a guest"
-            return f"{self.board}: whether it meets {budget} cannot be told: {why}."
+            return f"whether it meets {budget} cannot be told: {why}."
         worst = self.chosen.worst
         name, percent = self.chosen.name, f"{CONFIDENCE * 100:g} %"
         if self.answer == "meets":
@@ -144,7 +150,7 @@ class BoardVerdict:
             )
         else:
             said = f"whether it meets {budget} cannot be told; nearest is {name}: {self._untold(self.chosen)}"
-        return f"{self.board}: {said}.{suffix}"
+        return f"{said}.{suffix}"
 
     @property
     def next(self) -> str:
@@ -242,6 +248,16 @@ def board_verdicts(
     measured = list(measurements)
     names = dict.fromkeys([*boards, *(each.cell.board for each in measured)])
     return [_board(name, [each for each in measured if each.cell.board == name], budget) for name in names]
+
+
+def matrix_verdicts(
+    matrix: Matrix, measurements: Iterable[Measurement], budgets: Sequence[Budget] = ()
+) -> list[BoardVerdict]:
+    """Verdicts by budget (by default the matrix's, or else ``default_budgets``), then by board of the matrix."""
+    measured = list(measurements)
+    boards = list(dict.fromkeys(cell.board for cell in matrix.cells))
+    chosen = budgets or matrix.budgets or default_budgets()
+    return [verdict for budget in chosen for verdict in board_verdicts(measured, budget, boards)]
 
 
 def _board(name: str, measurements: Sequence[Measurement], budget: Budget) -> BoardVerdict:

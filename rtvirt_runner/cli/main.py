@@ -77,6 +77,7 @@ examples:
   rtvirt cache prune --to 5GB            make room: what was used least recently goes first (docs/cache.md)
   rtvirt capsule results/first           an archive from which anybody runs its sealed cells again (docs/sealed-runs.md)
   rtvirt verdict                         whether each board meets the budget, with which tuning, how certainly
+  rtvirt claims                          which of the paper's claims hold here, in numbers
   rtvirt compare A B --gate              whether anything got worse, for a shell (docs/verdicts.md)
   rtvirt status                          how far a run is; ask from another terminal
   rtvirt test tests/lint tests/unit      some of the checks; rtvirt test --help says more
@@ -85,8 +86,8 @@ results:
   results/<matrix>/report/index.html     the page; cells.csv beside it has a row per cell
   results/<matrix>/<board>/<cell>/       one record per cell (docs/results-folder.md)
   results/<matrix>/log/                  the whole output of each run
-Records that cannot be used are named with their reason, the others count, and plan, status, report, verdict and compare
-end with exit status 3; matrix keeps them aside and measures their cells again.
+Records that cannot be used are named with their reason, the others count, and plan, status, report, verdict, claims and
+compare end with exit status 3; matrix keeps them aside and measures their cells again.
 Cells that are done are never measured again: an interrupted run goes on where it stopped. To measure a cell again,
 remove its folder. Ctrl-C lets the cells that are being measured end and leaves the rest; a second one drops these too.
 """
@@ -96,6 +97,10 @@ _STORED = """\
 Without -i, takes the matrix and its boards as they are stored with the results: a copy of a results folder, or of the
 folder of one matrix in it, needs neither the matrix's file nor the inventory. With -i, reads both again.
 """
+
+_CLAIMS = f"""\
+Puts each sentence of the paper's results that can be true or false beside what was measured: supported, contradicted,
+cannot be told, or not measured, with ours in numbers (docs/verdicts.md). {_STORED}"""
 
 _VERDICT = f"""\
 Says of each board of a matrix whether a real-time task with the matrix's budget can live in its guest: meets it, with
@@ -264,6 +269,11 @@ def _parser() -> argparse.ArgumentParser:
     verdict.add_argument("--budget", metavar="NAME", help="the budget that decides (default: the matrix's first)")
     verdict.add_argument("--json", action="store_true", help="the verdicts as JSON, with all their numbers")
     verdict.set_defaults(run=_verdict)
+    claims = commands.add_parser(
+        "claims", parents=[common], description=_CLAIMS, help="say which of the paper's claims hold here, in numbers"
+    )
+    claims.add_argument("--json", action="store_true", help="the claims as JSON, with all their numbers")
+    claims.set_defaults(run=_claims)
     _add_compare(
         commands.add_parser(
             "compare", description=_COMPARE, help="compare two result sets, or what two commits measure"
@@ -669,6 +679,21 @@ def _verdict(args: argparse.Namespace) -> int:
         return BAD_RECORDS
     answers = {each.answer for each in found if each.budget is budgets[0]}
     return FAILED_CELLS if "does not meet" in answers else NOT_TOLD if "cannot be told" in answers else DONE
+
+
+def _claims(args: argparse.Namespace) -> int:
+    request = _load_measured(args)
+    with extra("report"):
+        from rtvirt_runner.cli import claims
+    bad = request.bad_records()
+    _name_bad_records(bad)
+    found = claims.read_claims(request.matrix, request.tree)
+    if args.json:
+        print(claims.as_json(found))
+    else:
+        for line in claims.lines(found):
+            tell(line)
+    return BAD_RECORDS if bad else DONE
 
 
 def _compare(args: argparse.Namespace) -> int:

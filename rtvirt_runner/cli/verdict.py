@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator, Sequence
 
 from rtvirt_runner.analysis.measurement import read_measurement
-from rtvirt_runner.analysis.verdicts import BoardVerdict, board_verdicts, default_budgets
+from rtvirt_runner.analysis.verdicts import BoardVerdict, default_budgets, matrix_verdicts
 from rtvirt_runner.catalogue.checked_yaml import known
 from rtvirt_runner.matrix.budget import Budget
 from rtvirt_runner.matrix.load import Matrix
@@ -24,9 +24,8 @@ def budgets_of(matrix: Matrix, first: str | None) -> list[Budget]:
 def read_verdicts(matrix: Matrix, tree: ResultsTree, budgets: Sequence[Budget]) -> list[BoardVerdict]:
     """Verdicts by budget and board, from the records of the matrix's cells."""
     cells = set(matrix.cells)
-    boards = list(dict.fromkeys(cell.board for cell in matrix.cells))
     measured = [read_measurement(each) for each in tree.load_records(matrix.name) if each.cell in cells]
-    return [verdict for budget in budgets for verdict in board_verdicts(measured, budget, boards)]
+    return matrix_verdicts(matrix, measured, budgets)
 
 
 def as_json(verdicts: Sequence[BoardVerdict]) -> str:

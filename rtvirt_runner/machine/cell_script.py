@@ -49,6 +49,7 @@ def environment(cell: Cell) -> dict[str, str]:
         "INTERVAL_US": str(cell.interval_us),
         "PRIORITY": str(cell.priority),
         "HISTOGRAM_US": str(cell.histogram_us),
+        "LATE_US": str(cell.late_us or ""),
         "LIMIT_S": str(limit_s(cell)),
         "LATER_S": "" if cell.clock == "virtual" else f"{cell.loops * cell.interval_us / 1e6 * LATER:.1f}",
         "COMMAND": program.command if program else "",

@@ -15,6 +15,8 @@ from rtvirt_runner.catalogue.lab import Clock
 from rtvirt_runner.catalogue.workloads import Program
 
 PLACES = ("host", "guest")
+# Fields that came later, and the value that older records mean: left out where they have it, so that ids stay.
+_LATER: Mapping[str, Any] = {"late_us": 0}
 _TUPLES = ("kernel_params", "settings")  # lists in JSON
 # Present name -> the name used to compute ids and found in older records, so that measured cells keep their id.
 _FIRST_NAMES = {"kernel_params": "kernel_words"}
@@ -48,6 +50,7 @@ class Cell:
     interval_us: int
     priority: int
     histogram_us: int
+    late_us: int = 0  # later wake-ups are listed with their times; 0: none are
 
     @property
     def vcpus(self) -> int:
@@ -77,7 +80,7 @@ class Cell:
         # by way of JSON, to remove the tags of Ansible's values
         given = json.loads(json.dumps({key: value for key, value in values.items() if key != "id"}))
         given = _renamed(given, {first: name for name, first in _FIRST_NAMES.items()})
-        given = typed_fields(given, cls, "A cell")
+        given = typed_fields({**_LATER, **given}, cls, "A cell")
         known(given["clock"], get_args(Clock), "clock", "A cell: clock")
         known(given["place"], PLACES, "place", "A cell: place")
         given |= {name: tuple(given[name]) for name in _TUPLES}
@@ -94,7 +97,8 @@ class Cell:
         values = {item.name: getattr(self, item.name) for item in fields(self)}
         lists = {name: list(values[name]) for name in _TUPLES}
         parts = {name: values[name].as_dict() if values[name] else {} for name in ("guest_state", "program")}
-        return values | lists | parts
+        values = values | lists | parts
+        return {name: value for name, value in values.items() if name not in _LATER or value != _LATER[name]}
 
 
 def _renamed(values: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:

@@ -34,6 +34,7 @@ VIEWS = (HISTOGRAMS, *COMPARISONS)  # how the page shows an experiment
 
 _STATE = "wanted"  # name of a state's split
 _LIMITS = {"loops": (1, 10**9), "interval_us": (10, 10**6), "priority": (1, 99), "histogram_us": (10, 10**6)}
+_LATE = "late_us"  # optional
 
 
 @dataclass(frozen=True)
@@ -437,7 +438,12 @@ def _cpus(value: Any, where: str) -> tuple[int, ...]:
 
 def _cyclictest(body: Any, where: str) -> dict[str, int]:
     settings = checked_yaml.require_nonempty(body, where)
-    checked_yaml.known_keys(settings, tuple(_LIMITS), where)
-    return {
+    checked_yaml.known_keys(settings, (*_LIMITS, _LATE), where)
+    given = {
         key: checked_yaml.require_int(settings.get(key), limits, f"{where}.{key}") for key, limits in _LIMITS.items()
     }
+    if _LATE in settings:
+        # beyond the histogram's end, a wake-up in the list could not be compared with its bucket
+        most = given["histogram_us"] - 1
+        given[_LATE] = checked_yaml.require_int(settings[_LATE], (1, most), f"{where}.{_LATE}")
+    return given

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 
 from rtvirt_runner.analysis.comparisons import (
@@ -13,39 +14,47 @@ from rtvirt_runner.analysis.comparisons import (
     Guests,
     Load,
     MergedMeasurement,
-    Spread,
     ablations,
     gic_orders,
     guests_side_by_side,
     loads,
     points,
 )
+from rtvirt_runner.analysis.contrasts import AxisContrasts, Judged, What, axis_contrasts
 from rtvirt_runner.analysis.measurement import Measurement
 from rtvirt_runner.analysis.paper import load_paper
 from rtvirt_runner.catalogue.settings import SETTINGS
 from rtvirt_runner.matrix.cell import Cell
+from rtvirt_runner.matrix.load import HISTOGRAMS
 from rtvirt_runner.report.blocks import Block, TableRow, avg_p99_max, common_title
 from rtvirt_runner.report.figures.comparisons import SpanRow, ablation_figure, span_figure
 from rtvirt_runner.report.figures.drawing import Drawing
-from rtvirt_runner.report.format import EN_DASH, decimals, listed, number, quantile, ratio_1dp, ratio_2dp, signed, unit
+from rtvirt_runner.report.findings import ONCE, both, called, factor, factors, judged_once, told
+from rtvirt_runner.report.format import EN_DASH, listed, number, quantile, ratio_2dp, unit
 from rtvirt_runner.report.workload_sections import ecu_blocks, slowdown_blocks, sysbench_blocks
 
 ACHIEVABLE_US = load_paper().budgets["paper"].latest_us  # "achievable with care": the guest's maximum under load
 
 
-def blocks(view: str, measurements: Sequence[Measurement], axes: Sequence[str], name: str) -> list[Block]:
-    """Blocks of a view over measurements of one clock; ``axes`` vary in them, ``name`` is the prefix of figure ids."""
+def blocks(
+    view: str, measurements: Sequence[Measurement], axes: Sequence[str], name: str, judged: Judged
+) -> list[Block]:
+    """Blocks of a view over measurements of one clock; ``axes`` vary in them, ``name`` is the prefix of figure ids.
+
+    ``judged`` has what ``contrasts_of_view`` gives for the same measurements.
+    """
     measured = points(measurements)
     makers: Mapping[str, Callable[[], list[Block]]] = {
+        HISTOGRAMS: lambda: [block for each in axis_contrasts(measured) if (block := _axis(each, judged))],
         "ablation": lambda: [
-            _ablation(each, axes, f"{name}-ablation-{n}") for n, each in enumerate(ablations(measured))
+            _ablation(each, axes, f"{name}-ablation-{n}", judged) for n, each in enumerate(ablations(measured))
         ],
-        "gic": lambda: [_gic(each, axes, f"{name}-gic-{n}") for n, each in enumerate(gic_orders(measured))],
-        "load": lambda: [_load(each, axes, f"{name}-load-{n}") for n, each in enumerate(loads(measured))],
-        "partitioning": lambda: _guests(measured, axes, f"{name}-partitioning"),
-        "flavours": lambda: _guests(measured, axes, f"{name}-flavours"),
-        "slowdown": lambda: slowdown_blocks(measured, axes, f"{name}-slowdown"),
-        "sysbench": lambda: sysbench_blocks(measured, axes),
+        "gic": lambda: [_gic(each, axes, f"{name}-gic-{n}", judged) for n, each in enumerate(gic_orders(measured))],
+        "load": lambda: [_load(each, axes, f"{name}-load-{n}", judged) for n, each in enumerate(loads(measured))],
+        "partitioning": lambda: _guests(measured, axes, f"{name}-partitioning", judged),
+        "flavours": lambda: _guests(measured, axes, f"{name}-flavours", judged),
+        "slowdown": lambda: slowdown_blocks(measured, axes, f"{name}-slowdown", judged),
+        "sysbench": lambda: sysbench_blocks(measured, axes, judged),
         "ecu": lambda: ecu_blocks(measured, axes, f"{name}-ecu"),
     }
     return makers[view]()
@@ -87,49 +96,64 @@ _FOREIGN = (
 # ---------------------------------------------------------------------------------------------------------- ablation
 
 
-def _ablation(ablation: Ablation, axes: Sequence[str], name: str) -> Block:
+def _ablation(ablation: Ablation, axes: Sequence[str], name: str, judged: Judged) -> Block:
     base, cell = ablation.base, ablation.base.cell
-    rows = [_setting_row(cell.tuning, "", base, base)]
-    rows += [_setting_row(f"without {each}", _title_of(each), point, base) for each, point in ablation.without]
+    rows = [TableRow(cell.tuning, ("", *avg_p99_max(base), *[EN_DASH] * 3), base.guest_uses_tcg)]
     rows += [
-        TableRow(f"without {each}", (f"{_title_of(each)} (not applicable: {why})", *[EN_DASH] * 4))
+        TableRow(
+            f"without {each}",
+            (
+                _title_of(each),
+                *avg_p99_max(point),
+                *factors(base, point, judged),
+                called(judged.of(base, point, "p99")),
+            ),
+            point.guest_uses_tcg,
+        )
+        for each, point in ablation.without
+    ]
+    rows += [
+        TableRow(f"without {each}", (f"{_title_of(each)} (not applicable: {why})", *[EN_DASH] * 6))
         for each, why in ablation.not_applicable
     ]
-    rows += [_setting_row(each.cell.tuning, "", each, base, reference=True) for each in ablation.references]
+    rows += [
+        TableRow(each.cell.tuning, ("", *avg_p99_max(each), *[EN_DASH] * 3), each.guest_uses_tcg, True)
+        for each in ablation.references
+    ]
+    found = {setting: judged.of(base, point, "p99") for setting, point in ablation.without}
     return Block(
         title=common_title(cell, [axis for axis in axes if axis != "tuning"], "place"),
-        says=tuple(_ablation_says(ablation)),
-        figure=ablation_figure(ablation, unit(cell.clock), name),
+        says=tuple(_ablation_says(ablation, judged)),
+        figure=ablation_figure(ablation, found, unit(cell.clock), name),
         caption=(
             f"What each setting of {cell.tuning} buys: p99 and the latest single wake-up in {unit(cell.clock)}, with "
-            "all settings (dashed) and without one at a time (–). Torn bars go on; their number says how far."
+            "all settings (dashed) and without one at a time (–). Lines through bars of p99 are intervals, all of the "
+            "page's together at 95 %; the latest wake-up is a fact about a run and is not judged. Torn bars go on; "
+            "their number says how far."
         ),
-        heads=("what the setting is for", "p99", f"p99, to {cell.tuning}", "max", f"max, to {cell.tuning}"),
+        heads=(
+            "what the setting is for",
+            "avg",
+            "p99",
+            "max",
+            f"avg / {cell.tuning}",
+            f"p99 / {cell.tuning}",
+            "p99 without it",
+        ),
         rows=tuple(rows),
         text_columns=frozenset({0}),
     )
 
 
-def _setting_row(
-    head: str, what: str, point: MergedMeasurement, base: MergedMeasurement, reference: bool = False
-) -> TableRow:
-    later_p99, later_max = point.p99_us - base.p99_us, point.histogram.max_us - base.histogram.max_us
-    differences = (EN_DASH, EN_DASH) if point is base else (signed(later_p99), signed(later_max))
-    p99, maximum = quantile(point.summary.p99, point.histogram), number(point.histogram.max_us)
-    return TableRow(head, (what, p99, differences[0], maximum, differences[1]), point.guest_uses_tcg, reference)
-
-
-def _ablation_says(ablation: Ablation) -> list[str]:
-    base = ablation.base.cell
-    said = [_noise(ablation.spread, base.tuning, base.clock, f"a smaller difference from {base.tuning} means nothing")]
-    if ablation.spread:
-        said[0] += (
-            " The same holds for one that is smaller than the repetitions without a setting differ; with few "
-            "repetitions, a single late wake-up may still stand out by chance."
-        )
-        p99 = _effects(ablation, "p99", _p99, lambda noise: noise.p99_us)
-        latest = _effects(ablation, "the latest wake-up", _latest, lambda noise: noise.max_us)
-        said.append(f"{p99} {latest}")
+def _ablation_says(ablation: Ablation, judged: Judged) -> list[str]:
+    said = []
+    for what, number_of in (("the average", "avg"), ("p99", "p99")):
+        whats: What = "avg" if number_of == "avg" else "p99"
+        found = [(setting, judged.of(ablation.base, point, whats)) for setting, point in ablation.without]
+        if judged_once([each for _, each in found]):
+            said = [ONCE]
+        elif sentence := told(what, found):
+            said.append(sentence)
     reasons: dict[str, list[str]] = {}
     for setting, why in ablation.not_applicable:
         reasons.setdefault(why, []).append(setting)
@@ -137,50 +161,73 @@ def _ablation_says(ablation: Ablation) -> list[str]:
     return [*said, "What a setting buys depends on the load: one that makes no difference here may make one elsewhere."]
 
 
-def _effects(
-    ablation: Ablation, what: str, measure: Callable[[MergedMeasurement], int], noise_of: Callable[[Spread], int]
-) -> str:
-    worse: list[str] = []
-    better: list[str] = []
-    for setting, point in ablation.without:
-        spread, difference = ablation.noise(point), measure(point) - measure(ablation.base)
-        if spread and abs(difference) > noise_of(spread):
-            (worse if difference > 0 else better).append(setting)
-    said = [f"without {listed(worse, 'or')} {what} is later"] if worse else []
-    said += [f"without {listed(better, 'or')} {what} is earlier"] if better else []
-    if not said:
-        return f"No single setting makes a difference to {what}."
-    text = "; ".join(said)
-    return f"{text[0].upper()}{text[1:]}."
-
-
 def _title_of(setting: str) -> str:
     return SETTINGS[setting].title if setting in SETTINGS else ""
 
 
-def _noise(spread: Spread | None, of: str, clock: str, so: str) -> str:
-    if spread is None:
-        return (
-            "Each was measured once, so nothing here says by how much a second measurement would differ: take no small "
-            "difference for a real one."
-        )
-    return (
-        f"Repetitions of {of} differ by up to {number(spread.p99_us)} {unit(clock)} in p99 and "
-        f"{number(spread.max_us)} {unit(clock)} in the latest wake-up: {so}."
+# ------------------------------------------------------------------------------------------------------- axis by axis
+
+
+def _axis(found: AxisContrasts, judged: Judged) -> Block | None:
+    """Tuning against tuning, split against split, kernel against kernel; None where no two points were repeated."""
+    rows = [row for row in found.rows if any(each.call != "refused" for each in both(*row, judged))]
+    if not rows:
+        return None
+    others = [axis for axis in ("board", "tuning", "split", "kernel", "workload") if axis != found.axis]
+    varied = [axis for axis in others if len({getattr(base.cell, axis) for base, _ in rows}) > 1]
+    return Block(
+        title=f"{found.axis.capitalize()} against {found.axis} {found.base}",
+        says=(_axis_says(found, rows, "avg", "The average", judged), _axis_says(found, rows, "p99", "p99", judged)),
+        figure=None,
+        caption="",
+        heads=(f"avg, {found.base}", "avg", "factor", f"p99, {found.base}", "p99", "factor", "p99 is"),
+        rows=tuple(
+            TableRow(
+                _contrast_name(changed, found.axis, varied), _contrast(base, changed, judged), changed.guest_uses_tcg
+            )
+            for base, changed in rows
+        ),
     )
+
+
+def _axis_says(
+    found: AxisContrasts,
+    rows: Sequence[tuple[MergedMeasurement, MergedMeasurement]],
+    what: What,
+    word: str,
+    judged: Judged,
+) -> str:
+    calls = Counter(judged.of(base, changed, what).call for base, changed in rows)
+    said = [f"later at {calls['higher']}", f"earlier at {calls['lower']}"]
+    return (
+        f"{word} is {listed(said)} of {len(rows)} points than with {found.axis} {found.base}; no difference was found "
+        f"at {calls['not told']}."
+    )
+
+
+def _contrast_name(point: MergedMeasurement, axis: str, varied: Sequence[str]) -> str:
+    cell = point.cell
+    place = cell.guest if cell.place == "guest" else "host"
+    return ", ".join([str(getattr(cell, axis)), *(str(getattr(cell, each)) for each in varied), place])
+
+
+def _contrast(base: MergedMeasurement, changed: MergedMeasurement, judged: Judged) -> tuple[str, ...]:
+    (base_avg, base_p99, _), (avg, p99, _) = avg_p99_max(base), avg_p99_max(changed)
+    by_avg, by_p99 = factors(base, changed, judged)
+    return base_avg, avg, by_avg, base_p99, p99, by_p99, called(judged.of(base, changed, "p99"))
 
 
 # --------------------------------------------------------------------------------------------------------------- GIC
 
 
-def _gic(order: GicOrder, axes: Sequence[str], name: str) -> Block:
+def _gic(order: GicOrder, axes: Sequence[str], name: str, judged: Judged) -> Block:
     first = order.rows[0][1].cell
     several = len({point.cell.guest for _, point in order.rows}) > len({what for what, _ in order.rows})
     labels = [f"{what} ({point.cell.guest})" if several and what != HOST else what for what, point in order.rows]
     those = [point for _, point in order.rows]
     return Block(
         title=common_title(first, [axis for axis in axes if axis != "guest"]),
-        says=(_gic_says(order),),
+        says=tuple(_gic_says(order, judged)),
         figure=_spans(list(zip(labels, those, strict=True)), name, "Latency by what emulates the interrupt controller"),
         caption=f"The same wake-ups in {unit(first.clock)}, by what emulates the guest's interrupt controller (GIC).",
         heads=("avg", "p50", "p99", "max"),
@@ -190,30 +237,46 @@ def _gic(order: GicOrder, axes: Sequence[str], name: str) -> Block:
     )
 
 
-def _gic_says(order: GicOrder) -> str:
+def _gic_says(order: GicOrder, judged: Judged) -> list[str]:
     claim = f"The order {HOST} < {KVMS_GIC} < {QEMUS_GIC}"
-    average, p99 = order.holds(lambda point: point.histogram.avg_us), order.holds(_p99)
-    if average is None or p99 is None:
+    if not order.steps:
         missing = [kind for kind in (HOST, KVMS_GIC, QEMUS_GIC) if kind not in {what for what, _ in order.rows}]
-        return f"{claim} cannot be judged: not measured here: {listed(missing)}."
-    if average and p99:
-        return f"{claim} holds in average and in p99."
-    if average or p99:
-        held, broken = ("average", "p99") if average else ("p99", "average")
-        return f"{claim} holds in {held}, but not in {broken}."
-    return f"{claim} holds neither in average nor in p99."
+        return [f"{claim} cannot be judged: not measured here: {listed(missing)}."]
+    said = [_order_says(claim, order, "avg", "average", judged), _order_says("It", order, "p99", "p99", judged)]
+    return [*said, ONCE] if judged_once([f for step in order.steps for f in both(*step, judged)]) else said
+
+
+def _order_says(claim: str, order: GicOrder, what: What, word: str, judged: Judged) -> str:
+    """Whether each step of the order is later than the one before it; as measured where that is not told."""
+    found = [judged.of(*step, what) for step in order.steps]
+    value: Callable[[MergedMeasurement], float] = _average if what == "avg" else _p99
+    as_measured = all(value(earlier) < value(later) for earlier, later in order.steps)
+    spans = listed(
+        [
+            factor(each, value(b), value(a)).replace("\n", " (") + ")"
+            for each, (a, b) in zip(found, order.steps, strict=True)
+        ]
+    )
+    if all(each.call == "higher" for each in found):
+        return f"{claim} holds in {word}: each is later than the one before it, by {spans}."
+    if any(each.call == "lower" for each in found):
+        return f"{claim} does not hold in {word}: one is earlier than the one before it; they differ by {spans}."
+    return (
+        f"{claim} cannot be told in {word}; as measured it {'holds' if as_measured else 'does not hold'}, and they "
+        f"differ by {spans}."
+    )
 
 
 # -------------------------------------------------------------------------------------------------------------- load
 
 
-def _load(load: Load, axes: Sequence[str], name: str) -> Block:
+def _load(load: Load, axes: Sequence[str], name: str, judged: Judged) -> Block:
     first = load.rows[0][0].cell
     several = len({point.cell.guest for point, _ in load.rows if point.cell.place == "guest"}) > 1
     labels = [_place(point.cell, several) for point, _ in load.rows]
     return Block(
         title=common_title(first, [axis for axis in axes if axis not in ("tuning", "guest")]),
-        says=tuple(_load_says(load)),
+        says=tuple(_load_says(load, judged)),
         figure=_spans(
             [(label, point) for label, (point, _) in zip(labels, load.rows, strict=True)],
             name,
@@ -225,28 +288,18 @@ def _load(load: Load, axes: Sequence[str], name: str) -> Block:
             f"{number(ACHIEVABLE_US)} µs, what the paper calls achievable with care for a guest's latest wake-up"
             f"{', in real time' if first.clock == 'virtual' else ''}."
         ),
-        heads=("avg", "p99", "max", f"max < {number(ACHIEVABLE_US)}", "p99, guest / host", "max, guest / host"),
-        rows=tuple(_load_row(label, *row) for label, row in zip(labels, load.rows, strict=True)),
+        heads=("avg", "p99", "max", f"max < {number(ACHIEVABLE_US)}", "avg, guest / host", "p99, guest / host"),
+        rows=tuple(_load_row(label, *row, judged) for label, row in zip(labels, load.rows, strict=True)),
     )
 
 
-def _load_row(label: str, point: MergedMeasurement, host: MergedMeasurement | None) -> TableRow:
-    histogram = point.histogram
-    ratios = [ratio_1dp(point.p99_us, host.p99_us), ratio_1dp(histogram.max_us, host.histogram.max_us)] if host else []
-    return TableRow(
-        label,
-        (
-            decimals(histogram.avg_us),
-            quantile(point.summary.p99, histogram),
-            number(histogram.max_us),
-            "yes" if histogram.max_us < ACHIEVABLE_US else "no",
-            *(ratios or [EN_DASH, EN_DASH]),
-        ),
-        point.guest_uses_tcg,
-    )
+def _load_row(label: str, point: MergedMeasurement, host: MergedMeasurement | None, judged: Judged) -> TableRow:
+    below = "yes" if point.histogram.max_us < ACHIEVABLE_US else "no"
+    ratios = factors(host, point, judged) if host else (EN_DASH, EN_DASH)
+    return TableRow(label, (*avg_p99_max(point), below, *ratios), point.guest_uses_tcg)
 
 
-def _load_says(load: Load) -> list[str]:
+def _load_says(load: Load, judged: Judged) -> list[str]:
     inside = [point for point, _ in load.rows if point.cell.place == "guest"]
     said = []
     if inside:
@@ -254,11 +307,13 @@ def _load_says(load: Load) -> list[str]:
         said.append(f"The latest wake-up in the guest, in {unit(inside[0].cell.clock)}: {listed(by_tuning)}.")
     for point, host in load.rows:
         if host and (point.cell.kernel_params or point.cell.settings):
-            p99, latest = (_p99(point), _p99(host)), (_latest(point), _latest(host))
+            p99 = (point.p99_us, host.p99_us)
+            finding = judged.of(host, point, "p99")
             said.append(
                 f"With tuning {point.cell.tuning}, the guest against the host with that tuning under the same load, in "
-                f"{unit(point.cell.clock)}: p99 {number(p99[0])} against {number(p99[1])} ({ratio_1dp(*p99)}), latest "
-                f"wake-up {number(latest[0])} against {number(latest[1])} ({ratio_1dp(*latest)})."
+                f"{unit(point.cell.clock)}: p99 {number(p99[0])} against {number(p99[1])} "
+                f"({factor(finding, *p99).replace(chr(10), ', ')}), latest wake-up "
+                f"{number(point.histogram.max_us)} against {number(host.histogram.max_us)}."
             )
     return said
 
@@ -266,48 +321,61 @@ def _load_says(load: Load) -> list[str]:
 # ------------------------------------------------------------------------------------------------------------- guests
 
 
-def _guests(measured: Sequence[MergedMeasurement], axes: Sequence[str], name: str) -> list[Block]:
-    return [_side_by_side(each, axes, f"{name}-{n}") for n, each in enumerate(guests_side_by_side(measured))]
+def _guests(measured: Sequence[MergedMeasurement], axes: Sequence[str], name: str, judged: Judged) -> list[Block]:
+    return [_side_by_side(each, axes, f"{name}-{n}", judged) for n, each in enumerate(guests_side_by_side(measured))]
 
 
-def _side_by_side(guests: Guests, axes: Sequence[str], name: str) -> Block:
+def _side_by_side(guests: Guests, axes: Sequence[str], name: str, judged: Judged) -> Block:
     base, cell = guests.base, guests.base.cell
     those = [base, *guests.others]
     names = listed([each.cell.guest for each in guests.others])
     return Block(
         title=common_title(cell, [axis for axis in axes if axis != "guest"]),
-        says=(
-            *(_against(each, base) for each in guests.others),
-            _noise(
-                guests.spread, "one and the same guest", cell.clock, "a smaller difference between guests means nothing"
-            ),
-        ),
+        says=tuple(_guests_say(guests, judged)),
         figure=_spans([(each.cell.guest, each) for each in those], name, f"Latency in {cell.guest} and in {names}"),
         caption=f"The same wake-ups in {unit(cell.clock)} in guests in which nothing but the guest differs.",
-        heads=("avg", "p99", "max", *(f"{what} / {cell.guest}" for what in ("avg", "p99", "max"))),
+        heads=("avg", "p99", "max", *(f"{what} / {cell.guest}" for what in ("avg", "p99"))),
         rows=tuple(
-            TableRow(each.cell.guest, (*avg_p99_max(each), *_ratios(each, base)), each.guest_uses_tcg) for each in those
+            TableRow(
+                each.cell.guest,
+                (*avg_p99_max(each), *((EN_DASH, EN_DASH) if each is base else factors(base, each, judged))),
+                each.guest_uses_tcg,
+            )
+            for each in those
         ),
     )
 
 
-def _against(point: MergedMeasurement, base: MergedMeasurement) -> str:
-    average, p99, maximum = _ratios(point, base)
+def _guests_say(guests: Guests, judged: Judged) -> list[str]:
+    base = guests.base
+    found = {each.cell.guest: both(base, each, judged) for each in guests.others}
+    if judged_once([finding for each in found.values() for finding in each]):
+        return [*(_as_measured(each, base) for each in guests.others), ONCE]
+    words = ("the average", "p99")
+    sentences = (
+        told(f"{word}, against {base.cell.guest},", [(name, each[n]) for name, each in found.items()], "in")
+        for n, word in enumerate(words)
+    )
+    return [sentence for sentence in sentences if sentence]
+
+
+def _as_measured(point: MergedMeasurement, base: MergedMeasurement) -> str:
+    average = ratio_2dp(point.histogram.avg_us, base.histogram.avg_us)
     return (
-        f"In {point.cell.guest}, a wake-up takes {average} as long as in {base.cell.guest} on average, {p99} in p99 "
-        f"and {maximum} at its latest."
+        f"In {point.cell.guest}, a wake-up took {average} as long as in {base.cell.guest} on average, and "
+        f"{ratio_2dp(point.p99_us, base.p99_us)} in p99."
     )
 
 
 # ------------------------------------------------------------------------------------------------------------ helpers
 
 
-def _p99(point: MergedMeasurement) -> int:
+def _p99(point: MergedMeasurement) -> float:
     return point.p99_us
 
 
-def _latest(point: MergedMeasurement) -> int:
-    return point.histogram.max_us
+def _average(point: MergedMeasurement) -> float:
+    return point.histogram.avg_us
 
 
 def _spans(rows: Sequence[tuple[str, MergedMeasurement]], name: str, label: str, mark_us: int | None = None) -> Drawing:
@@ -330,13 +398,3 @@ def _place(cell: Cell, several_guests: bool) -> str:
 def _four(point: MergedMeasurement) -> tuple[str, str, str, str]:
     average, p99, maximum = avg_p99_max(point)
     return average, quantile(point.summary.p50, point.histogram), p99, maximum
-
-
-def _ratios(point: MergedMeasurement, base: MergedMeasurement) -> tuple[str, str, str]:
-    if point is base:
-        return EN_DASH, EN_DASH, EN_DASH
-    return (
-        ratio_2dp(point.histogram.avg_us, base.histogram.avg_us),
-        ratio_2dp(point.p99_us, base.p99_us),
-        ratio_2dp(point.histogram.max_us, base.histogram.max_us),
-    )

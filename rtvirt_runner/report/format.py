@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from rtvirt_runner.analysis.histogram import Histogram
 
 EN_DASH = "\u2013"
+TIMES = "\u00d7"
 _SECONDS = ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs"), (1e-9, "ns"))
 
 
@@ -36,14 +37,9 @@ def quantile(value: int | None, histogram: Histogram) -> str:
     return f"≥ {histogram.limit_us:,}" if value is None else f"{value:,}"
 
 
-def ratio_1dp(value: float, base: float) -> str:
-    """``value / base`` with one decimal and ``×``; an en dash when base is 0."""
-    return f"{value / base:.1f} \u00d7" if base else EN_DASH
-
-
 def ratio_2dp(value: float, base: float) -> str:
     """``value / base`` with two decimals and ``×``; an en dash when base is 0."""
-    return f"{value / base:.2f} \u00d7" if base else EN_DASH
+    return f"{value / base:.2f} {TIMES}" if base else EN_DASH
 
 
 def duration(seconds: float) -> str:
@@ -52,11 +48,6 @@ def duration(seconds: float) -> str:
     value = seconds / size
     digits = max(0, 3 - math.floor(math.log10(value))) if value >= 1 else 3
     return f"{value:,.{digits}f}\u00a0{name}"
-
-
-def signed(difference: int) -> str:
-    """A difference with its sign."""
-    return f"{difference:+,}" if difference else "0"
 
 
 def listed(names: Sequence[str], word: str = "and") -> str:

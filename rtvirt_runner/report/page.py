@@ -16,16 +16,20 @@ import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import jinja2
 import pandas as pd
 from markupsafe import Markup
 
-from rtvirt_runner.analysis.comparisons import HostGuest, host_against_guest
+from rtvirt_runner.analysis.claims import judge_claims
+from rtvirt_runner.analysis.comparisons import HostGuest, host_against_guest, points
+from rtvirt_runner.analysis.contrasts import Judged, contrasts_of_pairs, contrasts_of_view, judge_contrasts
+from rtvirt_runner.analysis.estimates import CONFIDENCE
 from rtvirt_runner.analysis.frame import tidy_frame
 from rtvirt_runner.analysis.measurement import Measurement, read_measurement
 from rtvirt_runner.analysis.paper_tables import maxima, preemption
+from rtvirt_runner.analysis.verdicts import default_budgets, matrix_verdicts
 from rtvirt_runner.catalogue import collection
 from rtvirt_runner.catalogue.tunings import MINUS
 from rtvirt_runner.catalogue.versions import controller_versions
@@ -42,6 +46,9 @@ from rtvirt_runner.report.format import decimals, number, unit
 from rtvirt_runner.report.machines import machines
 from rtvirt_runner.report.provenance import sources
 from rtvirt_runner.report.tables import Table, cell_table, pair_table, varying
+
+if TYPE_CHECKING:
+    from rtvirt_runner.report.late import LateRow
 
 _Told = TypeVar("_Told", HostGuest, Measurement)
 _TEMPLATES = Path(__file__).parent / "templates"
@@ -231,7 +238,25 @@ def render_page(
     # without experiments that have views of their own, for the paper's table of maxima
     plain = {cell for each in matrix.experiments if each.views == (HISTOGRAMS,) for cell in each.cells}
     plain_pairs = host_against_guest(each for each in measured if each.cell in plain)
-    sections = [_section(experiment, measurements) for experiment in matrix.experiments]
+    by_experiment = [_by_clock(_measured(experiment, measurements)) for experiment in matrix.experiments]
+    judged = judge_contrasts(
+        [
+            *contrasts_of_pairs(pairs),
+            *(
+                contrast
+                for experiment, clocks in zip(matrix.experiments, by_experiment, strict=True)
+                for _, those in clocks
+                for view in experiment.views
+                for contrast in contrasts_of_view(view, points(those))
+            ),
+        ]
+    )
+    sections = [
+        _section(experiment, clocks, judged)
+        for experiment, clocks in zip(matrix.experiments, by_experiment, strict=True)
+    ]
+    budgets = matrix.budgets or default_budgets()
+    verdicts = matrix_verdicts(matrix, measured)
     gaps = _gaps(matrix, measurements, bad)
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(_TEMPLATES),
@@ -249,7 +274,13 @@ def render_page(
         sealed=sum(each.sealed for each in measured),
         any_virtual=any(cell.clock == "virtual" for cell in matrix.cells),
         answers=_by_board(answers(pairs)),
-        pairs=[pair_table(each, clock) for clock, each in _by_clock(pairs)],
+        judged=judged,
+        confidence=f"{CONFIDENCE * 100:g} %",
+        verdicts=[each for each in verdicts if each.budget.name == budgets[0].name],
+        other_verdicts=[each for each in verdicts if each.budget.name != budgets[0].name],
+        late=_late_rows(measured),
+        claims=judge_claims(measured) if measured else [],
+        pairs=[pair_table(each, clock, judged, budgets[0]) for clock, each in _by_clock(pairs)],
         maxima=[(clock, table) for clock, each in _by_clock(plain_pairs) if (table := maxima(each)).columns],
         preemption=[(clock, pair) for clock, each in _by_clock(measured) if (pair := preemption(each)).columns],
         sections=sections,
@@ -263,6 +294,15 @@ def render_page(
         files=list(files),
     )
     return Page(text, tuple(drawing for section in sections for drawing in _drawings(section)))
+
+
+def _late_rows(measured: Sequence[Measurement]) -> list[LateRow]:
+    listed = [each for each in measured if each.late]
+    if not listed:
+        return []
+    from rtvirt_runner.report.late import late_rows  # optimization and distributions of scipy: a second to import
+
+    return late_rows(listed)
 
 
 def best_answers(matrix: Matrix, tree: ResultsTree) -> list[str]:
@@ -288,17 +328,20 @@ def _by_clock(items: Sequence[_Told]) -> list[tuple[str, list[_Told]]]:
 # ------------------------------------------------------------------------------------------------------ experiments
 
 
-def _section(experiment: Experiment, measurements: Mapping[Cell, Measurement]) -> Section:
-    measured = [each for cell in experiment.cells if (each := measurements.get(cell)) and each.histogram]
-    axes = varying([each.cell for each in measured])
+def _measured(experiment: Experiment, measurements: Mapping[Cell, Measurement]) -> list[Measurement]:
+    return [each for cell in experiment.cells if (each := measurements.get(cell)) and each.histogram]
+
+
+def _section(experiment: Experiment, clocks: Sequence[tuple[str, list[Measurement]]], judged: Judged) -> Section:
+    axes = varying([each.cell for _, those in clocks for each in those])
     parts = []
-    for clock, those in _by_clock(measured):
+    for clock, those in clocks:
         name = f"{experiment.name}-{clock}"
         lanes = [_lane(pair, axes) for pair in host_against_guest(those)]
         figures = histogram_figures(lanes, unit(clock), name) if HISTOGRAMS in experiment.views else []
-        views = {view: blocks(view, those, axes, name) for view in experiment.views if view != HISTOGRAMS}
+        views = {view: blocks(view, those, axes, name, judged) for view in experiment.views}
         shown = [block for each in views.values() for block in each]
-        empty = [view for view, each in views.items() if not each]
+        empty = [view for view, each in views.items() if not each and view != HISTOGRAMS]
         parts.append(Part(clock, figures, shown, empty, cautions(those), cell_table(those, axes, clock)))
     return Section(experiment, parts)
 
@@ -344,7 +387,18 @@ def _total(records: Iterable[Record], name: str) -> float:
     return math.fsum(getattr(record.status, name) for record in records)
 
 
-_FILTERS: dict[str, Callable[..., Any]] = {"unit": unit, "number": number, "decimals": decimals, "total": _total}
+def _line_of(value: str, place: int) -> str:
+    """The first (0) or second (1) line of a number in a table: what was found, and how certain it is."""
+    return [*value.partition("\n")][2 * place]
+
+
+_FILTERS: dict[str, Callable[..., Any]] = {
+    "unit": unit,
+    "number": number,
+    "decimals": decimals,
+    "total": _total,
+    "line": _line_of,
+}
 
 
 def _shown(value: Any) -> Any:

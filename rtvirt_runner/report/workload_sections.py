@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rtvirt_runner.analysis.comparisons import Foreground, MergedMeasurement, Slowdowns, foregrounds, slowdowns
+from rtvirt_runner.analysis.contrasts import Judged
 from rtvirt_runner.analysis.paper import SysbenchTable, load_paper
 from rtvirt_runner.parsers import ecu
 from rtvirt_runner.parsers.ecu import EcuRun, EventKind
@@ -13,6 +14,7 @@ from rtvirt_runner.parsers.sysbench import SysbenchRun, merge
 from rtvirt_runner.parsers.workload import WorkloadRun
 from rtvirt_runner.report.blocks import Block, ColumnGroup, TableRow, avg_p99_max, common_title
 from rtvirt_runner.report.figures.workloads import LatenessLane, SlowdownRow, lateness_figure, slowdown_figure
+from rtvirt_runner.report.findings import factor
 from rtvirt_runner.report.format import (
     EN_DASH,
     clock_suffix,
@@ -31,12 +33,14 @@ _PLACES = ("host", "guest")
 # ---------------------------------------------------------------------------------------------------------- slowdown
 
 
-def slowdown_blocks(measured: Sequence[MergedMeasurement], axes: Sequence[str], name: str) -> list[Block]:
+def slowdown_blocks(
+    measured: Sequence[MergedMeasurement], axes: Sequence[str], name: str, judged: Judged
+) -> list[Block]:
     """Slowdown of workloads in the guest, with the wake-up latency beside them."""
-    return [_slowdown(each, axes, f"{name}-{n}") for n, each in enumerate(slowdowns(measured))]
+    return [_slowdown(each, axes, f"{name}-{n}", judged) for n, each in enumerate(slowdowns(measured))]
 
 
-def _slowdown(those: Slowdowns, axes: Sequence[str], name: str) -> Block:
+def _slowdown(those: Slowdowns, axes: Sequence[str], name: str, judged: Judged) -> Block:
     cell = those.rows[0].cell
     several = len({(row.cell.workload, row.cell.guest) for row in those.rows}) > len(
         {row.cell.workload for row in those.rows}
@@ -53,7 +57,7 @@ def _slowdown(those: Slowdowns, axes: Sequence[str], name: str) -> Block:
             f"on the same core meanwhile, in {unit(cell.clock)}, from the host to the guest."
         ),
         heads=("host", "guest", "guest / host", *("avg", "p99", "max") * 2),
-        rows=tuple(_slowdown_row(*each) for each in zip(labels, those.rows, strict=True)),
+        rows=tuple(_slowdown_row(*each, judged) for each in zip(labels, those.rows, strict=True)),
         groups=(
             ColumnGroup("time of an iteration", cell.clock, 3),
             ColumnGroup("latency on the host, µs", cell.clock, 3),
@@ -63,11 +67,12 @@ def _slowdown(those: Slowdowns, axes: Sequence[str], name: str) -> Block:
     )
 
 
-def _slowdown_row(label: str, row: Foreground) -> TableRow:
+def _slowdown_row(label: str, row: Foreground, judged: Judged) -> TableRow:
     host, guest = _both(row)
+    times = factor(judged.of(host, guest, "iteration"), row.slowdown or 0.0, 1.0)
     return TableRow(
         label,
-        (*_seconds(host, guest), _times(row), *avg_p99_max(host), *avg_p99_max(guest)),
+        (*_seconds(host, guest), times, *avg_p99_max(host), *avg_p99_max(guest)),
         guest.guest_uses_tcg,
     )
 
@@ -146,20 +151,20 @@ _FIELDS = {  # by field of SysbenchRun
 }
 
 
-def sysbench_blocks(measured: Sequence[MergedMeasurement], axes: Sequence[str]) -> list[Block]:
+def sysbench_blocks(measured: Sequence[MergedMeasurement], axes: Sequence[str], judged: Judged) -> list[Block]:
     """Tables III and IV of the paper from measured cells, one per guest."""
     of_sysbench = [each for each in measured if each.cell.program and each.cell.program.prints == "sysbench"]
-    return [_sysbench(each, axes) for each in foregrounds(of_sysbench)]
+    return [_sysbench(each, axes, judged) for each in foregrounds(of_sysbench)]
 
 
-def _sysbench(row: Foreground, axes: Sequence[str]) -> Block:
+def _sysbench(row: Foreground, axes: Sequence[str], judged: Judged) -> Block:
     runs = [_sysbench_run(point) for point in (row.host, row.guest)]
     of_files = any(run and run.reads_per_s is not None for run, _ in runs)
     paper = load_paper().sysbench["sysbench-fileio" if of_files else "sysbench-cpu"]
     clock = row.cell.clock
     return Block(
         title=f"sysbench: {common_title(row.cell, axes)}",
-        says=tuple(_sysbench_says(row, runs, paper)),
+        says=tuple(_sysbench_says(row, runs, paper, judged)),
         figure=None,
         caption="",
         heads=("host", "guest", "guest / host") * 2,
@@ -197,13 +202,16 @@ def _pair(values: Sequence[float | None], digits: int) -> tuple[str, str, str]:
     return shown[0], shown[1], EN_DASH if host is None or guest is None else ratio_2dp(guest, host)
 
 
-def _sysbench_says(row: Foreground, runs: Sequence[tuple[SysbenchRun | None, int]], paper: SysbenchTable) -> list[str]:
+def _sysbench_says(
+    row: Foreground, runs: Sequence[tuple[SysbenchRun | None, int]], paper: SysbenchTable, judged: Judged
+) -> list[str]:
     said = []
     clock = row.cell.clock
-    if row.slowdown:
+    if row.slowdown and row.host and row.guest:
+        times = factor(judged.of(row.host, row.guest, "iteration"), row.slowdown, 1.0).replace("\n", " (")
         what = "a round of primes" if paper.workload == "sysbench-cpu" else "an operation on a file"
         said.append(
-            f"In the guest, {what} takes {_times(row)} as long as on the host; on the paper's "
+            f"In the guest, {what} takes {times}) as long as on the host; on the paper's "
             f"{load_paper().hardware[paper.hardware]} it took {ratio_2dp(paper.slowdown, 1.0)} as long."
         )
     if clock == "virtual":

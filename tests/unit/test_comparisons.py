@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
@@ -14,14 +16,13 @@ from rtvirt_runner.analysis.comparisons import (
     HOST,
     KVMS_GIC,
     QEMUS_GIC,
-    Spread,
     ablations,
     gic_orders,
     guests_side_by_side,
     loads,
     points,
-    spread,
 )
+from rtvirt_runner.analysis.contrasts import contrasts_of_view, judge_contrasts
 from rtvirt_runner.analysis.measurement import Measurement, read_measurement
 from rtvirt_runner.matrix.cell import Cell
 from rtvirt_runner.matrix.load import load_matrix
@@ -89,7 +90,8 @@ def measure(cells: list[Cell], tmp_path: Path) -> Measure:
 
 
 def show(view: str, measurements: list[Measurement], axes: tuple[str, ...] = ()) -> list[Block]:
-    return blocks(view, measurements, axes, "made_up")
+    judged = judge_contrasts(contrasts_of_view(view, points(measurements)))
+    return blocks(view, measurements, axes, "made_up", judged)
 
 
 def rows(block: Block) -> dict[str, tuple[str, ...]]:
@@ -99,14 +101,9 @@ def rows(block: Block) -> dict[str, tuple[str, ...]]:
 # -------------------------------------------------------------------------------------------------------- repetitions
 
 
-def test_repetitions_are_put_together_and_their_range_is_what_a_difference_must_exceed(measure: Measure) -> None:
+def test_repetitions_are_put_together(measure: Measure) -> None:
     (point,) = points([measure(us, repetition=number) for number, us in enumerate((100, 130, 110), 1)])
     assert (point.histogram.samples, point.histogram.max_us) == (300, 130)
-    assert spread([point]) == Spread(p99_us=30, max_us=30)
-
-
-def test_one_repetition_tells_no_range(measure: Measure) -> None:
-    assert spread(points([measure(100), measure(200, place="guest")])) is None
 
 
 # ----------------------------------------------------------------------------------------------------------- ablation
@@ -148,7 +145,7 @@ def test_ablations_without_the_whole_tuning_say_nothing(measure: Measure) -> Non
 def test_a_setting_that_the_machine_does_not_have_is_not_applicable_rather_than_useless(measure: Measure) -> None:
     (block,) = show("ablation", [measure(100), measure(100, tuning="full-minus-governor")])
     assert "Not applicable here: governor (the machine does not have it)." in block.says
-    assert rows(block)["without governor"][1:] == ("–", "–", "–", "–")
+    assert rows(block)["without governor"][1:] == ("–",) * 6
     assert "– governor" not in block.figure.svg()
 
 
@@ -174,36 +171,72 @@ def test_a_guests_setting_is_not_judged_on_the_host(measure: Measure) -> None:
     assert [setting for setting, _ in guest.without] == ["memory_lock"]
 
 
-def test_what_repetitions_differ_by_decides_what_counts(measure: Measure) -> None:
+def repeated(measure: Measure, values: Mapping[str, tuple[int, ...]]) -> list[Measurement]:
+    return [measure(us, tuning=tuning, repetition=n) for tuning, all_ in values.items() for n, us in enumerate(all_, 1)]
+
+
+def test_settings_are_called_by_their_effect_over_repetitions(measure: Measure) -> None:
     values = {
-        "full": (100, 120),
-        "full-minus-irqs": (300, 310),
-        "full-minus-ksm": (130, 125),
-        "full-minus-swap": (60, 55),
+        "full": (100, 104, 98, 102, 99),
+        "full-minus-irqs": (300, 310, 290, 306, 299),
+        "full-minus-ksm": (101, 99, 103, 98, 104),
+        "full-minus-swap": (60, 58, 61, 59, 60),
     }
-    made = [measure(us, tuning=tuning, repetition=n) for tuning, both in values.items() for n, us in enumerate(both, 1)]
-    (block,) = show("ablation", made)
-    assert block.says[0].startswith(
-        "Repetitions of full differ by up to 20 µs (virtual time) in p99 and 20 µs (virtual time) in the latest wake-up"
-    )
-    assert block.says[1] == (
-        "Without irqs p99 is later; without swap p99 is earlier. "
-        "Without irqs the latest wake-up is later; without swap the latest wake-up is earlier."
-    )
-    assert rows(block)["without irqs"][1:] == ("310", "+190", "310", "+190")
+    (block,) = show("ablation", repeated(measure, values))
+    (said,) = [each for each in block.says if "p99" in each]
+    assert re.search(r"^Without irqs \(2\.99 ×, 2\.\d\d to 3\.\d\d\) p99 is later; ", said)
+    assert re.search(r"without swap \(0\.59 ×, 0\.\d\d to 0\.\d\d\) p99 is earlier; ", said)
+    assert re.search(r"no difference of p99 was found without ksm; one of 1\.\d\d × could have been seen\.$", said)
+    table = rows(block)
+    assert table["without irqs"][2] == "306" and table["without irqs"][5].startswith("2.99 ×\n")
+    assert [table[f"without {name}"][6].partition("\n")[0] for name in ("irqs", "ksm", "swap")] == [
+        "later",
+        "no difference found",
+        "earlier",
+    ]
+    svg = block.figure.svg()
+    assert "– p99 later without" in svg and "grey" not in svg
 
 
-def test_a_setting_whose_own_repetitions_differ_more_is_not_judged(measure: Measure) -> None:
-    values = {"full": (100, 101), "full-minus-ksm": (100, 900)}
-    made = [measure(us, tuning=tuning, repetition=n) for tuning, both in values.items() for n, us in enumerate(both, 1)]
-    (block,) = show("ablation", made)
-    assert "No single setting makes a difference to p99." in block.says[1]
+def test_a_setting_whose_own_repetitions_scatter_is_not_called(measure: Measure) -> None:
+    (block,) = show("ablation", repeated(measure, {"full": (100, 101, 99), "full-minus-ksm": (100, 900, 120)}))
+    assert "no difference of p99 was found without ksm".capitalize() in block.says[1]
+
+
+def test_fifteen_settings_that_do_nothing_are_rarely_called(measure: Measure, cells: list[Cell]) -> None:
+    """Whatever one measures: 15 settings, of which the range of three repetitions would call several."""
+    names = sorted({each.tuning for each in cells if each.tuning.startswith("full-minus-")})[:15]
+    random = Random(15)
+    values = {name: tuple(round(random.gauss(1000, 30)) for _ in range(3)) for name in ("full", *names)}
+    found = judge_contrasts(contrasts_of_view("ablation", points(repeated(measure, values))))
+    assert found.compared >= 20
+    assert {each.call for each in found.findings.values()} <= {"not told"}
 
 
 def test_one_repetition_is_said_to_prove_nothing(measure: Measure) -> None:
     (block,) = show("ablation", [measure(100), measure(300, tuning="full-minus-irqs")])
     assert block.says[0].startswith("Each was measured once, so nothing here says by how much")
     assert not any("Without" in sentence for sentence in block.says)
+    assert rows(block)["without irqs"][5] == "3.00 ×\nmeasured once"
+
+
+def test_what_stands_in_two_places_of_a_page_counts_once(measure: Measure) -> None:
+    made = points(repeated(measure, {"full": (100, 101, 99), "full-minus-ksm": (100, 103, 120)}))
+    twice = [
+        *contrasts_of_view("ablation", made),
+        *contrasts_of_view("ablation", points(made[0].measurements + made[1].measurements)),
+    ]
+    assert (len(twice), judge_contrasts(twice).compared) == (4, 2)
+
+
+def test_a_tuning_is_held_against_the_first(measure: Measure) -> None:
+    made = repeated(measure, {"none": (300, 310, 290, 306), "paper": (200, 202, 201, 199)})
+    (block,) = show("histograms", made)
+    assert block.title == "Tuning against tuning none"
+    assert block.says[1] == (
+        "p99 is later at 0 and earlier at 1 of 1 points than with tuning none; no difference was found at 0."
+    )
+    assert show("histograms", made[::4]) == []  # measured once
 
 
 def test_a_p99_in_the_overflow_is_a_bound(measure: Measure) -> None:
@@ -211,7 +244,7 @@ def test_a_p99_in_the_overflow_is_a_bound(measure: Measure) -> None:
     assert overflowed.histogram
     histogram = dataclasses.replace(overflowed.histogram, overflows=400, max_us=25000)
     (block,) = show("ablation", [measure(100), dataclasses.replace(overflowed, histogram=histogram)])
-    assert rows(block)["without irqs"][1] == "≥ 20,000"
+    assert rows(block)["without irqs"][2] == "≥ 20,000"
     assert "≥ 20,000" in block.figure.svg()
 
 
@@ -229,28 +262,35 @@ def gics(measure: Measure, host: int, kvm: int, qemu: int) -> list[Measurement]:
 def test_host_kvms_gic_and_qemus_gic_stand_in_that_order(measure: Measure) -> None:
     (order,) = gic_orders(points(gics(measure, 60, 80, 250)))
     assert [what for what, _ in order.rows] == [HOST, KVMS_GIC, QEMUS_GIC]
-    assert order.holds(lambda point: point.histogram.avg_us) is True
+    assert [[point.histogram.max_us for point in step] for step in order.steps] == [[60, 80], [80, 250]]
 
 
 @pytest.mark.parametrize(
     ("values", "says"),
     [
-        ((60, 80, 250), "holds in average and in p99."),
-        ((60, 260, 250), "holds neither in average nor in p99."),
-        ((80, 80, 250), "holds neither in average nor in p99."),  # equal is not less
+        ((60, 80, 250), "holds in average: each is later than the one before it, by 1.33 × ("),
+        ((60, 260, 250), "does not hold in average: one is earlier than the one before it"),
+        ((80, 80, 250), "cannot be told in average; as measured it does not hold"),  # equal is not less
     ],
 )
 def test_whether_the_order_holds_is_said(values: tuple[int, int, int], says: str, measure: Measure) -> None:
-    (block,) = show("gic", gics(measure, *values))
-    assert block.says == (f"The order host < guest with KVM's GIC < guest with QEMU's GIC {says}",)
-    assert [row.values[0] for row in block.rows] == [f"{us}.0" for us in values]
+    made = [
+        dataclasses.replace(
+            each, record=dataclasses.replace(each.record, cell=dataclasses.replace(each.cell, repetition=n))
+        )
+        for n, off in enumerate((-1, 0, 1, 0, -1), 1)
+        for each in gics(measure, *(us + off for us in values))
+    ]
+    (block,) = show("gic", made)
+    assert block.says[0].startswith(f"The order host < guest with KVM's GIC < guest with QEMU's GIC {says}")
 
 
-def test_average_and_p99_may_disagree(measure: Measure) -> None:
-    host, user, kernel = gics(measure, 60, 80, 250)
-    late = measure({70: 90, 400: 10}, place="guest", guest="minimal-kernel-gic")
-    assert "holds in average, but not in p99" in show("gic", [host, user, late])[0].says[0]
-    assert kernel.cell == late.cell
+def test_an_order_that_was_measured_once_is_not_told(measure: Measure) -> None:
+    (block,) = show("gic", gics(measure, 60, 80, 250))
+    assert "cannot be told in average; as measured it holds" in block.says[0]
+    assert "differ by 1.33 × (measured once) and 3.12 × (measured once)" in block.says[0]
+    assert block.says[-1].startswith("Each was measured once")
+    assert [row.values[0] for row in block.rows] == ["60.0", "80.0", "250.0"]
 
 
 def test_an_order_that_was_not_measured_is_not_judged(measure: Measure) -> None:
@@ -283,10 +323,10 @@ def test_the_load_view_says_who_stays_below_the_papers_limit(measure: Measure) -
     assert block.says[0] == (
         "The latest wake-up in the guest, in µs (virtual time): 7,739 with none and 617 with full."
     )
-    assert "latest wake-up 617 against 287 (2.1 ×)" in block.says[1]
+    assert "p99 617 against 287 (2.15 ×, measured once), latest wake-up 617 against 287." in block.says[1]
     table = rows(block)
     assert (table["none, guest"][3], table["full, guest"][3]) == ("no", "yes")
-    assert table["full, guest"][5] == "2.1 ×"
+    assert table["full, guest"][5] == "2.15 ×\nmeasured once"
     assert "in real time" in block.caption
     assert ">1,000<" in block.figure.svg()
 
@@ -306,8 +346,8 @@ def test_guests_stand_side_by_side_the_first_as_base(measure: Measure) -> None:
     (found,) = guests_side_by_side(points(made))
     assert (found.base.cell.guest, [each.cell.guest for each in found.others]) == ("minimal", ["partitioned"])
     (block,) = show("partitioning", made)
-    assert rows(block)["partitioned"][3:] == ("0.82 ×", "0.25 ×", "0.25 ×")
-    assert block.says[0].startswith("In partitioned, a wake-up takes 0.82 × as long as in minimal on average")
+    assert rows(block)["partitioned"][3:] == ("0.82 ×\nmeasured once", "0.25 ×\nmeasured once")
+    assert block.says[0].startswith("In partitioned, a wake-up took 0.82 × as long as in minimal on average")
     assert show("flavours", made)[0].rows == block.rows
 
 

@@ -127,7 +127,7 @@ def test_every_section_is_in_the_list_of_contents(smoke_page: Path) -> None:
 
 def test_every_caption_and_answer_of_virtual_boards_says_virtual_time(smoke_page: Path) -> None:
     text = smoke_page.read_text(encoding="utf-8")
-    said = re.findall(r'<(?:caption|figcaption|p class="answer")>(.*?)</', text)
+    said = re.findall(r'<(?:caption|figcaption|dd class="cost"|p class="answer")>(.*?)</', text)
     assert len(said) >= 9
     assert all("virtual time" in each for each in said)
     assert "do not predict what a chip would measure" in text
@@ -228,9 +228,10 @@ def test_a_quantile_in_the_overflow_is_shown_as_a_bound(tree: ResultsTree) -> No
     inside[max(inside, key=lambda us: inside[us])] += 5000 - 400 - sum(inside.values())
     raw = {"cyclictest.json": cyclictest_json(inside, (25123,) * 400)}
     tree.write_record(matrix.name, matrix.cells[0], done(), {}, raw)
-    (row,) = [row for row in rows(write_report(matrix, tree).page) if len(row) == 9 and row[0] == "host"]
-    assert row[5:8] == ["≥ 20,000", "≥ 20,000", "25,123"]
-    assert row[8] == "400"
+    (row,) = [row for row in rows(write_report(matrix, tree).page) if len(row) == 13 and row[0] == "host"]
+    assert row[6:9] == ["≥ 20,000no interval", "≥ 20,000no interval", "25,123"]
+    assert row[4] == row[9] == row[11] == "–"  # standard deviation, width and peaks are beyond it
+    assert row[12] == "400"
 
 
 def test_costs_and_the_state_of_the_machines_are_told(smoke_page: Path) -> None:
@@ -379,9 +380,9 @@ def test_dates_versions_and_commits_are_told(tree: ResultsTree) -> None:
 
 def test_the_answer_tells_idle_and_busy_apart_and_names_the_worst(tree: ResultsTree) -> None:
     text = measured(tree, smoke()).read_text(encoding="utf-8")
-    answer = text[text.index('<section id="answer">') : text.index("<nav")]
+    answer = text[text.index('<section id="costs-of-virtualization">') : text.index('<section id="host-guest">')]
     board = answer[answer.index("virtual-cb2") :]
-    untuned, tuned = re.findall(r'<dd class="answer">(.*?)</dd>', board)
+    untuned, tuned = re.findall(r'<dd class="cost">(.*?)</dd>', board)
     assert "An idle wake-up in the guest takes" in untuned and "busy" not in untuned
     assert "An idle wake-up in the guest takes" in tuned and "While bitcount keeps the core busy, one takes" in tuned
     assert "Nothing in the guest came later." in untuned

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import random
 from collections.abc import Mapping
@@ -10,10 +11,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fakes import catalogue, cyclictest_json, done, system, virtual_lab, workload_output
+from fakes import DATA, catalogue, cyclictest_json, done, system, virtual_lab, workload_output
+from fakes import measure as measure_cell
 
 from rtvirt_runner.analysis.histogram import Histogram
 from rtvirt_runner.analysis.measurement import Measurement, read_measurement
+from rtvirt_runner.analysis.paper import load_paper
 from rtvirt_runner.analysis.verdicts import BoardVerdict, board_verdicts, default_budgets
 from rtvirt_runner.catalogue import collection
 from rtvirt_runner.cli import main as cli
@@ -22,6 +25,7 @@ from rtvirt_runner.matrix.cell import Cell
 from rtvirt_runner.matrix.load import load_matrix
 from rtvirt_runner.matrix.results import Record, ResultsTree
 from rtvirt_runner.matrix.stored import store_matrix
+from rtvirt_runner.report.page import write_report
 
 FIRST = load_matrix(collection.matrix_path("first"), virtual_lab(), catalogue())
 CB2 = [cell for cell in FIRST.cells if cell.board == "virtual-cb2"]
@@ -176,6 +180,34 @@ def test_verdict_says_it_by_its_exit_status(tmp_path: Path, capsys: pytest.Captu
 def made(cell: Cell, histogram: Histogram) -> Measurement:
     """A measurement that no folder holds."""
     return Measurement(Record(Path("none"), cell, done(), system(cell)), histogram, "")
+
+
+def test_the_page_opens_with_the_sentences_of_verdict_and_has_the_claims(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tree, matrix = (
+        ResultsTree(tmp_path / "results"),
+        load_matrix(DATA / "matrix" / "report.yml", virtual_lab(), catalogue()),
+    )
+    for cell in matrix.cells[:4]:
+        measure_cell(tree, matrix.name, cell)
+    store_matrix(tree, matrix, virtual_lab())
+    page = html.unescape(write_report(matrix, tree).page.read_text(encoding="utf-8"))
+    cli.main(["verdict", "--results", str(tree.root)])
+    told = capsys.readouterr().out.splitlines()
+    sentences = [line.partition(": ")[2] for line in told if not line.startswith(" ")]
+    assert len(sentences) == 4  # two boards, two budgets
+    for sentence in sentences:
+        assert f"{sentence[:1].upper()}{sentence[1:]}" in page or sentence in page
+    assert page.index(sentences[0][1:]) < page.index("<nav")
+    assert cli.main(["claims", "--results", str(tree.root)]) == 0
+    claims = [line for line in capsys.readouterr().out.splitlines() if not line.startswith(" ")]
+    assert len(claims) == len(load_paper().claims)
+    assert all(line.partition(": ")[2].rpartition(" (")[0] in page for line in claims)
+    assert cli.main(["claims", "--json", "--results", str(tree.root)]) == 0
+    assert [row["judgement"] for row in json.loads(capsys.readouterr().out)] == [
+        line.partition(" (")[0] for line in claims
+    ]
 
 
 def test_a_board_that_just_misses_its_budget_meets_it_in_five_of_a_hundred_at_most() -> None:

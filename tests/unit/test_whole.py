@@ -278,3 +278,41 @@ def test_every_file_of_the_corpus_has_its_sentence() -> None:
 def test_a_summary_that_contradicts_itself_is_refused() -> None:
     with pytest.raises(ParseError, match="average of 24 us"):
         cyclictest.parse_text("T: 0 ( 1) P:95 I:1000 C: 500 Min: 25 Act: 28 Avg: 24 Max: 139\n")
+
+
+# ------------------------------------------------------------------------------------------------- late wake-ups listed
+
+
+def captured_spikes() -> str:
+    return (Path(__file__).parents[1] / "data" / "cyclictest" / "spikes.txt").read_text(encoding="utf-8")
+
+
+def listed(text: str, late_us: int) -> Output:
+    (thread,) = cyclictest.parse_text(text, 200).threads
+    cell = replace(CELL, loops=thread.samples, histogram_us=200, late_us=late_us)
+    return read_output(cell, {"cyclictest.txt": text}.get)
+
+
+def test_late_wake_ups_are_listed_where_the_cell_asks_for_it() -> None:
+    late = listed(captured_spikes(), 150).late
+    assert late and late.total == len(late.wakeups) > 5
+    assert listed(captured_spikes(), 0).late is None
+
+
+def test_a_cyclictest_that_cannot_list_them_is_whole_without() -> None:
+    without = "".join(
+        line for line in captured_spikes().splitlines(keepends=True) if "Spike:" not in line and "spikes =" not in line
+    )
+    assert listed(without, 150).late is None
+
+
+def test_a_list_of_another_run_is_not_whole() -> None:
+    with pytest.raises(ParseError, match="are they of one run"):
+        listed(captured_spikes(), 100)
+
+
+def test_a_cell_without_a_list_keeps_its_id_and_an_older_record_is_read() -> None:
+    older = {name: value for name, value in CELL.as_dict().items() if name != "late_us"}
+    assert "late_us" not in CELL.as_dict() and Cell.from_dict(older) == CELL
+    asked = replace(CELL, late_us=150)
+    assert asked.id != CELL.id and Cell.from_dict(asked.as_dict()) == asked

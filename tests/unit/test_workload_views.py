@@ -12,6 +12,7 @@ import pytest
 from fakes import DATA, catalogue, cyclictest_json, done, ecu_numbers, system, virtual_lab, workload_output
 
 from rtvirt_runner.analysis.comparisons import foregrounds, points, slowdowns
+from rtvirt_runner.analysis.contrasts import contrasts_of_view, judge_contrasts
 from rtvirt_runner.analysis.measurement import Measurement, read_measurement
 from rtvirt_runner.matrix.cell import Cell
 from rtvirt_runner.matrix.load import Matrix, load_matrix
@@ -86,7 +87,8 @@ def measure(cells: list[Cell], tmp_path: Path) -> Measure:
 
 
 def show(view: str, measurements: list[Measurement], axes: tuple[str, ...] = ("workload",)) -> list[Block]:
-    return blocks(view, measurements, axes, "made_up")
+    judged = judge_contrasts(contrasts_of_view(view, points(measurements)))
+    return blocks(view, measurements, axes, "made_up", judged)
 
 
 def rows(block: Block) -> dict[str, tuple[str, ...]]:
@@ -129,8 +131,18 @@ def test_the_slowdown_view_has_speed_and_latency_side_by_side(measure: Measure) 
     )
     assert block.title == "Slowdown: virtual-cb2, split 1-1"
     assert rows(block) == {
-        "qsort": ("200.0\xa0ms", "300.0\xa0ms", "1.50 ×", "41.2", "80", "80", "50.8", "400", "400"),
-        "bitcount": ("1.000\xa0ms", "1.010\xa0ms", "1.01 ×", "41.5", "90", "90", "263.8", "7,500", "7,500"),
+        "qsort": ("200.0\xa0ms", "300.0\xa0ms", "1.50 ×\nmeasured once", "41.2", "80", "80", "50.8", "400", "400"),
+        "bitcount": (
+            "1.000\xa0ms",
+            "1.010\xa0ms",
+            "1.01 ×\nmeasured once",
+            "41.5",
+            "90",
+            "90",
+            "263.8",
+            "7,500",
+            "7,500",
+        ),
     }
     assert sum(group.columns for group in block.groups) == len(block.heads) == 9
     assert {group.clock for group in block.groups} == {"virtual"}
@@ -199,8 +211,8 @@ def test_sysbenchs_cpu_test_stands_beside_the_papers_table_iii(measure: Measure)
         ("the paper's Cubieboard 2", "real"),
     ]
     assert block.says == (
-        "In the guest, a round of primes takes 2.00 × as long as on the host; on the paper's Cubieboard 2 it took "
-        "1.03 × as long.",
+        "In the guest, a round of primes takes 2.00 × (measured once) as long as on the host; on the paper's "
+        "Cubieboard 2 it took 1.03 × as long.",
         "The paper's times are real and do not compare with virtual time: compare the ratios.",
     )
 
@@ -309,7 +321,7 @@ def page(folder: Path, clock: str) -> str:
 
 def test_workloads_in_virtual_time_are_said_to_be_wherever_they_stand(tmp_path: Path) -> None:
     text = page(tmp_path, "virtual")
-    section = text[text.index('<section id="experiment-all">') : text.index('<section id="gaps">')]
+    section = text[text.index('<section id="experiment-all">') : text.index('<section id="claims">')]
     assert section.count("<h3>Slowdown:") == section.count("<h3>Engine controller:") == 2  # tunings
     assert section.count("<h3>sysbench:") == 4
     for table in section.split("<table")[1:]:

@@ -1,7 +1,7 @@
 # shellcheck shell=sh
 # Run one cell: the workload in the foreground, cyclictest beside it on the measured core. Needs: enter_cpuset.sh of cpu_isolation, run_workload.sh,
 # cyclictest_thread.sh.
-# CPU, LOOPS, INTERVAL_US, PRIORITY, HISTOGRAM_US, LIMIT_S (of this machine's clock), LATER_S (of cyclictest_thread.sh), and of the workload COMMAND
+# CPU, LOOPS, INTERVAL_US, PRIORITY, HISTOGRAM_US, LATE_US (later wake-ups are listed with their times; may be empty), LIMIT_S (of this machine's clock), LATER_S (of cyclictest_thread.sh), and of the workload COMMAND
 # (or empty), PREPARE, CLEANUP, CPUS, REPEAT (yes or no), FOLDER (memory or disk), RUN_LIMIT_S (for one run of a program that ends by itself), END_LIMIT_S (from SIGTERM
 # to its end).
 # Folders have the shell in their names, for hold_machine.sh.
@@ -15,8 +15,11 @@ finish() {
 trap finish EXIT
 command -v cyclictest >/dev/null || fail "There is no cyclictest on this machine; the role measure installs it."
 
-json=
-case $(cyclictest --help 2>&1) in *--json*) json=--json=$folder/cyclictest.json ;; esac
+known=$(cyclictest --help 2>&1)
+json='' late=''
+case $known in *--json*) json=--json=$folder/cyclictest.json ;; esac
+# As many as an analysis of their order looks at; more are counted, not listed.
+[ -z "${LATE_US:-}" ] || case $known in *--spike-nodes*) late="--spike=$LATE_US --spike-nodes=5000" ;; esac
 
 # The shell leaves its number, since timeout may have a process of its own.
 # shellcheck disable=SC2016  # expanded by the inner shell
@@ -34,8 +37,8 @@ find_other_cores
 [ -n "$other_cores" ] || look_apart before
 [ -z "$COMMAND" ] || begin_workload
 read -r began _ </proc/uptime
-# shellcheck disable=SC2086  # nothing, or one option
-run_cyclictest run $json >"$folder/cyclictest.txt" 2>"$folder/cyclictest.err" </dev/null &
+# shellcheck disable=SC2086  # nothing, or options
+run_cyclictest run $json $late >"$folder/cyclictest.txt" 2>"$folder/cyclictest.err" </dev/null &
 measurement=$!
 if [ -n "$other_cores" ]; then
   look_beside "$measurement" >>"$folder/looks" 2>/dev/null </dev/null &

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from rtvirt_runner.analysis.comparisons import Ablation, MergedMeasurement, Spread
+from rtvirt_runner.analysis.comparisons import Ablation, MergedMeasurement
+from rtvirt_runner.analysis.effects import Finding
 from rtvirt_runner.analysis.histogram import Histogram, summarize
 from rtvirt_runner.report.figures.drawing import (
     FAINT,
@@ -49,24 +50,34 @@ class _Bar:
     label: str
     point: MergedMeasurement
     kind: str  # base, without or reference
+    finding: Finding | None = None  # of its p99 against the base's; None where it is not judged
 
 
-def ablation_figure(ablation: Ablation, unit: str, name: str) -> Drawing:
+def ablation_figure(ablation: Ablation, found: Mapping[str, Finding], unit: str, name: str) -> Drawing:
     """The effect of each setting: bars of p99 and maximum, the full tuning as base line.
 
-    Without repetitions all bars have the colour of the base line, since noise is unknown.
+    ``found`` has what is said of p99 by setting: it colours the bars of p99 and gives them their intervals. The latest
+    wake-up is not judged.
     """
     base = ablation.base.cell.tuning
     bars = [
         _Bar(base, ablation.base, "base"),
-        *(_Bar(f"– {setting}", point, "without") for setting, point in ablation.without),
+        *(_Bar(f"– {setting}", point, "without", found.get(setting)) for setting, point in ablation.without),
         *(_Bar(point.cell.tuning, point, "reference") for point in ablation.references),
     ]
 
     def draw(width: float, narrow: bool) -> Canvas:
         canvas = Canvas(width)
         labels = min(0.42 * width, 14 + max(text_width(bar.label) for bar in bars))
-        top = legend(canvas, _bar_legend(base, ablation.spread is not None), 0 if narrow else labels, 0.0) + 12
+        top = (
+            legend(
+                canvas,
+                _bar_legend(base, any(each.simultaneous for each in found.values())),
+                0 if narrow else labels,
+                0.0,
+            )
+            + 12
+        )
         if narrow:
             for head, measure in (("p99", _p99), ("max", _maximum)):
                 top = _bars(canvas, (0, width), top, labels, head, unit, bars, measure, ablation) + 16
@@ -107,25 +118,24 @@ def _bars(
 ) -> float:
     """One panel, from ``top`` on; the y below it."""
     base = measure(ablation.base)
-    noise = _noise(ablation.spread, measure)
     values = [measure(bar.point) for bar in bars]
     shown = [value for value in values if value <= _TORN_BEYOND * base] or [base]
-    limit = max(1.0, 1.12 * max(max(shown), base + (noise or 0)))
+    limit = max(1.0, 1.12 * max(shown))
     torn = any(value > limit for value in values)
     axis = Axis(0, limit * (1.1 if torn else 1.0), across[0] + labels, across[1] - 62, logarithmic=False)
     canvas.text(axis.left, top, head, bold=True)
     top += 14
     bottom = top + ROW * len(bars)
     axis.grid(canvas, top, bottom)
-    if noise:
-        left, right = axis(max(0, base - noise)), axis(base + noise)
-        canvas.area((left, top), (right, top), (right, bottom), (left, bottom), fill=FAINT, opacity=0.3)
     for row, (bar, value) in enumerate(zip(bars, values, strict=True)):
         y = top + ROW * (row + 0.5)
-        colour, opacity = _bar_colour(bar, value - base, _noise(ablation.noise(bar.point), measure))
+        finding = bar.finding if measure is _p99 else None
+        colour, opacity = _bar_colour(bar, finding)
         canvas.bar(axis.left, axis(value), y, 0.66 * ROW, colour, opacity)
         if value > axis.high:
             _tear(canvas, axis, y)
+        if finding and finding.simultaneous:
+            _interval(canvas, axis, y, base * finding.simultaneous.low, base * finding.simultaneous.high)
         text = f"≥ {value:,}" if measure is _p99 and bar.point.summary.p99 is None else f"{value:,}"
         canvas.text(across[1] - 2, y, text, "end", bold=bar.kind == "base")
         if labels:
@@ -136,10 +146,6 @@ def _bars(
     return bottom + 42
 
 
-def _noise(spread: Spread | None, measure: _Measure) -> int | None:
-    return (spread.p99_us if measure is _p99 else spread.max_us) if spread else None
-
-
 def _p99(point: MergedMeasurement) -> int:
     return point.p99_us
 
@@ -148,14 +154,23 @@ def _maximum(point: MergedMeasurement) -> int:
     return point.histogram.max_us
 
 
-def _bar_colour(bar: _Bar, difference: int, noise: int | None) -> tuple[str, float]:
+def _bar_colour(bar: _Bar, finding: Finding | None) -> tuple[str, float]:
     if bar.kind == "reference":
         return FAINT, 0.9
     if bar.kind == "base":
         return _BASE, 0.95
-    if noise is None or abs(difference) <= noise:
-        return _BASE, 0.45
-    return (_WORSE, 0.85) if difference > 0 else (_BETTER, 0.85)
+    if finding and finding.call == "higher":
+        return _WORSE, 0.85
+    return (_BETTER, 0.85) if finding and finding.call == "lower" else (_BASE, 0.45)
+
+
+def _interval(canvas: Canvas, axis: Axis, y: float, low: float, high: float) -> None:
+    """A line from end to end of an interval; an end beyond the axis has no stroke."""
+    ends = [axis(min(max(each, axis.low), axis.high)) for each in (low, high)]
+    canvas.line((ends[0], y), (ends[1], y), width=1.3)
+    for end, value in zip(ends, (low, high), strict=True):
+        if axis.low <= value <= axis.high:
+            canvas.line((end, y - 4), (end, y + 4), width=1.3)
 
 
 def _tear(canvas: Canvas, axis: Axis, y: float) -> None:
@@ -164,18 +179,20 @@ def _tear(canvas: Canvas, axis: Axis, y: float) -> None:
         canvas.area((x - 3, y + 10), (x + 1, y + 10), (x + 3, y - 10), (x - 1, y - 10), fill=PAPER)
 
 
-def _bar_legend(base: str, repeated: bool) -> list[Key]:
-    if not repeated:
+def _bar_legend(base: str, judged: bool) -> list[Key]:
+    others = box_key(FAINT, 0.9, text="other tunings")
+    if not judged:
         return [
             line_key(f"{base}, the base line", dash=(3, 2)),
             box_key(_BASE, 0.45, text="– without that setting"),
-            box_key(FAINT, 0.9, text="other tunings"),
+            others,
         ]
     return [
-        line_key(f"{base} (grey: its repetitions)", dash=(3, 2)),
-        box_key(_WORSE, 0.85, text="– worse without"),
-        box_key(_BETTER, 0.85, text="– better without"),
-        box_key(_BASE, 0.45, text="– no difference"),
+        line_key(f"{base}, the base line", dash=(3, 2)),
+        box_key(_WORSE, 0.85, text="– p99 later without"),
+        box_key(_BETTER, 0.85, text="– p99 earlier without"),
+        box_key(_BASE, 0.45, text="– no difference found"),
+        others,
     ]
 
 
