@@ -190,7 +190,7 @@ def test_a_board_that_answers_with_another_key_is_refused_at_once(tmp_path: Path
     assert not (tmp_path / "power").exists()  # whoever it is, it is up
 
 
-# ------------------------------------------------------------------------------------------- what a shell says by itself
+# -------------------------------------------------------------------------------------- what a shell says by itself
 
 
 def talking(folder: Path, says: str) -> str:

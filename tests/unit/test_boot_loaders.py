@@ -281,3 +281,16 @@ def test_words_that_grub_would_change_are_refused(pc: Board, line: str) -> None:
     reply = pc.run('grub_quoted "$WHOLE"', WHOLE=line)
     assert reply.failure is not None
     assert "GRUB cannot pass the command line on as it is" in " ".join(reply.output)
+
+
+@pytest.mark.parametrize("line", ['ro dyndbg="file a.c +p" quiet', "ro a=\\x20b"])
+@pytest.mark.parametrize("step", ["grub_entries_changed", "trial_line=$WHOLE\ngrub_set_up"])
+def test_the_reason_why_grub_refuses_a_line_is_what_is_said(pc: Board, line: str, step: str) -> None:
+    (pc.boot / "grub").mkdir()
+    (pc.boot / "grub/grub.cfg").write_text("next_entry custom.cfg\n")
+    reply = pc.run(f'entry default "$WHOLE"\n{step}', WHOLE=line)
+    assert str(reply.failure).startswith(
+        "GRUB cannot pass the command line on as it is, because of quotes or backslashes in:"
+    )
+    assert "quote a word as a whole" in str(reply.failure)
+    assert not (pc.boot / "grub/rtvirt.cfg").exists()
