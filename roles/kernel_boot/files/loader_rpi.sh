@@ -4,7 +4,12 @@
 # without it the Pi starts what it started before. A trial is the firmware's one-shot `tryboot`: a flag, set through the mailbox and
 # gone before anything starts, lets it read tryboot.txt in the place of config.txt.
 # ARM_WATCHDOG: lines for tryboot.txt that start the hardware watchdog; UNTRIED: yes, if a kernel may be booted that cannot be tried.
-rpi_found() { [ -s "$boot/config.txt" ] && { [ -e "$boot/bootcode.bin" ] || [ -e "$boot/start.elf" ]; }; }
+# From the Pi 4 on bootcode.bin is not on the card, on a Pi 5 start*.elf neither.
+rpi_found() {
+  [ -s "$boot/config.txt" ] || return 1
+  for file in "$boot/bootcode.bin" "$boot"/start*.elf "$boot"/bcm27*.dtb; do [ ! -e "$file" ] || return 0; done
+  return 1
+}
 
 # What runs becomes the default entry, as it is: it has no folder of ours. Its line is that of the file that `cmdline` names, which is at the
 # end of the running one; the firmware puts parameters of its own before, and writes the name of the port for console=serial0. In `adopted`.
