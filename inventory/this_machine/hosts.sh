@@ -9,6 +9,8 @@
 set -eu
 [ "${1:-}" != --host ] || { echo '{}'; exit 0; }
 case $(uname -m) in x86_64) kernel=debian-rt-amd64 ;; *) kernel=debian-rt ;; esac
+# Cores that are offline do not count: a list such as 0,2-3.
+cores=$(tr ',' '\n' </sys/devices/system/cpu/online | awk -F - '{ n += ($2 == "" ? $1 : $2) - $1 + 1 } END { print n }')
 become=true  # sudo -n for whoever is not root
 [ "$(id -u)" -ne 0 ] || become=false
 cat <<JSON
@@ -16,7 +18,7 @@ cat <<JSON
   "_meta": {"hostvars": {
     "this-machine": {
       "ansible_become": $become,
-      "rtvirt_board_cpus": $(nproc --all),
+      "rtvirt_board_cpus": $cores,
       "rtvirt_board_clock": "real",
       "rtvirt_board_boots": false,
       "guest_kernel": "$kernel"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import asdict
 from typing import Any
 
 from ansible.plugins.action import ActionBase
@@ -17,6 +18,7 @@ from ansible_collections.rtvirt.testbed.plugins.plugin_utils.run_lease import (
     this_run,
 )
 
+from rtvirt_runner.machine import preflight
 from rtvirt_runner.machine.lease import HELD, Holder, Lease
 from rtvirt_runner.machine.scripts import script_text
 from rtvirt_runner.printable import printable
@@ -48,17 +50,41 @@ class ActionModule(ActionBase):
                 self._ask(lease_environment("release", holder))  # a board that is off holds no lease
             return {"changed": False, "ansible_facts": {FACT: ""}}
         began = time.monotonic()
-        if failure := self._take(host, holder, args):
-            return {"failed": True, "msg": failure}
+        failure = self._take(host, holder, args)
+        found: dict[str, Any] = {"failed": True, "msg": failure} if failure else {}
+        if args["preflight"] and not failure:
+            found = self._preflight(host, args["preflight"])
+        if found.get("failed"):
+            if not self._task.check_mode:
+                self._ask(lease_environment("release", holder))
+            return found
         fact = "" if self._task.check_mode else holder.as_line()
-        return {"changed": False, "waited_s": round(time.monotonic() - began, 1), "ansible_facts": {FACT: fact}}
+        return {"changed": False, "waited_s": round(time.monotonic() - began, 1), "ansible_facts": {FACT: fact}} | found
+
+    def _preflight(self, host: str, asked: dict[str, Any]) -> dict[str, Any]:
+        """What the board told when it was taken: show what limits it, and fail for what it cannot."""
+        lists = [[str(each) for each in asked.get(name, ())] for name in ("cpus", "guest_cpus")]
+        flags = bool(asked.get("guest", True)), bool(asked.get("may_emulate", False))
+        try:
+            wanted = preflight.wanted_of(*lists, *flags, time.time())
+        except ValueError as error:
+            return {"failed": True, "msg": f"preflight: {error}."}
+        found = preflight.checks(self._told.reply.as_dict(), wanted)
+        for check in found:
+            if check.state == preflight.LIMITS:
+                Display().display(printable(f"{host}: {check.name}: {check.found}; {check.help}"))
+        answer: dict[str, Any] = {"preflight": [asdict(check) for check in found]}
+        if cannot := preflight.failures(found):
+            answer |= {"failed": True, "msg": printable(f"{host} cannot do what is asked. {'. '.join(cannot)}.")}
+        return answer
 
     def _take(self, host: str, holder: Holder, args: dict[str, Any]) -> str:
         """Take the board; returns why that failed, or ''."""
         do = "show" if self._task.check_mode else "take"
+        more = ["preflight"] if args["preflight"] else []
         deadline, over, pulse, said = time.monotonic() + args["wait_s"], "", Pulse(SAY_EVERY_S), False
         while True:
-            answer = self._ask(lease_environment(do, holder, over=over))
+            answer = self._told = self._ask(lease_environment(do, holder, over=over), *more)
             lease = Lease.found(answer.reply)
             if answer.failure and not (lease and answer.reply.failure == HELD):
                 return printable(answer.failure)
@@ -86,5 +112,5 @@ class ActionModule(ActionBase):
         while time.monotonic() < again and not lease.why_over(mine, owner_runs(lease)):
             time.sleep(LOOK_EVERY_S)
 
-    def _ask(self, environment: dict[str, str]) -> Answer:
-        return run_script(self, script_text("lease"), environment)
+    def _ask(self, environment: dict[str, str], *more: str) -> Answer:
+        return run_script(self, script_text("lease", *more), environment)

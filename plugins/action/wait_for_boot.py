@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import subprocess
 import time
 from dataclasses import dataclass
@@ -19,7 +20,10 @@ from ansible_collections.rtvirt.testbed.plugins.plugin_utils.options import argu
 from rtvirt_runner.machine import console_log
 from rtvirt_runner.printable import printable
 
-BOOT_ID = "cat /proc/sys/kernel/random/boot_id"
+# The far shell may print something of its own around the answer, and something else each time.
+BOOT_ID_FILE = "/proc/sys/kernel/random/boot_id"
+BOOT_ID = f"echo; echo @boot_id $(cat {BOOT_ID_FILE})"
+BOOT_ID_LINE = re.compile(r"^@boot_id ([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})\r?$", re.MULTILINE)
 HEARTBEAT_S = 30.0
 POWER_LIMIT_S = 120.0
 ANSWER_LIMIT_S = 120.0
@@ -79,6 +83,8 @@ class ActionModule(ActionBase):
         is_fresh = args["pid_file"] and not args["reboot"]
         self._console = _Console(args["console"]) if is_fresh else _Console.from_now(args["console"])
         old = self._boot_id() if args["reboot"] else ""
+        if args["reboot"] and self._untold:
+            return {"failed": True, "msg": printable(f"{self._host} was not rebooted: {self._untold}.")}
         for name, value in ATTEMPT.items():
             with contextlib.suppress(AnsibleError, KeyError):  # not every connection plugin has these options
                 self._connection.set_option(name, value)
@@ -121,7 +127,7 @@ class ActionModule(ActionBase):
             if any(words in self._refusal for words in OTHER_KEY):
                 raise _OtherKeyError
             now = time.monotonic()
-            late = f"no answer after {limit_s} s" if now - began > limit_s else ""
+            late = (self._untold or f"no answer after {limit_s} s") if now - began > limit_s else ""
             if why := self._why_hopeless(args) or late:
                 raise _NotUpError(why)
             if now - spoke > HEARTBEAT_S:
@@ -138,15 +144,19 @@ class ActionModule(ActionBase):
             self._connection.reset()
 
     def _boot_id(self) -> str:
-        """The board's boot id, or '' if it does not answer; the connection is reset after each failure."""
-        self._refusal = ""
+        """The board's boot id, or '' if it does not tell; the connection is reset after each failure."""
+        self._refusal = self._untold = ""
         result = limited_command(self, BOOT_ID, limit_s=ANSWER_LIMIT_S, output_bytes=ANSWER_BYTES, sudoable=False)
         if result["rc"] != 0:
             self._refusal = str(result["stderr"])
             with contextlib.suppress(AnsibleError, OSError):
                 self._connection.reset()
             return ""
-        return str(result["stdout"]).strip()
+        found = BOOT_ID_LINE.search(str(result["stdout"]))
+        if not found:
+            last = str(result["stdout"]).strip().rpartition("\n")[2][:200]
+            self._untold = f"it answers '{last}', without its boot id ({BOOT_ID_FILE}), by which a reboot is told"
+        return found[1] if found else ""
 
     def _why_hopeless(self, args: dict[str, Any]) -> str:
         if fatal_line := None if args["trial"] else self._console.fatal_line():

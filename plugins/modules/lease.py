@@ -35,6 +35,30 @@ options:
     description: Whether to take the board from another run, whose next command then fails.
     type: bool
     default: false
+  preflight:
+    description:
+      - What is asked of the board. In the command that takes it, the board then tells whether it can do that. What
+        limits the results is shown; a board that cannot is released again, and the task fails.
+    type: dict
+    suboptions:
+      cpus:
+        description: Lists of cores that are used.
+        type: list
+        elements: str
+        default: []
+      guest_cpus:
+        description: Lists of cores that the guest gets.
+        type: list
+        elements: str
+        default: []
+      guest:
+        description: Whether a guest runs.
+        type: bool
+        default: true
+      may_emulate:
+        description: Whether a guest may be emulated where KVM does not run.
+        type: bool
+        default: false
 attributes:
   check_mode:
     support: full
@@ -56,4 +80,9 @@ waited_s:
   description: Seconds that the board was waited for.
   type: float
   returned: when taken
+preflight:
+  description: The checks, each with C(name), C(found), C(state) (ok, limits, cannot or unknown) and C(help).
+  type: list
+  elements: dict
+  returned: when taken with preflight
 """

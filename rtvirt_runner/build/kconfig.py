@@ -6,6 +6,11 @@ the end. Needs nothing but Python, so that a build script can call it:
     python3 kconfig.py TREE SOURCE_ARCH CONFIG FRAGMENT...
 
 prints one line per option that did not come out as asked, and exits with 1 when there was one.
+
+    python3 kconfig.py --wanted FRAGMENT...
+
+prints what the fragments ask for, each option once, as one fragment: Kconfig itself would join the last line of one
+that has no newline at its end to the first of the next, and take a remark behind a value for a part of it.
 """
 
 from __future__ import annotations
@@ -16,8 +21,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-_SET = re.compile(r"(CONFIG_\w+)=(.*)")
-_UNSET = re.compile(r"# (CONFIG_\w+) is not set")
+_SET = re.compile(r"(CONFIG_\w+)=(\"(?:[^\"\\]|\\.)*\"|.*?)(?:\s+#.*)?")
+_UNSET = re.compile(r"#\s*(CONFIG_\w+) is not set(?:\s+#.*)?")
 _ENTRY = re.compile(r"\s*(?:menu)?config\s+(\w+)\s*$")
 _DEPENDS = re.compile(r"\s+depends on\s+(.*)")
 _BLOCK = re.compile(r"\s*(if\s+(.+)|menu\s|endif\b|endmenu\b|choice\b|endchoice\b|comment\s|source\s|mainmenu\s)")
@@ -138,6 +143,10 @@ def _grouped(expression: str) -> str:
 
 def main(arguments: Sequence[str]) -> int:
     """The command line above."""
+    if arguments[0] == "--wanted":
+        for option, value in wanted_options([Path(fragment).read_text() for fragment in arguments[1:]]).items():
+            print(f"# {option} is not set" if value == "n" else f"{option}={value}")
+        return 0
     tree, arch, config, *fragments = arguments
     wanted = wanted_options([Path(fragment).read_text() for fragment in fragments])
     dropped = dropped_options(wanted, read_config(Path(config).read_text()), Path(tree), arch)

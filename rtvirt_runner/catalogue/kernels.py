@@ -39,6 +39,7 @@ class Architecture:
     qemu_package: str  # that contains it
     guest_modules: tuple[str, ...]  # drivers of a guest's disk and network, in load order
     kvm_guests: tuple[str, ...]  # architectures of guests that KVM runs on it
+    command_line_size: int  # bytes, with the one that ends it: COMMAND_LINE_SIZE in arch/*/include/**/asm/setup.h
 
 
 ARCHITECTURES: Mapping[str, Architecture] = {
@@ -46,16 +47,19 @@ ARCHITECTURES: Mapping[str, Architecture] = {
         *("arm64", "arm64", "aarch64-linux-gnu-", "Image", "aarch64", "aarch64", "qemu-system-arm"),
         guest_modules=("virtio_mmio", "virtio_net", "virtio_blk"),
         kvm_guests=("arm64", "armhf"),
+        command_line_size=2048,
     ),
     "armhf": Architecture(
         *("arm", "arm", "arm-linux-gnueabihf-", "zImage", "armv7l", "arm", "qemu-system-arm"),
         guest_modules=("virtio_mmio", "virtio_net", "virtio_blk"),
         kvm_guests=("armhf",),
+        command_line_size=1024,
     ),
     "amd64": Architecture(
         *("x86_64", "x86", "x86_64-linux-gnu-", "bzImage", "x86_64", "x86_64", "qemu-system-x86"),
         guest_modules=("virtio_pci", "virtio_net", "virtio_blk"),
         kvm_guests=("amd64",),
+        command_line_size=2048,
     ),
 }
 

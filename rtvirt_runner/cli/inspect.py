@@ -20,6 +20,7 @@ from rtvirt_runner.build import artifacts
 from rtvirt_runner.build.leases import Process
 from rtvirt_runner.catalogue import collection
 from rtvirt_runner.catalogue.settings import setting_name, with_implied
+from rtvirt_runner.machine import preflight
 from rtvirt_runner.machine.lease import LEASE_FACTS, Holder, Lease
 from rtvirt_runner.machine.script_reply import Reply
 from rtvirt_runner.machine.settings_readback import (
@@ -45,6 +46,13 @@ _VERDICTS = {
     DENIED: ("permission denied", "bold red"),
     NO_TOOL: ("tool missing", "bold red"),
 }
+_PREFLIGHT = {
+    preflight.OK: "green",
+    preflight.LIMITS: "yellow",
+    preflight.CANNOT: "bold red",
+    preflight.UNKNOWN: "dim",
+}
+_COUNTED = {preflight.LIMITS: "with limits", preflight.UNKNOWN: "unknown"}
 _SILENT = Row("guest", "SSH", "an answer", "none", DIFFERS)
 _EN_DASH = "\u2013"
 
@@ -57,11 +65,14 @@ class Group:
     rows: tuple[Row, ...]
 
 
-def read_state(board: str, inventory: Path) -> tuple[Outcome, Mapping[str, Any]]:
-    """Read back the state of a board: ``board`` (name), ``facts`` of the board, ``guest`` (facts of its guest)."""
+def read_state(board: str, inventory: Path, **more: Any) -> tuple[Outcome, Mapping[str, Any]]:
+    """Read back the state of a board: ``board`` (name), ``facts`` of the board, ``guest`` (facts of its guest).
+
+    ``more`` are variables of the playbook: ``rtvirt_preflight`` and ``rtvirt_hwlat_s`` for the facts of a preflight.
+    """
     with tempfile.TemporaryDirectory(prefix="rtvirt-inspect-") as folder:
         answers = Path(folder, "state.json")
-        extravars = {"rtvirt_board": board, "rtvirt_inspect_file": str(answers)}
+        extravars = {"rtvirt_board": board, "rtvirt_inspect_file": str(answers), **more}
         outcome = run_playbook(collection.INSPECT, inventory, extravars, log_dir=artifacts.cache_folder() / "logs")
         return outcome, json.loads(answers.read_text()) if answers.exists() else {}
 
@@ -140,6 +151,26 @@ def summary(state: Mapping[str, Any]) -> str:
 def all_as_wanted(state: Mapping[str, Any]) -> bool:
     """Whether nothing is other than wanted."""
     return all(row.state not in WRONG for group in groups(state) for row in group.rows)
+
+
+def preflight_table(board: str, checks: Sequence[preflight.Check]) -> Table:
+    """Table of what was found and what to do about it."""
+    table = Table(title=f"{board}: can it do what is asked?", title_justify="left")
+    for heading in ("check", "found", "verdict", "what to do"):
+        table.add_column(heading, overflow="fold")
+    for check in checks:
+        style = _PREFLIGHT[check.state]
+        table.add_row(check.name, check.found, Text(check.state, style=style), check.help)
+    return table
+
+
+def preflight_summary(board: str, checks: Sequence[preflight.Check]) -> str:
+    """The result in one sentence."""
+    states = Counter(check.state for check in checks)
+    if states[preflight.CANNOT]:
+        return f"{board}: cannot do what is asked, for {states[preflight.CANNOT]} of {len(checks)} checks"
+    found = [f"{states[each]} {what}" for each, what in _COUNTED.items() if states[each]]
+    return f"{board}: can do what is asked, {len(checks)} checks{', ' if found else ''}{', '.join(found)}"
 
 
 def _machine(facts: Mapping[str, Any]) -> tuple[Row, ...]:

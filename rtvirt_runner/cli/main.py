@@ -15,13 +15,14 @@ import os
 import shlex
 import signal
 import sys
+import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 from rich.tree import Tree
@@ -37,6 +38,7 @@ from rtvirt_runner.catalogue.lab import Lab
 from rtvirt_runner.cli import cache as cli_cache
 from rtvirt_runner.cli import inspect as cli_inspect
 from rtvirt_runner.cli import kernels as cli_kernels
+from rtvirt_runner.machine import preflight
 from rtvirt_runner.matrix.cell import Cell
 from rtvirt_runner.matrix.load import Matrix, load_matrix
 from rtvirt_runner.matrix.plan import measuring_s, plan
@@ -372,6 +374,16 @@ def _add_inspect(parser: argparse.ArgumentParser) -> None:
         help="the lab (default: virtual)",
     )
     parser.add_argument("--all", action="store_true", help="every file and thread, none folded into one line")
+    parser.add_argument(
+        "--preflight", action="store_true", help="whether the board can do what is asked, and what to do if not"
+    )
+    parser.add_argument(
+        "--hwlat",
+        type=int,
+        default=0,
+        metavar="SECONDS",
+        help="with --preflight: look that long for gaps that the hardware makes (tracer hwlat)",
+    )
     parser.set_defaults(run=_inspect)
 
 
@@ -764,8 +776,12 @@ def _capsule(args: argparse.Namespace) -> int:
 
 
 def _inspect(args: argparse.Namespace) -> int:
-    groups, _ = read_inventory(args.inventory)
+    groups, hostvars = read_inventory(args.inventory)
     checked_yaml.known(args.board, groups.get("boards", []), "board", str(args.inventory))
+    if args.hwlat and not 0 < args.hwlat <= 3600:
+        raise InputError(f"--hwlat is {args.hwlat}, expected seconds from 1 to 3600; correct it.")
+    if args.preflight or args.hwlat:
+        return _preflight(args, hostvars.get(args.board, {}))
     outcome, state = cli_inspect.read_state(args.board, args.inventory.absolute())
     if not state:
         _show_failures(outcome)
@@ -776,6 +792,21 @@ def _inspect(args: argparse.Namespace) -> int:
         _stdout().print(cli_inspect.inspection_table(state, args.all))
     tell(cli_inspect.summary(state))
     return DONE if cli_inspect.all_as_wanted(state) else FAILED_CELLS
+
+
+def _preflight(args: argparse.Namespace, board: Mapping[str, Any]) -> int:
+    count = board.get("rtvirt_board_cpus")
+    cpus = tuple(range(count)) if type(count) is int else ()
+    may_emulate = board.get("kvm_host_fallback") == "emulate"
+    asked = {"rtvirt_preflight": True, "rtvirt_hwlat_s": args.hwlat}
+    outcome, state = cli_inspect.read_state(args.board, args.inventory.absolute(), **asked)
+    if not state:
+        _show_failures(outcome)
+        return INTERRUPTED if outcome.interrupted else FAILED_CELLS
+    found = preflight.checks(state["facts"], preflight.Wanted(cpus, may_emulate=may_emulate, now_s=time.time()))
+    _stdout().print(cli_inspect.preflight_table(args.board, found))
+    tell(cli_inspect.preflight_summary(args.board, found))
+    return FAILED_CELLS if preflight.failures(found) else DONE
 
 
 def _kernels(args: argparse.Namespace) -> int:

@@ -9,6 +9,9 @@ on standard input over the open connection, needs only a shell, and answers with
     @file NAME ... @end NAME   a file's content
     @fail SENTENCE             the script has failed
     @after                     the facts and rows from here on were read after the cell
+
+A login shell may print something around that (a title, a prompt, a greeting), without a line's end: a mark begins a
+line of its own, and the first one is found in the middle of a line too.
 """
 
 from __future__ import annotations
@@ -21,9 +24,10 @@ from dataclasses import dataclass, field
 PRELUDE = r"""
 set -u
 export LC_ALL=C PATH="${PATH:-/usr/bin:/bin}:/usr/local/bin:/usr/sbin:/sbin"
+echo
 changed() { printf '@changed %s\n' "$*"; }
 fact() { printf '@fact %s %s\n' "$1" "$2"; }
-fail() { printf '@fail %s\n' "$*"; exit 1; }
+fail() { printf '\n@fail %s\n' "$*"; exit 1; }
 remove() {
   for path in "$@"; do
     [ -e "$path" ] || continue
@@ -44,7 +48,7 @@ exec 8<&-
 rtvirt_script </dev/null
 rtvirt_status=$?
 kill -s KILL "$rtvirt_watch" 2>/dev/null
-printf '@whole %s\\n' "$rtvirt_status"
+printf '\\n@whole %s\\n' "$rtvirt_status"
 exit 0
 }
 """
@@ -63,6 +67,8 @@ df -Pk "$@" | {
   while read -r _ _ _ free _ mount; do printf '@row room free_kib=%s on=%s\\n' "$free" "$mount"; done
 }
 """
+
+_MARK = re.compile(r"@(?:(?:changed|fact|row|file|fail|whole) \S|after$)")
 
 MOST_ENTRIES = 50_000  # of a reply: lines, values of rows, and files, which count as FILE_ENTRIES
 FILE_ENTRIES = 1000
@@ -98,7 +104,7 @@ def compose(script: str, environment: Mapping[str, str], reads_input: bool = Fal
     source = "" if reads_input else " </dev/null"
     text = f"{PRELUDE}{assignments}{hold}rtvirt_script() (\n{script}\n)\n"
     if not hold:
-        return f"{text}rtvirt_script{source}\nprintf '@whole %s\\n' $?\n"
+        return f"{text}rtvirt_script{source}\nprintf '\\n@whole %s\\n' $?\n"
     return text + _HELD
 
 
@@ -112,9 +118,12 @@ def parse(stdout: str) -> Reply:
     text = stdout.encode(errors="backslashreplace").decode().replace("\r\n", "\n") + "\n"
     told = reply
     position = entries = 0
+    marked = False
     while position < len(text) and entries <= MOST_ENTRIES:
         end = text.index("\n", position)
         line, position = text[position:end], end + 1
+        if not marked and (noise := _MARK.search(line)):
+            marked, line = True, line[noise.start() :]
         mark, _, rest = line.partition(" ")
         if mark == "@whole":
             reply.complete = True

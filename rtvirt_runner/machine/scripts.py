@@ -19,6 +19,8 @@ SETS: Mapping[str, tuple[str, ...]] = {
     "machine_state": _MACHINE_STATE,
     # state of a board, and of the QEMU process of its guest
     "board_state": (*_MACHINE_STATE, "guest/unit_pid", "measure/guest_threads"),
+    # what decides whether a machine can be measured, before anything on it is changed
+    "preflight": ("measure/preflight",),
     # release and name of the kernel alone, which also tells whether the machine answers
     "running_kernel": ("measure/running_kernel",),
     # applies the settings of a tuning on a board or in a guest

@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from rtvirt_runner.catalogue.command_line import missing_params
 from rtvirt_runner.catalogue.cpus import parse_cpu_list
 from rtvirt_runner.catalogue.guests import GuestState
 from rtvirt_runner.machine.settings_readback import memory_rows, row_differences, setting_differences, thread_rows
@@ -50,11 +51,9 @@ def guest_differences(cell: Cell, expects: Mapping[str, Any], guest: Mapping[str
         differences.append(f"the guest's online_cpus cannot be read: {error}")
     else:
         differences += [f"the guest has {cpus} vCPUs, expected {cell.vcpus}"] if cpus != cell.vcpus else []
-    running = str(guest.get("cmdline", "")).split()
     wanted = _wanted_guest(cell)
-    differences += [
-        f"{param} is not on the guest's command line" for param in wanted.kernel_params if param not in running
-    ]
+    missing = missing_params(wanted.kernel_params, str(guest.get("cmdline", "")))
+    differences += [f"{param} is not on the guest's command line" for param in missing]
     return [*differences, *setting_differences(wanted.settings, guest)]
 
 
@@ -66,10 +65,8 @@ def _wanted_guest(cell: Cell) -> GuestState:
 
 def _kernel(cell: Cell, expects: Mapping[str, Any], board: Mapping[str, Any]) -> list[str]:
     differences = _kernel_differences("board", expects, board)
-    running = str(board.get("cmdline", "")).split()
-    differences += [
-        f"{param} is not on the kernel's command line" for param in cell.kernel_params if param not in running
-    ]
+    missing = missing_params(cell.kernel_params, str(board.get("cmdline", "")))
+    differences += [f"{param} is not on the kernel's command line" for param in missing]
     if expects and "isolcpus" not in cell.settings and board.get("isolated_cpus"):
         differences.append(f"the isolated cores are '{board['isolated_cpus']}', expected none")
     return differences

@@ -142,7 +142,7 @@ def _lines(card: _Card, names: list[str], settings: Settings, filters: _Filters,
     settings.files.append(path)
     for text in path.read_text(encoding="utf-8", errors="replace").splitlines():
         line = text[:LINE_LENGTH].strip()
-        if line.startswith("include "):
+        if re.match(r"include\s", line):
             if includes and filters.pass_all():
                 yield from _lines(card, [*names, line.split()[1]], settings, filters, includes)
         elif line and not line.startswith("#"):

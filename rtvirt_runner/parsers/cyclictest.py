@@ -4,16 +4,18 @@ Both formats keep a histogram with buckets of one microsecond, plus the minimum,
 also of those beyond the last bucket. The number of samples beyond it is the overflow; statistics must include it.
 
 Each of these numbers is compared with the histogram. What may not be known there: a sample in the overflow lies
-anywhere between the histogram's end and the maximum; text has the average without its decimals, and JSON before
-``overflows`` was a key has the overflow only as the difference of cycles and counts.
+anywhere between the histogram's end and the maximum; text has the average without its decimals (before 2.0, averages
+were cut so everywhere), so that it is worked out from a histogram without overflow; JSON before ``overflows`` was a key
+has the overflow only as the difference of cycles and counts, and text of 2.8 and later has no line of totals. ``-H`` of
+several threads adds a column for all of them to the buckets, the totals, the maxima and the overflows.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 from rtvirt_runner.parsers import MOST, ParseError, strict_json
@@ -33,7 +35,7 @@ _FIRST_MINIMUM_US = 1_000_000  # cyclictest's minimum before its first sample, a
 
 @dataclass(frozen=True)
 class CyclictestThread:
-    """One measuring thread. Latencies in us; ``avg_us`` has decimals in JSON, and is cut to an integer in text."""
+    """One measuring thread. Latencies in us; ``avg_us`` is cut to an integer in text with an overflow."""
 
     samples: int
     min_us: int
@@ -92,6 +94,7 @@ def parse_text(text: str, limit_us: int | None = None) -> CyclictestRun:
     With ``limit_us``, the argument of ``-h``, there must be one. Raises ParseError when the text is empty, has neither
     a histogram nor summary lines, is cut off, or contradicts itself.
     """
+    text = text.replace("\r\n", "\n")
     if "# Histogram" in text:
         return _run_of_histogram(text, limit_us)
     summaries = [match.groupdict() for match in _SUMMARY.finditer(text)]
@@ -178,40 +181,66 @@ def _average(value: Any, name: str) -> float:
 
 
 def _run_of_histogram(text: str, limit_us: int | None) -> CyclictestRun:
-    totals = _footer(text, "Total")
-    overflows = _footer(text, "Histogram Overflows")
-    minima, averages, maxima = (_footer(text, f"{what} Latencies") for what in ("Min", "Avg", "Max"))
-    if len({len(totals), len(overflows), len(minima), len(averages), len(maxima)}) != 1:
+    minima, averages = _footer(text, "Min Latencies"), _footer(text, "Avg Latencies")
+    threads = len(minima)
+    maxima = _without_all(_footer(text, "Max Latencies"), threads, max, "# Max Latencies:")
+    overflows = _without_all(_footer(text, "Histogram Overflows"), threads, sum, "# Histogram Overflows:")
+    rows = _buckets(text, threads)
+    histograms = [{us: counts[number] for us, counts in rows.items() if counts[number]} for number in range(threads)]
+    counted = [sum(histogram.values()) for histogram in histograms]
+    # The line of totals went with rt-tests 2.8.
+    is_told = re.search(r"^# Total:", text, re.MULTILINE) is not None
+    totals = _without_all(_footer(text, "Total"), threads, sum, "# Total:") if is_told else counted
+    if len({threads, len(averages), len(maxima), len(overflows), len(totals)}) != 1:
         raise ParseError("The closing lines of cyclictest's histogram disagree on the number of threads.")
-    histograms: list[dict[int, int]] = [{} for _ in totals]
-    seen: set[int] = set()
+    summaries = [match.groupdict() for match in _SUMMARY.finditer(text)][-threads:]
+    if len(summaries) == threads and not is_told:
+        totals = [_whole(line["cycles"]) - beyond for line, beyond in zip(summaries, overflows, strict=True)]
+    intervals = [_whole(line["interval"]) for line in summaries] if len(summaries) == threads else [None] * threads
+    columns = zip(totals, minima, averages, maxima, histograms, overflows, intervals, strict=True)
+    run = [
+        _consistent(
+            str(number),
+            CyclictestThread(total + overflow, low, float(mean), high, histogram, overflow, interval),
+            limit_us,
+            truncated=True,
+        )
+        for number, (total, low, mean, high, histogram, overflow, interval) in enumerate(columns)
+    ]
+    return CyclictestRun(tuple(_with_decimals(thread) for thread in run))
+
+
+def _buckets(text: str, threads: int) -> dict[int, list[int]]:
+    """Latency in us -> the counts of the threads, without the column of all threads (``-H``)."""
+    rows: dict[int, list[int]] = {}
     for bucket in _BUCKET.finditer(text):
         us, counts = _whole(bucket[1]), [_whole(count) for count in bucket[2].split()]
-        if len(counts) != len(totals):
-            raise ParseError(
-                f"Line '{bucket[0].strip()[:60]}' of cyclictest's histogram has {len(counts)} counts, "
-                f"expected {len(totals)}."
-            )
-        if us in seen:
+        line = bucket[0].strip()[:60]
+        counts = _without_all(counts, threads, sum, line)
+        if len(counts) != threads:
+            raise ParseError(f"Line '{line}' of cyclictest's histogram has {len(counts)} counts, expected {threads}.")
+        if us in rows:
             raise ParseError(f"cyclictest's histogram has the bucket of {us} us twice.")
-        seen.add(us)
-        for histogram, count in zip(histograms, counts, strict=True):
-            if count:
-                histogram[us] = count
-    summaries = [_whole(match["interval"]) for match in _SUMMARY.finditer(text)]
-    intervals = summaries[-len(totals) :] if len(summaries) >= len(totals) else [None] * len(totals)
-    columns = zip(totals, minima, averages, maxima, histograms, overflows, intervals, strict=True)
-    return CyclictestRun(
-        tuple(
-            _consistent(
-                str(number),
-                CyclictestThread(total + overflow, low, float(mean), high, histogram, overflow, interval),
-                limit_us,
-                truncated=True,
-            )
-            for number, (total, low, mean, high, histogram, overflow, interval) in enumerate(columns)
+        rows[us] = counts
+    return rows
+
+
+def _without_all(values: list[int], threads: int, of_all: Callable[[list[int]], int], line: str) -> list[int]:
+    """The values of the threads, without that of all threads behind them, if there is one."""
+    if threads < 2 or len(values) != threads + 1:
+        return values
+    *each, told = values
+    if told != of_all(each):
+        raise ParseError(
+            f"Line '{line}' of cyclictest's histogram has {told} for all threads, expected {of_all(each)}."
         )
-    )
+    return each
+
+
+def _with_decimals(thread: CyclictestThread) -> CyclictestThread:
+    if thread.overflows:
+        return thread
+    return replace(thread, avg_us=sum(us * count for us, count in thread.histogram.items()) / thread.samples)
 
 
 def _footer(text: str, label: str) -> list[int]:

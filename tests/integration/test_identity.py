@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from rtvirt_runner.catalogue import collection
+from rtvirt_runner.machine.script_reply import compose
 
 OURS = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ0vJ7b2cQpX4d4qv3mZb1b5uYhYw8m1m2m3m4m5m6m7 me@here"
 LAB: dict[str, Any] = {
@@ -180,3 +181,21 @@ def test_what_a_killed_run_left_of_a_key_is_made_whole(lab: Path, left: str) -> 
     assert set(after) == set(before)
     assert (after["client_key"] == before["client_key"]) == (left == "client_key")  # a board may know it already
     assert after["authorized_keys"] == f"{public(folder, 'client_key')} rtvirt to cb2\n"
+
+
+@pytest.mark.parametrize("address", ["192.0.2.7", "board.example", "fe80::1%eth0", "2001:db8::7", "fe80::1%25"])
+def test_ssh_reaches_the_address_of_the_lab(tmp_path: Path, address: str) -> None:
+    """Also one with a zone, which ssh_config would take for a token."""
+    given = {
+        "NAME": "board",
+        "FOLDER": str(tmp_path / "keys"),
+        "ROTATE": "no",
+        "ADDRESS": address,
+        "AUTHORIZED_KEYS": "",
+    }
+    given |= {"CLIENT_KEY": "client_key", "KNOWN_HOSTS": "known_hosts", "RTVIRT_CHECK_MODE": "no"}
+    script = (collection.ROOT / "roles/board_image/files/identity.sh").read_text()
+    subprocess.run(["sh", "-s"], input=compose(script, given), text=True, check=True, capture_output=True)
+    command = ["ssh", "-G", "-F", tmp_path / "keys/ssh_config", "board"]
+    told = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert f"hostname {address}" in told.splitlines()

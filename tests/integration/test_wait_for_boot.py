@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from rtvirt_runner.catalogue import collection
 
 # Nobody listens on port 1: the connection is refused at once.
@@ -186,3 +188,38 @@ def test_a_board_that_answers_with_another_key_is_refused_at_once(tmp_path: Path
         "correct ansible_host."
     ) in told
     assert not (tmp_path / "power").exists()  # whoever it is, it is up
+
+
+# -------------------------------------------------------------------------------------- what a shell says by itself
+
+
+def talking(folder: Path, says: str) -> str:
+    """A board on which each shell says something first, and whose reboots do nothing; returns its lab."""
+    script = f"""#!/bin/sh
+for command; do :; done
+case $command in *reboot*) echo "$command" >>reboots; exit 0 ;; esac
+{says}
+exec sh -c "$command"
+"""
+    (folder / "ssh").write_text(script)
+    (folder / "ssh").chmod(0o755)
+    return f"boards: {{hosts: {{bench: {{ansible_ssh_executable: {folder}/ssh}}}}}}\n"
+
+
+@pytest.mark.parametrize("says", ["date +%s.%N", "printf '\\033]0;title\\007'", "cat /proc/sys/kernel/random/uuid"])
+def test_a_reboot_that_does_nothing_is_not_taken_for_one(tmp_path: Path, says: str) -> None:
+    told = wait(tmp_path, talking(tmp_path, says), timeout_s=1, reboot=True)
+    assert "bench did not come up: no answer after 1 s" in told
+    assert (tmp_path / "reboots").exists()
+
+
+@pytest.mark.parametrize("says", ["date +%s.%N", "printf '\\033]0;title\\007'"])
+def test_the_boot_id_is_found_in_what_a_shell_says(tmp_path: Path, says: str) -> None:
+    boot_id = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    assert "changed=0" in wait(tmp_path, talking(tmp_path, f"{says}; echo {boot_id}x"), succeeds=True, timeout_s=5)
+
+
+def test_a_board_that_does_not_tell_its_boot_id_is_not_rebooted(tmp_path: Path) -> None:
+    told = wait(tmp_path, talking(tmp_path, "echo this account is locked; exit 0"), timeout_s=1, reboot=True)
+    assert "bench was not rebooted: it answers 'this account is locked', without its boot id" in told
+    assert not (tmp_path / "reboots").exists()

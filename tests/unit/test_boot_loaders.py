@@ -10,6 +10,7 @@ import pytest
 
 from rtvirt_runner.catalogue import collection
 from rtvirt_runner.machine.script_reply import Reply, compose, parse
+from rtvirt_runner.media.rpi_firmware import read_settings
 
 FILES = collection.ROOT / "roles/kernel_boot/files"
 FIRMWARE = "coherent_pool=1M 8250.nr_uarts=0 vc_mem.mem_base=0x3ec00000 vc_mem.mem_size=0x40000000 "
@@ -158,6 +159,104 @@ def test_check_mode_changes_nothing_on_a_pi(pi: Board) -> None:
     assert (pi.tools / "flag").read_text() == "0\n"
 
 
+@pytest.mark.parametrize("end", ["\n", "", "\r\n", "\n\n"])
+@pytest.mark.parametrize(
+    "theirs", ["[all]\ndtoverlay=dwc2", "kernel=vmlinuz\ninitramfs initrd.img followkernel", "arm_freq=900"]
+)
+def test_pi_gives_config_back_byte_for_byte(pi: Board, theirs: str, end: str) -> None:
+    before = f"{theirs}{end}".encode()
+    (pi.boot / "config.txt").write_bytes(before)
+    assert pi.run(TRIAL).failure is None
+    assert pi.run(KEEP).failure is None
+    once = (pi.boot / "config.txt").read_bytes()
+    assert once.count(b"# Made by rtvirt") == 1
+    assert b"\n# Made by rtvirt" in once
+    assert pi.run(KEEP).changes == []
+    assert (
+        pi.run('rpi_adopt\nprintf \'%s\\n\' "$adopted" | put "$state/default.env"\nrpi_entries_changed').failure is None
+    )
+    assert (pi.boot / "config.txt").read_bytes() == before
+
+
+def test_pi_finds_a_block_that_was_joined_to_the_line_above(pi: Board) -> None:
+    (pi.boot / "config.txt").write_text("dtoverlay=dwc2# Made by rtvirt; what is below is its own:\n[all]\nkernel=x\n")
+    assert pi.run("rpi_theirs").output == ["dtoverlay=dwc2"]
+
+
+ASKED = [
+    "initramfs initrd.img followkernel",
+    " \tinitramfs\tinitrd.img 0x1000",
+    "ramfsfile=initrd.img",
+    "ramfsfile =initrd.img",
+]
+
+
+@pytest.mark.parametrize("asked", ASKED)
+@pytest.mark.parametrize("section", ["[all]", "[pi2]", "[pi4]"])
+def test_a_foreign_initramfs_is_kept_from_other_kernels(pi: Board, section: str, asked: str) -> None:
+    before = f"{section}\nkernel=vmlinuz\n{asked}\n"
+    (pi.boot / "config.txt").write_text(before)
+    assert pi.run(TRIAL).failure is None
+    assert pi.text("config.txt") == before  # the board's own boot has it
+    assert f"\n#rtvirt# {asked}\n" in pi.text("tryboot.txt")
+    assert "ramfsfile" not in read_settings(pi.boot, "tryboot.txt", tryboot=True).values
+    assert pi.run(KEEP).failure is None
+    assert "ramfsfile" not in read_settings(pi.boot).values
+    assert pi.run("rpi_theirs").output == before.splitlines()
+
+
+@pytest.mark.parametrize("asked", ASKED)
+@pytest.mark.parametrize("include", ["include own.txt", "include\town.txt", "  include   own.txt"])
+def test_an_included_initramfs_is_refused_with_advice_that_keeps_the_boards_own_boot(
+    pi: Board, include: str, asked: str
+) -> None:
+    (pi.boot / "config.txt").write_text(f"{include}\n")
+    (pi.boot / "own.txt").write_text(f"{asked}\n")
+    failure = str(pi.run(ADOPT).failure)
+    assert f"{pi.boot}/own.txt" in failure
+    assert f"move that line to {pi.boot}/config.txt itself" in failure
+
+
+@pytest.mark.parametrize(
+    ("model", "refused"),
+    [("Raspberry Pi 2 Model B Rev 1.1", False), ("Raspberry Pi 4 Model B Rev 1.4", True), ("", True)],
+)
+def test_an_included_initramfs_of_another_model_is_none(pi: Board, model: str, refused: bool) -> None:
+    (pi.boot / "config.txt").write_text("[pi4]\ninclude own.txt\n[all]\narm_freq=900\n")
+    (pi.boot / "own.txt").write_text("initramfs initrd.img followkernel\n")
+    (pi.tools / "model").write_text(f"{model}\0")
+    assert (pi.run(ADOPT, MODEL_FILE=str(pi.tools / "model")).failure is not None) == refused
+
+
+@pytest.mark.parametrize(
+    "config", ["cmdline=own.txt\r\n", "cmdline=own.txt", " cmdline=own.txt\n", "include more.txt\n"]
+)
+def test_pi_finds_the_file_of_the_command_line(pi: Board, config: str) -> None:
+    (pi.boot / "config.txt").write_text(config)
+    (pi.boot / "more.txt").write_text("cmdline=own.txt")
+    (pi.boot / "own.txt").write_text(f"{LINE}\r\n")
+    (pi.boot / "cmdline.txt").write_text("root=/dev/sda1\n")
+    assert pi.run(ADOPT).failure is None
+    assert f"\nbootargs={LINE}\n" in pi.text("rtvirt/default.env")
+
+
+@pytest.mark.parametrize("text", ["", "\n", "  \n", "rootwait\n", f"\n{LINE}\n"])
+def test_pi_refuses_a_command_line_file_without_what_runs(pi: Board, text: str) -> None:
+    (pi.boot / "cmdline.txt").write_text(text)
+    assert f"does not end with that of {pi.boot}/cmdline.txt" in str(pi.run(ADOPT).failure)
+    (pi.boot / "cmdline.txt").unlink()
+    assert "a file that is missing or blank counts as none" in str(pi.run(ADOPT).failure)
+
+
+def test_a_line_longer_than_the_firmware_reads_is_refused(pi: Board) -> None:
+    folder = f"{'k' * 54}-12345678"
+    reply = pi.run(TRIAL, FOLDER=folder, FDT="dtbs/bcm2836-rpi-2-b.dtb")
+    assert "would have 108 characters, and the firmware reads 98 of a line" in str(reply.failure)
+    assert not (pi.boot / "tryboot.txt").exists()
+    assert pi.run(TRIAL, FOLDER=folder, INITRD="").failure is None
+    assert "the firmware reads 64" in str(pi.run(TRIAL, FOLDER=folder[-50:], INITRD="initrd.img").failure)
+
+
 @pytest.fixture
 def pc(tmp_path: Path) -> Board:
     return Board(tmp_path, "grub", "BOOT_IMAGE=/boot/vmlinuz-6.1 root=UUID=1 ro")
@@ -182,3 +281,16 @@ def test_words_that_grub_would_change_are_refused(pc: Board, line: str) -> None:
     reply = pc.run('grub_quoted "$WHOLE"', WHOLE=line)
     assert reply.failure is not None
     assert "GRUB cannot pass the command line on as it is" in " ".join(reply.output)
+
+
+@pytest.mark.parametrize("line", ['ro dyndbg="file a.c +p" quiet', "ro a=\\x20b"])
+@pytest.mark.parametrize("step", ["grub_entries_changed", "trial_line=$WHOLE\ngrub_set_up"])
+def test_the_reason_why_grub_refuses_a_line_is_what_is_said(pc: Board, line: str, step: str) -> None:
+    (pc.boot / "grub").mkdir()
+    (pc.boot / "grub/grub.cfg").write_text("next_entry custom.cfg\n")
+    reply = pc.run(f'entry default "$WHOLE"\n{step}', WHOLE=line)
+    assert str(reply.failure).startswith(
+        "GRUB cannot pass the command line on as it is, because of quotes or backslashes in:"
+    )
+    assert "quote a word as a whole" in str(reply.failure)
+    assert not (pc.boot / "grub/rtvirt.cfg").exists()

@@ -35,7 +35,7 @@ def test_text_and_json_of_the_same_run_agree(run: str) -> None:
     for one, other in zip(in_json, in_text, strict=True):
         assert one.histogram == other.histogram
         assert (one.samples, one.overflows) == (other.samples, other.overflows)
-        assert (one.min_us, int(one.avg_us), one.max_us) == (other.min_us, other.avg_us, other.max_us)
+        assert (one.min_us, int(one.avg_us), one.max_us) == (other.min_us, int(other.avg_us), other.max_us)
 
 
 def test_every_thread_is_kept_with_its_own_numbers() -> None:
@@ -119,3 +119,86 @@ def test_text_whose_totals_disagree_on_the_threads_is_refused() -> None:
     text = captured("two_threads.txt").replace("# Histogram Overflows: 00009 00011", "# Histogram Overflows: 00009")
     with pytest.raises(ParseError, match="disagree on the number of threads"):
         parse_text(text)
+
+
+TEN_AND_NINETY = """# Histogram
+000000 000000
+000001 000010
+000002 000090
+# Total: 000000100
+# Min Latencies: 00001
+# Avg Latencies: 00001
+# Max Latencies: 00002
+# Histogram Overflows: 00000
+# Histogram Overflow at cycle number:
+# Thread 0:
+"""
+
+
+def test_an_average_that_was_cut_is_worked_out_from_the_histogram() -> None:
+    (thread,) = parse_text(TEN_AND_NINETY).threads
+    assert thread.avg_us == pytest.approx(1.9)
+
+
+@pytest.mark.parametrize("run", RUNS)
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+@pytest.mark.parametrize("has_total", [True, False])
+def test_text_of_other_versions_and_systems_is_read(run: str, end: str, has_total: bool) -> None:
+    lines = captured(f"{run}.txt").splitlines()
+    text = end.join([line for line in lines if has_total or not line.startswith("# Total:")]) + end
+    assert parse_text(text) == parse_text(captured(f"{run}.txt"))
+
+
+def of_all(text: str) -> str:
+    """What -H adds for two threads."""
+    lines = []
+    for line in text.splitlines():
+        head, _, tail = line.partition(":") if line.startswith("#") else ("", "", line)
+        numbers = [int(number) for number in tail.split()]
+        if not line.startswith("#") and len(numbers) == 3 and line[0].isdigit():
+            line += f"\t{sum(numbers[1:]):06}"
+        elif head in ("# Total", "# Histogram Overflows"):
+            line += f" {sum(numbers):09}"
+        elif head == "# Max Latencies":
+            line += f" {max(numbers):05}"
+        lines.append(line)
+    return "\n".join(lines) + "\n"
+
+
+def test_the_column_of_all_threads_is_read_and_must_be_their_sum() -> None:
+    text = of_all(captured("two_threads.txt").split("# Histogram Overflow at")[0])
+    assert parse_text(text) == parse_text(captured("two_threads.txt"))
+    first = next(line for line in text.splitlines() if line[:1].isdigit() and not line.endswith("000000"))
+    with pytest.raises(ParseError, match="for all threads, expected"):
+        parse_text(text.replace(first, first[:-6] + "000999"))
+
+
+@pytest.mark.parametrize(
+    "thread",
+    [
+        {"max": -12},
+        {"avg": 1.8e15},
+        {"min": 226},
+        {"max": 16},
+        {"avg": float("nan")},
+        {"avg": float("inf")},
+        {"avg": -1},
+        {"max": 224},
+        {"max": 18446744073709550661},
+        {"cycles": -2000},
+        {"cycles": True},
+        {"cycles": 2000.0},
+        {"min": None},
+        {"max": "225"},
+        {"max": [225]},
+        {"histogram": {"17": -1}},
+        {"histogram": {"17": 1e300}},
+        {"histogram": {"-17": 2000}},
+        {"histogram": {"1e1": 2000}},
+    ],
+)
+def test_an_impossible_number_is_refused_in_one_sentence(thread: dict[str, Any]) -> None:
+    with pytest.raises(ParseError) as refused:
+        parse_json(changed(thread=thread))
+    assert str(refused.value).count("\n") == 0
+    assert str(refused.value).endswith(".")

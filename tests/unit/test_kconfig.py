@@ -103,3 +103,36 @@ def test_the_command_line_fails_when_something_was_dropped(tree: Path, capsys: p
     assert main(arguments) == 0
     assert main([*arguments, str(tree / "bad")]) == 1
     assert capsys.readouterr().out == "CONFIG_PREEMPT_TR=y (this kernel has no such option)\n"
+
+
+def test_fragments_are_joined_whatever_their_last_line_ends_with(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    texts = [
+        "CONFIG_TTY=y",
+        'CONFIG_NET=y   # network\r\nCONFIG_A="x # y"\t# name\n# CONFIG_B is not set',
+        "CONFIG_TTY=m\nCONFIG_C=n\n",
+    ]
+    for number, text in enumerate(texts):
+        (tmp_path / str(number)).write_text(text, newline="")
+    assert main(["--wanted", *(str(tmp_path / str(number)) for number in range(len(texts)))]) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        *("CONFIG_TTY=m", "CONFIG_NET=y", 'CONFIG_A="x # y"', "# CONFIG_B is not set", "# CONFIG_C is not set")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("line", "value"),
+    [
+        ("CONFIG_TTY=y   # serial", "y"),
+        ("CONFIG_TTY=y\t#", "y"),
+        ('CONFIG_TTY="a b" # c', '"a b"'),
+        ('CONFIG_TTY="a#b"', '"a#b"'),
+        ('CONFIG_TTY="a \\" # b"', '"a \\" # b"'),
+        ("CONFIG_TTY=0x10 # c", "0x10"),
+        ("  CONFIG_TTY=y", "y"),
+        ("CONFIG_TTY=", ""),
+    ],
+)
+def test_a_remark_behind_a_value_is_no_part_of_it(line: str, value: str) -> None:
+    assert read_config(line) == {"CONFIG_TTY": value}

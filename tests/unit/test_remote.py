@@ -116,3 +116,27 @@ def test_a_large_file_is_one_entry() -> None:
 
 def test_the_sentence_of_a_failure_has_a_limit() -> None:
     assert len(parse("@fail " + "no " * 100_000 + "\n@whole 1\n").failure or "") < 2100
+
+
+@pytest.mark.parametrize(
+    "says", [r"printf '\033]0;title\007'", "printf 'root@board:~# '", "date +%s.%N", "echo; printf x"]
+)
+def test_what_a_shell_says_before_the_answer_is_not_the_answer(says: str) -> None:
+    script = compose("changed one thing\nfact kernel 6.12\nprintf 'no line end'", {})
+    done = subprocess.run(["sh", "-c", f"{says}; sh -s"], input=script, capture_output=True, text=True, check=False)
+    reply = parse(done.stdout)
+    assert (reply.changes, reply.facts, reply.complete, reply.failure) == (
+        ["one thing"],
+        {"kernel": "6.12"},
+        True,
+        None,
+    )
+
+
+@pytest.mark.parametrize("mark", ["@changed one thing", "@fact kernel 6.12", "@row t a=1", "@fail no", "@after"])
+def test_the_first_mark_is_found_behind_a_title(mark: str) -> None:
+    assert parse(f"\033]0;title\007{mark}\n@whole 0\n") == parse(f"{mark}\n@whole 0\n")
+
+
+def test_a_failure_behind_a_line_without_an_end_is_found() -> None:
+    assert run("printf 'half a line'\nfail 'There is no room.'").failure == "There is no room."

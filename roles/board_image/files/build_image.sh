@@ -65,10 +65,13 @@ esac
   echo "size=${ROOT_MIB}MiB, type=linux$(named root)"
   [ "$GUEST_MIB" -eq 0 ] || echo "size=${GUEST_MIB}MiB, type=linux$(named guest)"
 } | sfdisk --quiet "$card"
+# Not those of the controller's mke2fs.conf: Debian 13's has features of 2015 and 2021 (metadata_csum_seed, orphan_file), and the oldest kernel of
+# the catalogue, 3.18, must mount the root. These are of Linux 3.6 and older.
+ext4_features=none,has_journal,ext_attr,resize_inode,dir_index,filetype,extent,64bit,flex_bg,sparse_super,large_file,huge_file,dir_nlink,extra_isize,metadata_csum
 # usage: fill LABEL START_MIB SIZE_MIB
 fill() {
   # With the blocks and inodes of a usual file system, not of a small one: it will be as large as the card.
-  E2FSPROGS_FAKE_TIME=1 mke2fs -q -t ext4 -T default -L "$1" -U "$(uuid_of "$1")" -d "$root" \
+  E2FSPROGS_FAKE_TIME=1 mke2fs -q -t ext4 -T default -O "$ext4_features" -L "$1" -U "$(uuid_of "$1")" -d "$root" \
     -E "offset=$(($2 * 1048576)),hash_seed=$(uuid_of "$1"),lazy_itable_init=1" "$card" "${3}M"
   # When a file came to this machine and was last read here is in it too, and cannot be set where it came from.
   find "$root" -printf 'set_inode_field "/%P" ctime @1\nset_inode_field "/%P" atime @1\n' |

@@ -38,9 +38,10 @@ chmod 700 .
 chmod 600 client_key ssh_host_ed25519_key
 { cat client_key.pub; [ -z "$AUTHORIZED_KEYS" ] || printf '%s\n' "$AUTHORIZED_KEYS"; } | put authorized_keys
 echo "$NAME $(cut -d ' ' -f 1-2 ssh_host_ed25519_key.pub)" | put known_hosts
+# A % of ssh_config begins a token, and an IPv6 address may have a zone: fe80::1%eth0.
 [ -z "$ADDRESS" ] || put ssh_config <<CONFIG
 Host $NAME
-  HostName $ADDRESS
+  HostName $(printf '%s' "$ADDRESS" | sed 's/%/%%/g')
 Host * !*-guest
   User root
   HostKeyAlias $NAME

@@ -101,8 +101,29 @@ cpusets_v2() {
       grep -qx isolated "$partition" 2>/dev/null || { echo "$kind_of" >"$partition"; } 2>/dev/null
     done
   fi
-  set_value "$partition" isolated may_refuse
+  found=none
+  [ ! -e "$partition" ] || IFS= read -r found <"$partition"
+  # A kernel before 6.1 knows `root` only, which keeps the cores as well; `member`, and what is invalid, does not.
+  case $found in root | none) set_value "$partition" isolated may_refuse ;; *) set_value "$partition" isolated ;; esac
   [ ! -e "$partition" ] || cpuset_kind="v2 $found"
+  case $found in isolated | root | none) ;; *) name_owners ;; esac
+}
+
+# Name the cgroups of others that have cores of the guest for themselves: in the sentence of the failure, and as rows.
+name_owners() {
+  owners=
+  for file in "$top"/*/cpuset.cpus "$top"/*/*/cpuset.cpus "$top"/*/*/*/cpuset.cpus; do
+    case $file in "$guest_set"/*) continue ;; esac
+    IFS= read -r theirs 2>/dev/null <"$file" && [ -n "$theirs" ] || continue
+    cores "$theirs"
+    outer=$expanded
+    cores "$GUEST_CPUS"
+    for cpu in $expanded; do case $outer in *" $cpu "*) owners="$owners ${file%/cpuset.cpus} (cores $theirs)"; break ;; esac; done
+  done
+  [ -n "$owners" ] || return 0
+  item_row 'cgroups of others with these cores' none "${owners# }" differs
+  [ "$ACT" = show ] || [ "$RTVIRT_CHECK_MODE" = yes ] ||
+    failures="${failures:+$failures; }cores of the guest ($GUEST_CPUS) belong to${owners}; take them from there (AllowedCPUs= of its unit), or choose others"
 }
 
 cpusets() {

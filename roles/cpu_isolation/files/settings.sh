@@ -177,6 +177,29 @@ unit() {
   if as_wanted; then item_row "unit $source" "$wanted" "$found" ok; else change "unit $source" "$found" unit systemctl; fi
 }
 
+# Set found to the last value of a parameter on the command line, as the kernel reads that: spaces in double quotes belong to a word, - and _ in a
+# name are the same, and what follows -- is for init. RUNNING_LINE: another file than /proc/cmdline.
+find_parameter() {
+  line='' rest='' quoted=no
+  IFS= read -r rest <"${RUNNING_LINE:-/proc/cmdline}"
+  while :; do
+    part=${rest%%\"*} more=${rest#"${rest%%\"*}"}
+    while [ "$quoted" = yes ]; do case $part in *' '*) part=${part%% *}_${part#* } ;; *) break ;; esac; done
+    line=$line$part
+    [ -n "$more" ] || break
+    rest=${more#?}
+    if [ "$quoted" = yes ]; then quoted=no; else quoted=yes; fi
+  done
+  set -f
+  for word in $line; do
+    case $word in --) break ;; *=*) ;; *) continue ;; esac
+    name=${word%%=*}
+    while :; do case $name in *-*) name=${name%%-*}_${name#*-} ;; *) break ;; esac; done
+    [ "$name" != "$parameter" ] || found=${word#*=}
+  done
+  set +f
+}
+
 # A kernel parameter is only read, from source PARAMETER@FILE: from FILE if the kernel has it, otherwise from the command line.
 parameter() {
   parameter=${source%@*} source=${source#*@} found=''
@@ -186,8 +209,7 @@ parameter() {
     [ "$found" != '(null)' ] || found=
   else
     source=/proc/cmdline
-    read -r line </proc/cmdline
-    for word in $line; do case $word in "$parameter="*) found=${word#*=} ;; esac; done
+    find_parameter
     case $found in *[a-z],*) found=${found##*[a-z],} ;; esac
   fi
   if as_wanted; then item_row "$source" "$wanted" "$found" ok; else item_row "$source" "$wanted" "$found" differs; fi

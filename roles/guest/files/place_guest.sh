@@ -21,12 +21,13 @@ place() {
   read_affinity "/proc/$pid/task/$1"
   if [ "$affinity" != "$2" ]; then
     changed "thread $name from cores $affinity to $2"
-    [ "$RTVIRT_CHECK_MODE" = yes ] || { enter_cpuset "$1" "$pid" "$5" && taskset -c -p "$2" "$1" >/dev/null; } ||
-      fail "taskset could not put QEMU's thread $name on cores $2."
+    [ "$RTVIRT_CHECK_MODE" = yes ] || said=$({ enter_cpuset "$1" "$pid" "$5" && taskset -c -p "$2" "$1" >/dev/null; } 2>&1) ||
+      fail "taskset could not put QEMU's thread $name on cores $2: ${said:-it gave no reason}."
   fi
   if [ "$policy $priority" != "$3 $4" ]; then
     changed "thread $name from $policy $priority to $3 $4"
-    [ "$RTVIRT_CHECK_MODE" = yes ] || set_policy "$3" "$4" "$1" || fail "chrt could not give QEMU's thread $name $3 priority $4."
+    [ "$RTVIRT_CHECK_MODE" = yes ] || said=$(set_policy "$3" "$4" "$1" 2>&1) ||
+      fail "chrt could not give QEMU's thread $name $3 priority $4: ${said:-it gave no reason}."
   fi
 }
 

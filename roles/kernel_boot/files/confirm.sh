@@ -44,7 +44,7 @@ fi
 fact state confirmed
 changed "kernel $KERNEL is the default"
 [ "$RTVIRT_CHECK_MODE" = no ] || exit 0
-confirmed=$(sed 's/^\(bootargs=.*\) rtvirt\.trial=.*/\1/' "$trial")
+confirmed=$(LINE=$(without_trial "$(field "$trial" bootargs)") awk '/^bootargs=/ { $0 = "bootargs=" ENVIRON["LINE"] } { print }' "$trial")
 if [ "$confirmed" != "$(cat "$default")" ]; then
   put "$state/last_good.env" <"$default"
   printf '%s\n' "$confirmed" | put "$default"

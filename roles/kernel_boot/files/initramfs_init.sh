@@ -8,7 +8,7 @@ $bb mount -t sysfs sys /sys
 
 root=/dev/vda2
 for word in $($bb cat /proc/cmdline); do
-  case $word in root=*) root=${word#root=} ;; esac
+  case $word in --) break ;; root=*) root=${word#root=} ;; esac
 done
 wanted=$root
 tries=0

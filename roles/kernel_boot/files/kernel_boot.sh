@@ -19,48 +19,102 @@ running_line() { cat "${RUNNING_LINE:-/proc/cmdline}"; }
 
 # Of a command line, ours are the managed parameters and those that we added before. Prints (others) all that is
 # not ours, each word once, at its last place, since the kernel takes the last; or (ours) the rest. Spaces inside double
-# quotes belong to a word, and - and _ in a parameter's name are the same, as for the kernel.
+# quotes belong to a word, and - and _ in a parameter's name are the same, as for the kernel. hugepages= is about the
+# hugepagesz= before it: equal are only those of equal pairs. What follows -- is for init: it is not ours and stays the end.
 # Not in Python on the controller: the line to join to is on the board, and reading, joining and writing it are one command here, two there.
 # usage: params_of others|ours COMMAND_LINE PARAMETERS FORMER_PARAMS
 params_of() {
-  PART=$1 LINE=$2 PARAMETERS=$3 FORMER=$4 awk '
-    function split_params(text, words,   i, c, quoted, word, n) {
-      for (i = 1; i <= length(text) + 1; i++) {
-        c = i > length(text) ? " " : substr(text, i, 1)
-        if (c == "\"") quoted = !quoted
-        if ((c == " " || c == "\t" || c == "\n") && (!quoted || i > length(text))) {
-          if (word != "") words[++n] = word
-          word = ""
-        } else word = word c
+  PART=$1 LINE=$2 PARAMETERS=$3 FORMER=$4 awk "$split_params"'
+    function name_of(word) { sub(/^"/, "", word); sub(/=.*/, "", word); gsub(/-/, "_", word); return word }
+    function find_keys(words, n, keys,   i, j, size) {
+      for (i = 1; i <= n; i++) {
+        keys[i] = words[i]
+        if (words[i] ~ /^hugepages=/) keys[i] = size " " words[i]
+        if (words[i] !~ /^hugepagesz=/) continue
+        size = words[i]
+        for (j = i + 1; j <= n && words[j] !~ /^hugepagesz=/; j++) if (words[j] ~ /^hugepages=/) { keys[i] = size " " words[j]; break }
       }
-      return n
     }
-    function name_of(word) { sub(/=.*/, "", word); gsub(/-/, "_", word); return word }
     BEGIN {
       n = split_params(ENVIRON["PARAMETERS"], list); for (i = 1; i <= n; i++) managed[name_of(list[i])] = 1
-      n = split_params(ENVIRON["FORMER"], list); for (i = 1; i <= n; i++) former[list[i]] = 1
-      n = split_params(ENVIRON["LINE"], list); for (i = 1; i <= n; i++) last[list[i]] = i
+      n = split_params(ENVIRON["FORMER"], list); find_keys(list, n, keys); for (i = 1; i <= n; i++) former[keys[i], list[i]] = 1
+      n = split_params(ENVIRON["LINE"], list); find_keys(list, n, keys); for (i = 1; i <= n; i++) last[keys[i], list[i]] = i
       for (i = 1; i <= n; i++) {
-        mine = (name_of(list[i]) in managed) || (list[i] in former)
-        if (last[list[i]] == i && (mine ? "ours" : "others") == ENVIRON["PART"]) {
+        mine = (name_of(list[i]) in managed) || ((keys[i], list[i]) in former)
+        if (last[keys[i], list[i]] == i && (mine ? "ours" : "others") == ENVIRON["PART"]) {
           printf "%s%s", separator, list[i]
           separator = " "
         }
       }
+      if (ENVIRON["PART"] == "others" && for_init != "") printf "%s%s", separator, for_init
       print ""
     }'
 }
+
+# For awk: split a command line into words; returns their number. Sets for_init: -- and what follows, or nothing.
+split_params='
+  function split_params(text, words,   i, c, quoted, word, n, key) {
+    for (key in words) delete words[key]
+    for_init = ""
+    for (i = 1; i <= length(text) + 1; i++) {
+      c = i > length(text) ? " " : substr(text, i, 1)
+      if (c == "\"") quoted = !quoted
+      if ((c == " " || c == "\t" || c == "\n") && (!quoted || i > length(text))) {
+        if (word == "--") { for_init = "--" substr(text, i); gsub(/[ \t\n]+$/, "", for_init); return n + 0 }
+        if (word != "") words[++n] = word
+        word = ""
+      } else word = word c
+    }
+    return n + 0
+  }
+'
 
 # The wanted parameters in their order, without those that others put on the command line already: those stay theirs.
 # usage: added_params OTHERS WANTED
 added_params() { params_of others "$2" '' "$1"; }
 
-# The whole command line: what others put there, then ours.
+# The whole command line: what others put there, then ours, then what is for init.
 # usage: join_params KERNEL_PARAMS...
 join_params() {
-  line=
-  for words in "$@"; do [ -z "$words" ] || line="$line${line:+ }$words"; done
-  printf '%s\n' "$line"
+  line='' for_init=''
+  for words in "$@"; do
+    params=$(LINE=$words awk "$split_params"'BEGIN {
+      n = split_params(ENVIRON["LINE"], list); for (i = 1; i <= n; i++) printf "%s%s", (i > 1 ? " " : ""), list[i]; print ""; print for_init
+    }')
+    rest=${params#*"
+"}
+    [ "$rest" != "$params" ] || rest=
+    params=${params%%"
+"*}
+    [ -z "$params" ] || line="$line${line:+ }$params"
+    [ -z "$rest" ] || for_init="$for_init${for_init:+ }$rest"
+  done
+  printf '%s\n' "$line${for_init:+${line:+ }$for_init}"
+}
+
+# A command line without the parameters of a trial, which are the last before those for init. usage: without_trial COMMAND_LINE
+without_trial() {
+  LINE=$1 awk "$split_params"'BEGIN {
+    n = split_params(ENVIRON["LINE"], list)
+    for (i = 1; i <= n && list[i] !~ /^rtvirt\.trial=/; i++) printf "%s%s", (i > 1 ? " " : ""), list[i]
+    print (for_init == "" ? "" : " " for_init)
+  }'
+}
+
+# Fail if the kernel would cut a command line. COMMAND_LINE_SIZE is that of its architecture, with the byte that ends it; the boot loader adds
+# to a line what it adds to the running one, and GRUB the path of the kernel. usage: check_length COMMAND_LINE
+check_length() {
+  running=$(running_line) known=$(field "${default:-$state/default.env}" bootargs) added_length=0
+  case " $running " in *" $known "*) added_length=$((${#running} - ${#known})) ;; esac
+  if [ "$loader" = grub ]; then
+    path="BOOT_IMAGE=/boot/kernels/$FOLDER/vmlinuz "
+    [ "$added_length" -ge "${#path}" ] || added_length=${#path}
+  fi
+  most=$((${COMMAND_LINE_SIZE:-2048} - 1)) length=$((${#1} + added_length))
+  [ "$length" -le "$most" ] ||
+    fail "The kernel's command line would have $length characters ($added_length of them from the boot loader), and a kernel of this architecture" \
+      "reads $most: it would cut off '$(printf '%s' "$1" | tail -c "$((length - most))")'; remove parameters from the board's own line" \
+      "or from the settings."
 }
 
 field() { [ ! -e "$1" ] || sed -n "s/^$2=//p" "$1" | head -n 1; }

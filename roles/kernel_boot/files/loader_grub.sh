@@ -36,6 +36,8 @@ link() { ln -f "$1" "$2" 2>/dev/null || cp "$1" "$2" || fail "The file $2 cannot
 grub_own_initrd() { ! command -v mkinitramfs >/dev/null || echo initrd.img; }
 
 grub_set_up() {
+  # shellcheck disable=SC2154  # set.sh has it, before it writes an entry
+  [ -z "${trial_line-}" ] || reason=$(grub_quoted "$trial_line") || fail "$reason"
   command -v grub-editenv >/dev/null || fail "The board's GRUB has no grub-editenv; install the board's package grub-common."
   for wanted_there in next_entry custom.cfg; do
     grep -q "$wanted_there" "$grub/grub.cfg" ||
@@ -91,23 +93,26 @@ grub_next() { [ ! -s "$grub/grubenv" ] || grub-editenv "$grub/grubenv" list | se
 
 grub_entries_changed() {
   [ "$RTVIRT_CHECK_MODE" = no ] || return 0
+  for entry in last_good default trial; do
+    [ ! -e "$state/$entry.env" ] || reason=$(grub_quoted "$(field "$state/$entry.env" bootargs)") || fail "$reason"
+  done
   text=$(
     echo "# Made by rtvirt's role kernel_boot from /boot/rtvirt. Without this file the distribution's own default is started again."
     echo "search --no-floppy --fs-uuid --set=rtvirt_device $(grub_device)"
     for entry in last_good default trial; do
-      [ ! -e "$state/$entry.env" ] || grub_entry "$entry" || exit 1
+      [ ! -e "$state/$entry.env" ] || grub_entry "$entry"
     done
-  ) || fail "$text"
+  )
   printf '%s\n' "$text" | put "$grub/rtvirt.cfg" 'our entries, for GRUB'
 }
 
-# The menu entry of one of ours. Says why and returns 1 if GRUB cannot pass its command line on. usage: grub_entry NAME
+# The menu entry of one of ours. usage: grub_entry NAME
 grub_entry() {
   file=$state/$1.env
   kernel=$(field "$file" rtvirt_kernel)
   folder=$(grub_folder)/$(field "$file" rtvirt_folder | sed 's|.*/||')
   initrd=$(field "$file" rtvirt_initrd)
-  words=$(grub_quoted "$(field "$file" bootargs)") || { echo "$words"; return 1; }
+  words=$(grub_quoted "$(field "$file" bootargs)")
   if=
   otherwise=
   if [ "$1" = trial ]; then if='if ' otherwise="; then true; else echo 'rtvirt: the trial entry could not be started'; reboot; fi"; fi
@@ -133,12 +138,13 @@ grub_quoted() {
       word = substr(line, RSTART, RLENGTH); line = substr(line, RSTART + RLENGTH); gsub(/^ *| *$/, "", word)
       if (word ~ /^".* .*"$/) word = substr(word, 2, length(word) - 2)
       if (word ~ /["\\\047]/) break
-      printf "%s\047%s\047", separator, word; separator = " "; word = ""
+      text = text separator "\047" word "\047"; separator = " "; word = ""
     }
     if (word line != "") {
       print "GRUB cannot pass the command line on as it is, because of quotes or backslashes in: " word line \
         "; quote a word as a whole, as in \"name=two words\"."
       exit 1
     }
+    printf "%s", text
   }'
 }

@@ -2,7 +2,7 @@
 # check mode: safe
 # Make the next boot the wanted one. Reports a state: nothing to do, a trial set up, or the kernel must be installed first.
 # KERNEL, RELEASE, REALTIME (0 or 1), FOLDER, COMMAND, INITRD, FDT, KERNEL_PARAMS, ROOT (or nothing), PARAMETERS, TRIAL_PARAMS, TRIAL_TIMEOUT_S, BOOT_BYTES,
-# MODULES_BYTES, GUARD, GUARD_UNIT (texts), LOADERS and what these need.
+# MODULES_BYTES, COMMAND_LINE_SIZE, GUARD, GUARD_UNIT (texts), LOADERS and what these need.
 # Install the guard of the trial on the root that the trial boots, if that is not the running one. usage: bring_guard DEVICE
 bring_guard() {
   there=$(mktemp -d)
@@ -32,7 +32,8 @@ others=$(params_of others "$(field "$default" bootargs)" "$managed" "$former")
 added=$(added_params "$others" "$KERNEL_PARAMS rtvirt.kernel=$KERNEL")
 line=$(join_params "$others" "$added")
 wanted=$(entry_text "$added" "$line")
-trial_wanted=$(entry_text "$added" "$(join_params "$line" "rtvirt.trial=$TRIAL_TIMEOUT_S" "$(added_params "$line" "$TRIAL_PARAMS")")")
+trial_line=$(join_params "$line" "rtvirt.trial=$TRIAL_TIMEOUT_S" "$(added_params "$line" "$TRIAL_PARAMS")")
+trial_wanted=$(entry_text "$added" "$trial_line")
 
 if [ -e "$trial" ] && runs "$trial"; then
   [ "$trial_wanted" != "$(cat "$trial")" ] || { fact state on_trial; exit 0; }
@@ -47,6 +48,7 @@ elif [ "$wanted" = "$(cat "$default")" ]; then
   fact difference "$difference"
 fi
 
+check_length "$trial_line"
 if [ ! -e "$kernels/$FOLDER/vmlinuz" ] || [ ! -d "/lib/modules/$RELEASE" ]; then
   # All files are unpacked beside the modules first; those that boot are then moved to the boot partition.
   free_kib() { df -Pk "$1" | awk 'NR == 2 { print $4 }'; }

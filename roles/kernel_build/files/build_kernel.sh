@@ -59,7 +59,7 @@ set --
 while read -r fragment; do
   [ -z "$fragment" ] || set -- "$@" "$fragment"
 done <"$work/fragments"
-cat /dev/null "$@" >"$work/wanted"
+python3 "$KCONFIG" --wanted "$@" >"$work/wanted"
 # With allnoconfig what the fragments do not name stays off, also where Kconfig's own default is on; with a defconfig that wins.
 KCONFIG_ALLCONFIG=$work/wanted run_make -s "$CONFIG_BASE" 2>&1 || stop "'make $CONFIG_BASE' failed; is the name of the base configuration right?"
 cat "$work/wanted" >>"$build/.config"
