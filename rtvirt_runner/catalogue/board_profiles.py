@@ -50,6 +50,11 @@ class Profile:
     overlays: list[str] = field(default_factory=lambda: list(OVERLAYS))  # folders copied over Debian's root file system
     masked_units: list[str] = field(default_factory=list)  # in addition to those of every board
     packages: list[str] = field(default_factory=list)  # Debian packages, in addition to those of every board
+    # For docs/which-board.md: whether the board itself was tried, what was tried and where, what was not, and traps.
+    on_hardware: bool = False
+    verified: list[str] = field(default_factory=list)
+    unverified: list[str] = field(default_factory=list)
+    traps: list[str] = field(default_factory=list)
 
     def as_dict(self) -> dict[str, Any]:
         """The profile as plain values, for the role."""
@@ -103,6 +108,10 @@ def _checked(key: str, value: Any, where: str) -> Any:
         return value
     if key in _TEXTS:
         return checked_yaml.text(value, where)
+    if key == "on_hardware":
+        if not isinstance(value, bool):
+            raise InputError(f"{where} is {checked_yaml.format_value(value)}, expected true or false; correct it.")
+        return value
     if key == "loader":
         return _loader(value, where)
     listed = _texts(value, where)
