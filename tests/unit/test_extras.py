@@ -36,7 +36,7 @@ NEED_REPORT = {
     "simulations",
     "tail",
 }
-NEED_REPORT |= {"claims", "result_sets", "verdicts"}  # which stand on these
+NEED_REPORT |= {"claims", "contrasts", "result_sets", "verdicts"}  # which stand on these
 PLUGINS = sorted((collection.ROOT / "plugins").rglob("*.py"))
 CORE = sorted(
     path
