@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -22,12 +23,18 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Board]:
 
 
 def apply(
-    server: Board, role: str, *words: str, tasks_from: str = "main", fails: bool = False, **variables: Any
+    server: Board,
+    role: str,
+    *words: str,
+    tasks_from: str = "main",
+    fails: bool = False,
+    env: Mapping[str, str] | None = None,
+    **variables: Any,
 ) -> str:
     """Apply a role as the user; returns what Ansible said, in one line."""
     include = {"name": f"rtvirt.testbed.{role}", "tasks_from": tasks_from}
     task = {"name": "Apply", "ansible.builtin.include_role": include}
-    return said(begin(server.folder, [server], [task], as_user(**variables), words=words), fails)
+    return said(begin(server.folder, [server], [task], as_user(**variables), env, words), fails)
 
 
 def packages(server: Board) -> str:
@@ -121,3 +128,20 @@ def test_a_package_is_installed_with_sudo_once(server: Board) -> None:
     assert "changed=1" in output and "failed=0" in output
     assert server.sh("command -v cyclictest") == "/usr/bin/cyclictest\n"
     assert "changed=0" in apply(server, "measure", **SUDO)
+
+
+@pytest.mark.parametrize(
+    ("role", "variables"),
+    [
+        ("guest", {"guest_kernel": "debian-rt-amd64"}),
+        ("kernel_boot", {"kernel_boot_kernel": "debian-rt-amd64"}),
+        ("kvm_host", {"kvm_host_probe_kernel": "debian-rt-amd64"}),
+        ("workloads", {}),
+    ],
+)
+def test_check_mode_goes_through_where_nothing_was_built(
+    server: Board, role: str, variables: Mapping[str, Any], tmp_path: Path
+) -> None:
+    output = apply(server, role, "--check", env={"XDG_CACHE_HOME": str(tmp_path)}, **SUDO, **variables)
+    assert "failed=0" in output and "changed=0" not in output
+    assert list(tmp_path.iterdir()) == [] and folders(server) == ""
