@@ -17,9 +17,24 @@ INPUTS = (
     *("rtvirt_board_kernels", "rtvirt_board_pid_file", "rtvirt_board_sealed", "rtvirt_guest_board"),
     *("rtvirt_lab_workloads", "rtvirt_power_command", "rtvirt_provision"),
     *("rtvirt_card_device", "rtvirt_card_file", "rtvirt_card_gb", "rtvirt_cell_slack_s", "rtvirt_hangs_after_s"),
-    *("rtvirt_keep_boards", "rtvirt_kernels", "rtvirt_matrix", "rtvirt_provision_wait_s", "rtvirt_results_dir"),
+    *(
+        "rtvirt_cache",
+        "rtvirt_keep_boards",
+        "rtvirt_kernels",
+        "rtvirt_matrix",
+        "rtvirt_only",
+        "rtvirt_provision_wait_s",
+        "rtvirt_results_dir",
+    ),
     *("rtvirt_rotate_identity", "rtvirt_sealed", "rtvirt_snapshots", "rtvirt_state", "rtvirt_take_over", "rtvirt_wait"),
-    *("rtvirt_board", "rtvirt_inspect_file", "rtvirt_kernel_names", "rtvirt_kernels_state_file"),
+    *(
+        "rtvirt_board",
+        "rtvirt_connection_file",
+        "rtvirt_host",
+        "rtvirt_inspect_file",
+        "rtvirt_kernel_names",
+        "rtvirt_kernels_state_file",
+    ),
 )
 # What playbooks and roles set themselves, for each other and for the playbooks that use them.
 OUTPUTS: tuple[str, ...] = (
@@ -30,13 +45,14 @@ OUTPUTS: tuple[str, ...] = (
     *("kernel_boot_reboot_required", "kernel_boot_script_artifact", "kernel_boot_settled"),
     *("kernel_build_artifacts", "kvm_host_state", "measure_state", "rtvirt_all_plans", "rtvirt_answer"),
     *("rtvirt_answers", "rtvirt_boot", "rtvirt_card", "rtvirt_cards", "rtvirt_cards_wanted"),
-    *("rtvirt_cell_limit_s", "rtvirt_conditions", "rtvirt_expects", "rtvirt_found", "rtvirt_found_inside"),
-    *("rtvirt_guest", "rtvirt_guest_answers", "rtvirt_guest_expects", "rtvirt_images", "rtvirt_kind"),
-    *("rtvirt_left", "rtvirt_original", "rtvirt_plan", "rtvirt_profile", "rtvirt_purpose", "rtvirt_refusals"),
-    *("rtvirt_report", "rtvirt_running", "rtvirt_sealed_folder", "rtvirt_sealed_plan", "rtvirt_sealed_plans"),
-    *("rtvirt_sealed_refused", "rtvirt_ssh_plans", "rtvirt_way", "rtvirt_ways", "sealed_board_made"),
-    *("sealed_board_started", "virtual_board_qemu_folder", "virtual_board_qemu_version"),
-    *("virtual_board_qemu_warning", "virtual_board_snapshot", "virtual_board_started", "workloads_programs"),
+    *("rtvirt_cell_limit_s", "rtvirt_conditions", "rtvirt_connection", "rtvirt_expects", "rtvirt_found"),
+    *("rtvirt_found_inside", "rtvirt_guest", "rtvirt_guest_answers", "rtvirt_guest_expects", "rtvirt_images"),
+    *("rtvirt_kind", "rtvirt_left", "rtvirt_original", "rtvirt_plan", "rtvirt_profile", "rtvirt_purpose"),
+    *("rtvirt_reached", "rtvirt_refusals", "rtvirt_report", "rtvirt_running", "rtvirt_sealed_folder"),
+    *("rtvirt_sealed_plan", "rtvirt_sealed_plans", "rtvirt_sealed_refused", "rtvirt_ssh_plans", "rtvirt_way"),
+    *("rtvirt_ways", "sealed_board_made", "sealed_board_started", "virtual_board_qemu_folder"),
+    *("virtual_board_qemu_version", "virtual_board_qemu_warning", "virtual_board_snapshot"),
+    *("virtual_board_started", "workloads_programs"),
 )
 _ALIKE = 0.8  # of difflib, between what follows the prefix
 _INPUT = re.compile(r"^([a-z]\w*):", re.MULTILINE)
