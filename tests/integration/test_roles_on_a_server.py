@@ -1,16 +1,23 @@
 """Roles on a Debian server, as a user with sudo and a password: refusals, check mode, packages."""
 
 import os
+import re
+import subprocess
+import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from debian_server import as_user, started_server
 from ssh_board import Board, begin, said
 
+from rtvirt_runner.catalogue import collection
+
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="a server of its own namespaces needs root")
 
+BIN = Path(sys.executable).parent
 SPLIT = {"cpu_isolation_host_cpus": "0", "cpu_isolation_guest_cpus": "1"}
 SUDO = {"ansible_become": True}
 NOT_ROOT = "set become, or connect as root"
@@ -128,6 +135,46 @@ def test_a_package_is_installed_with_sudo_once(server: Board) -> None:
     assert "changed=1" in output and "failed=0" in output
     assert server.sh("command -v cyclictest") == "/usr/bin/cyclictest\n"
     assert "changed=0" in apply(server, "measure", **SUDO)
+
+
+def test_tags_choose_between_looking_and_installing(server: Board) -> None:
+    server.sh("apt-get -qq purge --yes rt-tests")
+    task = {"name": "Apply", "ansible.builtin.import_role": {"name": "rtvirt.testbed.measure"}}
+    looked, installed = (
+        said(begin(server.folder, [server], [task], as_user(**SUDO), words=["--tags", tag]))
+        for tag in ("verify", "packages")
+    )
+    assert "changed=0" in looked and "changed=1" in installed
+    assert server.sh("command -v cyclictest") == "/usr/bin/cyclictest\n"
+
+
+@pytest.mark.parametrize(
+    ("number", "words", "says"),
+    [
+        (0, ["--check", "--diff"], "timer_migration: /proc/sys/kernel/timer_migration from 1 to 0"),
+        (1, ["--check", "--diff"], "timer_migration: /proc/sys/kernel/timer_migration from 1 to 0"),
+        (2, [], "changed=0"),
+        (3, [], "timer_migration: /proc/sys/kernel/timer_migration is '1', expected '0'"),
+    ],
+)
+def test_a_playbook_of_the_page_is_played(server: Board, number: int, words: list[str], says: str) -> None:
+    """With two cores in the place of eight. What it would set this machine's kernel refuses: it is only checked."""
+    page = (collection.ROOT / "docs" / "one-role.md").read_text()
+    playbooks = re.findall(r"^```yaml\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    assert len(playbooks) == 4
+    (server.folder / "site.yml").write_text(playbooks[number].replace("0-1", "0").replace("2-7", "1"))
+    hosts = {"server": server.in_lab() | as_user()}
+    (server.folder / "servers.yml").write_text(yaml.safe_dump({"servers": {"hosts": hosts}}))
+    done = subprocess.run(
+        [BIN / "ansible-playbook", "-i", "servers.yml", "site.yml", *words],
+        cwd=server.folder,
+        env={**os.environ, "ANSIBLE_CONFIG": str(collection.ANSIBLE_CONFIG), "ANSIBLE_HOST_KEY_CHECKING": "0"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert says in " ".join(done.stdout.split())
+    assert (done.returncode == 0) == (number != 3)
 
 
 @pytest.mark.parametrize(
