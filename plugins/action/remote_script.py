@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,12 @@ from rtvirt_runner.machine import script_reply
 from rtvirt_runner.printable import printable
 
 SAFE = re.compile(r"^# check mode: safe$", re.MULTILINE)  # declares that a script obeys RTVIRT_CHECK_MODE
+
+# The effective user, without a program: starting one takes an emulated board tens of milliseconds.
+_NEEDS_ROOT = """\
+while read -r key _ user _; do [ "$key" != Uid: ] || break; done </proc/self/status
+[ "$user" = 0 ] || fail "This needs root, and the user on this machine has id $user; set become, or connect as root."
+"""
 
 
 class ActionModule(ActionBase):
@@ -36,8 +42,9 @@ class ActionModule(ActionBase):
         if self._task.check_mode and args["input"]:
             would = f"would send {Path(args['input']).name}"
             return {"changed": True, "msg": would, "changes": [would], "facts": {}, "files": {}}
-        uploaded = self._upload({str(there): str(here) for there, here in args["uploads"].items()})
-        script = "\n".join([*uploaded, *(Path(path).read_text() for path in args["script"])])
+        guard = [_NEEDS_ROOT] if args["needs_root"] else []
+        uploaded = self._upload({str(there): str(here) for there, here in args["uploads"].items()}, guard)
+        script = "\n".join([*guard, *uploaded, *(Path(path).read_text() for path in args["script"])])
         source = Path(args["input"]) if args["input"] else None
         environment = {str(k): str(v) for k, v in args["environment"].items()}
         alone = {"holds": args["exclusive"], "ends_load": args["exclusive"], "lease_s": args["lease_s"]}
@@ -57,13 +64,17 @@ class ActionModule(ActionBase):
             result |= {"failed": True, "msg": printable(answer.failure)}
         return result
 
-    def _upload(self, uploads: Mapping[str, str]) -> list[str]:
-        """Copy the files that differ to temporary names; returns the lines of script that install them."""
+    def _upload(self, uploads: Mapping[str, str], guard: Sequence[str]) -> list[str]:
+        """Copy the files that differ to temporary names; returns the lines of script that install them.
+
+        ``guard`` are lines of script that fail when nothing may be copied.
+        """
         if not uploads:
             return []
-        found = run_script(
-            self, script_reply.STAT_SCRIPT, {"PATHS": " ".join(shlex.quote(path) for path in uploads)}
-        ).reply
+        stat = "\n".join([*guard, script_reply.STAT_SCRIPT])
+        found = run_script(self, stat, {"PATHS": " ".join(shlex.quote(path) for path in uploads)}).reply
+        if guard and found.failure:
+            raise AnsibleActionFail(printable(found.failure))
         there = {line.partition("  ")[2]: line.partition("  ")[0] for line in found.output}
         wanted = {
             path: Path(source)

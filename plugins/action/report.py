@@ -13,6 +13,7 @@ from ansible_collections.rtvirt.testbed.plugins.plugin_utils.options import argu
 from rtvirt_runner.catalogue.checked_yaml import InputError
 from rtvirt_runner.catalogue.extras import extra
 from rtvirt_runner.matrix.results import ResultsTree, unusable
+from rtvirt_runner.matrix.select import select_cells
 
 
 class ActionModule(ActionBase):
@@ -32,11 +33,12 @@ class ActionModule(ActionBase):
             with extra("report"):  # here, because pandas and matplotlib take a second to import
                 from rtvirt_runner.report.page import write_report
             matrix, _, _ = load_matrix(args["matrix"], known["groups"], known["hostvars"], args["vars_dir"])
+            chosen = select_cells(matrix, args["only"])
         except InputError as error:
             return {"failed": True, "msg": str(error)}
         tree = ResultsTree(Path(str(args["results_dir"])))
         missing = []
-        for cell in tree.pending(matrix.name, matrix.cells):
+        for cell in tree.pending(matrix.name, chosen):
             record = tree.find(matrix.name, cell)
             missing.append({"id": cell.id, "reason": record.reason if record else "it was not measured"})
         folder = tree.root / matrix.name / "report"

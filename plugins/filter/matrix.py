@@ -16,6 +16,7 @@ try:
     from rtvirt_runner.machine import cell_script
     from rtvirt_runner.matrix import plan, results, ways
     from rtvirt_runner.matrix.cell import Cell
+    from rtvirt_runner.matrix.select import select_cells
 except ImportError as error:
     MISSING: ImportError | None = error
 else:
@@ -57,6 +58,11 @@ options:
   board:
     description: Only the boot groups of this board; without it, of all boards.
     type: str
+  only:
+    description: Only cells of these boards and experiments, or with these ids (docs/writing-a-matrix.md).
+    type: list
+    elements: str
+    default: []
   sealed:
     description: Whether boards with C(rtvirt_board_sealed) are measured sealed, where their cells allow it.
     type: bool
@@ -91,16 +97,18 @@ def pending_plan(
     results_dir: str,
     board: str | None = None,
     sealed: bool = False,
+    only: str | Sequence[str] = (),
 ) -> list[dict[str, Any]]:
     """The boot groups with pending cells of a matrix, as plain values; raises AnsibleFilterError, one sentence."""
     if MISSING is not None:
         raise AnsibleFilterError(f"The filter rtvirt.testbed.plan needs {NEEDED}") from MISSING
     try:
         loaded, lab, catalogue = load_matrix(matrix_file, groups, hostvars, vars_dir)
+        chosen = select_cells(loaded, [only] if isinstance(only, str) else [str(name) for name in only])
     except checked_yaml.InputError as error:
         raise AnsibleFilterError(str(error)) from error
     tree = results.ResultsTree(Path(str(results_dir)))
-    pending = tree.pending(loaded.name, loaded.cells)
+    pending = tree.pending(loaded.name, chosen)
     try:
         tree.refuse_newer(loaded.name, pending)
     except results.ResultsError as error:

@@ -42,6 +42,12 @@ options:
     description: Variables for the script.
     type: dict
     default: {}
+  needs_root:
+    description:
+      - Whether the task fails, before anything is copied or run, when the user who would run the script is not root.
+        In check mode too.
+    type: bool
+    default: false
   exclusive:
     description:
       - Whether the script holds the host against other such scripts. What an ended run left behind there, processes and

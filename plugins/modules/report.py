@@ -9,4 +9,9 @@ options:
   matrix: {description: 'The matrix, a name or a path.', type: str, required: true}
   results_dir: {description: The results folder., type: path, required: true}
   vars_dir: {description: The folder of the catalogues., type: path, required: true}
+  only:
+    description: Only cells of these boards and experiments, or with these ids, count as missing; the page has all.
+    type: list
+    elements: str
+    default: []
 """

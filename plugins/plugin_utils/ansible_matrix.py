@@ -11,6 +11,7 @@ from ansible_collections.rtvirt.testbed.plugins.plugin_utils.plain import plain
 from rtvirt_runner.catalogue import collection
 from rtvirt_runner.catalogue.catalogue import Catalogue
 from rtvirt_runner.catalogue.lab import LAB_WORKLOADS, Lab
+from rtvirt_runner.catalogue.variables import unknown_variables
 from rtvirt_runner.matrix.cell import Cell
 from rtvirt_runner.matrix.load import Matrix, state_cell
 from rtvirt_runner.matrix.load import load_matrix as load
@@ -61,7 +62,9 @@ def _plain_inventory(
     """Groups, and variables of boards, as plain values: Ansible's tagged values cannot be written as YAML."""
     members = {str(group): [str(host) for host in hosts] for group, hosts in groups.items()}
     boards = {
-        board: {name: plain(hostvars[board][name]) for name in BOARD_VARIABLES if name in hostvars[board]}
+        # Of what rtvirt does not know only the name counts, which may be misspelt.
+        board: {unknown.name: "" for unknown in unknown_variables(hostvars[board])}
+        | {name: plain(hostvars[board][name]) for name in BOARD_VARIABLES if name in hostvars[board]}
         for board in members.get("boards", [])
     }
     return members, boards

@@ -11,6 +11,7 @@ from typing import Any, Literal, cast
 from rtvirt_runner.catalogue import board_profiles, checked_yaml, collection
 from rtvirt_runner.catalogue.checked_yaml import InputError
 from rtvirt_runner.catalogue.guests import GICS
+from rtvirt_runner.catalogue.variables import refuse_misspelt
 
 Clock = Literal["virtual", "real"]
 
@@ -64,13 +65,15 @@ class Lab:
     ) -> Lab:
         """Take the boards out of Ansible's ``groups`` and ``hostvars``; ``folder`` is the inventory's, with profiles/.
 
-        Raises InputError when there is no board, or when a variable of one is missing or invalid.
+        Raises InputError when there is no board, or when a variable of one is missing, invalid or misspelt.
         """
         names = list(groups.get("boards", []))
         if not names:
             raise InputError(
                 "The inventory has no host in group 'boards', expected one or more; add your boards to it."
             )
+        for name in names:
+            refuse_misspelt(hostvars.get(name, {}), f"Inventory: board '{name}'")
         profiles = [folder / "profiles"] if folder else []
         hosts = {str(host) for members in groups.values() for host in members}
         boards = {

@@ -11,14 +11,16 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import json
 import os
 import shlex
 import signal
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
 from types import FrameType
@@ -35,17 +37,20 @@ from rtvirt_runner.catalogue.catalogue import Catalogue
 from rtvirt_runner.catalogue.checked_yaml import InputError
 from rtvirt_runner.catalogue.extras import extra
 from rtvirt_runner.catalogue.lab import Lab
+from rtvirt_runner.cli import boards as cli_boards
 from rtvirt_runner.cli import cache as cli_cache
 from rtvirt_runner.cli import inspect as cli_inspect
 from rtvirt_runner.cli import kernels as cli_kernels
 from rtvirt_runner.machine import preflight
 from rtvirt_runner.matrix.cell import Cell
-from rtvirt_runner.matrix.load import Matrix, load_matrix
+from rtvirt_runner.matrix.load import Matrix, load_matrix, state_cell
 from rtvirt_runner.matrix.plan import measuring_s, plan
 from rtvirt_runner.matrix.results import BadRecord, Record, ResultsError, ResultsTree, unusable
+from rtvirt_runner.matrix.select import select_cells
 from rtvirt_runner.matrix.stored import read_stored, store_matrix, stored_matrices
 from rtvirt_runner.matrix.ways import why_over_ssh
 from rtvirt_runner.printable import printable
+from rtvirt_runner.run.now import Now, running
 from rtvirt_runner.run.playbooks import InventoryError, Outcome, read_inventory, run_playbook
 from rtvirt_runner.run.progress import Stage, duration
 from rtvirt_runner.run.terminal import SafeConsole
@@ -72,7 +77,15 @@ examples:
   rtvirt matrix --matrix smoke           every kind of experiment
   rtvirt plan --matrix paper             what the paper's matrix would boot and measure, and what of it is done
   rtvirt matrix --matrix my.yml -i lab/  your matrix on your boards (docs/writing-a-matrix.md)
+  rtvirt matrix --only cb2 --only load   one board's cells of one experiment; a cell's id names one cell
+  rtvirt matrix --only CELL --again      measure a cell again; its record is kept aside
   rtvirt inspect virtual-cb2             what is wanted of a board and what it has, setting by setting
+  rtvirt converge virtual-cb2 --kernel debian-rt --tuning full --split 0/1 --guest minimal
+                                         bring a board into a state, for work by hand
+  rtvirt ssh virtual-cb2-guest uname -a  a shell, or one command, on a board or in its guest
+  rtvirt console virtual-cb2 --follow    what a board writes to its serial console
+  rtvirt reset virtual-cb2               take back what was changed on a board; an emulated one is stopped
+  rtvirt reprovision cb2                 a board from a blank card, all its data are lost (docs/real-boards.md)
   rtvirt kernels                         the kernel catalogue, what of it is built, what runs where
   rtvirt kernels build linux-6.12-rt     make a kernel of it (docs/kernels.md)
   rtvirt cache                           what is kept between runs, what it takes, what of it is in use
@@ -90,8 +103,8 @@ results:
   results/<matrix>/log/                  the whole output of each run
 Records that cannot be used are named with their reason, the others count, and plan, status, report, verdict, claims and
 compare end with exit status 3; matrix keeps them aside and measures their cells again.
-Cells that are done are never measured again: an interrupted run goes on where it stopped. To measure a cell again,
-remove its folder. Ctrl-C lets the cells that are being measured end and leaves the rest; a second one drops these too.
+Cells that are done are not measured again, unless --again says so: an interrupted run goes on where it stopped. Ctrl-C
+lets the cells that are being measured end and leaves the rest; a second one drops these too.
 """
 
 
@@ -149,9 +162,16 @@ class Request:
     tree: ResultsTree
     lab: Lab
     catalogue: Catalogue
+    only: tuple[str, ...] = ()
+
+    @cached_property
+    def chosen(self) -> tuple[Cell, ...]:
+        """The cells that --only names, or all; raises InputError for an unknown name."""
+        return select_cells(self.matrix, self.only)
 
     def pending(self) -> list[Cell]:
-        return self.tree.pending(self.matrix.name, self.matrix.cells)
+        """The chosen cells that are not done."""
+        return self.tree.pending(self.matrix.name, self.chosen)
 
     def records(self) -> dict[str, Record]:
         """The records of this matrix by cell id."""
@@ -169,7 +189,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if unknown and args.run is not _test:  # passed on to pytest
         parser.error(f"unrecognized arguments: {' '.join(unknown)}")
     args.for_pytest = unknown
-    args.again = shlex.join(["rtvirt", *(sys.argv[1:] if argv is None else argv)])
+    args.typed = shlex.join(["rtvirt", *(sys.argv[1:] if argv is None else argv)])
     try:
         with _interruptible():
             return int(args.run(args))
@@ -183,7 +203,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         say(_os_sentence(error))
         return BAD_INPUT
     except KeyboardInterrupt:
-        say(f"interrupted; to go on: {args.again}")
+        say(f"interrupted; to go on: {args.typed}")
         return INTERRUPTED
 
 
@@ -238,8 +258,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"rtvirt {version('rtvirt-runner')}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
 
-    common = _common_options()
-    matrix = commands.add_parser("matrix", parents=[common], help="measure what is not done yet, then write the page")
+    common, only, inventory, as_json = _common_options(), _only_option(), _inventory_option(), _json_option()
+    matrix = commands.add_parser(
+        "matrix", parents=[common, only], help="measure what is not done yet, then write the page"
+    )
     matrix.add_argument("--keep-boards", action="store_true", help="leave virtual boards running at the end")
     matrix.add_argument(
         "--over-ssh",
@@ -251,16 +273,21 @@ def _parser() -> argparse.ArgumentParser:
         action="store_true",
         help="wait for boards that another run holds, rather than leave their cells (docs/real-boards.md)",
     )
+    matrix.add_argument(
+        "--again", action="store_true", help="measure done cells too; their records are kept as CELL.earlier-1, ..."
+    )
     matrix.add_argument("-v", "--verbose", action="count", default=0, help="more from Ansible in the log; repeatable")
     matrix.set_defaults(run=_matrix)
     commands.add_parser(
-        "plan", parents=[common], help="show what would be booted and measured, in order; touches no board"
+        "plan",
+        parents=[common, only, as_json],
+        help="show what would be booted and measured, in order; touches no board",
     ).set_defaults(run=_plan)
     commands.add_parser(
         "status",
-        parents=[common],
+        parents=[common, as_json],
         description=_STORED,
-        help="count done, failed and pending cells per experiment and board",
+        help="count done, failed and pending cells per experiment and board; say what a run does now",
     ).set_defaults(run=_status)
     commands.add_parser(
         "report", parents=[common], description=_STORED, help="write the page again from the results"
@@ -282,8 +309,13 @@ def _parser() -> argparse.ArgumentParser:
         )
     )
     _add_capsule(commands.add_parser("capsule", help="write an archive from which anybody runs sealed cells again"))
-    _add_inspect(commands.add_parser("inspect", help="show what is wanted of a board and what it has, read from it"))
-    _add_kernels(commands.add_parser("kernels", help="show the kernel catalogue, or build kernels of it"))
+    _add_boards(commands, inventory)
+    _add_inspect(
+        commands.add_parser(
+            "inspect", parents=[inventory], help="show what is wanted of a board and what it has, read from it"
+        )
+    )
+    _add_kernels(commands.add_parser("kernels", help="show the kernel catalogue, or build kernels of it"), inventory)
     _add_cache(commands.add_parser("cache", help="show what is kept between runs, or prune it"))
     _add_test(commands)
     return parser
@@ -307,6 +339,85 @@ def _common_options() -> argparse.ArgumentParser:
         "--results", type=Path, default=Path("results"), metavar="DIR", help="results folder (default: ./results)"
     )
     return options
+
+
+def _only_option() -> argparse.ArgumentParser:
+    options = argparse.ArgumentParser(add_help=False)
+    options.add_argument(
+        "--only",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="only the cells of this board or experiment, or this cell; repeatable: two boards add up, a board and an "
+        "experiment restrict each other",
+    )
+    return options
+
+
+def _inventory_option() -> argparse.ArgumentParser:
+    options = argparse.ArgumentParser(add_help=False)
+    options.add_argument(
+        "-i",
+        "--inventory",
+        type=Path,
+        default=collection.VIRTUAL_LAB,
+        metavar="PATH",
+        help="the lab (default: virtual)",
+    )
+    return options
+
+
+def _json_option() -> argparse.ArgumentParser:
+    options = argparse.ArgumentParser(add_help=False)
+    options.add_argument("--json", action="store_true", help="the same as JSON")
+    return options
+
+
+def _add_boards(
+    commands: argparse._SubParsersAction[argparse.ArgumentParser], inventory: argparse.ArgumentParser
+) -> None:
+    shell = commands.add_parser("ssh", parents=[inventory], help="a shell on a board or in its guest, or one command")
+    shell.add_argument("host", metavar="BOARD[-guest]", help="a board of the inventory, or its guest")
+    shell.add_argument(
+        "command", nargs=argparse.REMAINDER, metavar="COMMAND", help="what to run there, instead of a shell"
+    )
+    shell.set_defaults(run=_ssh)
+    console = commands.add_parser(
+        "console", parents=[inventory], help="show the serial console's log of a board, or of its guest"
+    )
+    console.add_argument("host", metavar="BOARD[-guest]", help="a board of the inventory, or its guest")
+    console.add_argument("-f", "--follow", action="store_true", help="go on with what is written, until Ctrl-C")
+    console.add_argument("-n", "--lines", type=int, default=100, metavar="COUNT", help="its last lines (default: 100)")
+    console.set_defaults(run=_console)
+
+    verb = argparse.ArgumentParser(add_help=False, parents=[inventory])
+    verb.add_argument("boards", nargs="+", metavar="BOARD", help="a board of the inventory")
+    verb.add_argument("--check", action="store_true", help="change nothing, and say in the log what would be changed")
+    verb.add_argument("-v", "--verbose", action="count", default=0, help="more from Ansible in the log; repeatable")
+    converge = commands.add_parser(
+        "converge",
+        parents=[verb],
+        help="bring boards into a state: kernel, tuning and guest; virtual ones keep running",
+    )
+    converge.add_argument("--kernel", required=True, metavar="NAME", help="of the kernel catalogue")
+    converge.add_argument("--tuning", default="none", metavar="NAME", help="settings to apply (default: none)")
+    converge.add_argument(
+        "--split",
+        required=True,
+        metavar="HOST/GUEST",
+        help="cores of the host and of the guest, such as 0/1 or 0-1/2-3",
+    )
+    converge.add_argument("--guest", metavar="NAME", help="the guest to start (default: none)")
+    converge.set_defaults(run=_converge)
+    commands.add_parser(
+        "reset", parents=[verb], help="take back what was changed on boards; virtual ones are stopped"
+    ).set_defaults(run=_reset)
+    reprovision = commands.add_parser(
+        "reprovision", parents=[verb], help="make boards anew from a blank card; all their data are lost"
+    )
+    reprovision.add_argument("--card", metavar="DEVICE", help="the card's name below /dev/disk/by-id")
+    reprovision.add_argument("--rotate-identity", action="store_true", help="make new SSH keys for the board as well")
+    reprovision.set_defaults(run=_reprovision)
 
 
 def _add_compare(parser: argparse.ArgumentParser) -> None:
@@ -365,14 +476,6 @@ def _add_capsule(parser: argparse.ArgumentParser) -> None:
 
 def _add_inspect(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("board", metavar="BOARD", help="a board of the inventory")
-    parser.add_argument(
-        "-i",
-        "--inventory",
-        type=Path,
-        default=collection.VIRTUAL_LAB,
-        metavar="PATH",
-        help="the lab (default: virtual)",
-    )
     parser.add_argument("--all", action="store_true", help="every file and thread, none folded into one line")
     parser.add_argument(
         "--preflight", action="store_true", help="whether the board can do what is asked, and what to do if not"
@@ -387,16 +490,7 @@ def _add_inspect(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(run=_inspect)
 
 
-def _add_kernels(parser: argparse.ArgumentParser) -> None:
-    inventory = argparse.ArgumentParser(add_help=False)
-    inventory.add_argument(
-        "-i",
-        "--inventory",
-        type=Path,
-        default=collection.VIRTUAL_LAB,
-        metavar="PATH",
-        help="the lab (default: virtual)",
-    )
+def _add_kernels(parser: argparse.ArgumentParser, inventory: argparse.ArgumentParser) -> None:
     parser.set_defaults(run=_kernels, inventory=collection.VIRTUAL_LAB)
     commands = parser.add_subparsers(metavar="COMMAND")
     show = commands.add_parser(
@@ -457,7 +551,19 @@ def _load(args: argparse.Namespace) -> Request:
     lab = Lab.from_inventory(groups, hostvars, collection.inventory_folder(inventory))
     catalogue = Catalogue.load(collection.VARS, lab)
     matrix = load_matrix(path, lab, catalogue)
-    return Request(matrix, inventory.absolute(), ResultsTree(args.results.absolute()), lab, catalogue)
+    request = Request(
+        matrix,
+        inventory.absolute(),
+        ResultsTree(args.results.absolute()),
+        lab,
+        catalogue,
+        tuple(getattr(args, "only", ())),
+    )
+    if not request.chosen:
+        raise UsageError(
+            f"--only {' --only '.join(request.only)}: matrix '{matrix.name}' has no such cells together; leave one out."
+        )
+    return request
 
 
 def _load_measured(args: argparse.Namespace) -> Request:
@@ -480,18 +586,26 @@ def _matrix(args: argparse.Namespace) -> int:
     _report_writer()  # its absence is found now, not after hours of measuring
     _say_notes(request.matrix)
     store_matrix(request.tree, request.matrix, request.lab)
+    if args.again:
+        for path in request.tree.set_aside(request.matrix.name, request.chosen):
+            say(f"kept the earlier record as {path}")
+        args.typed = _without_again(args.typed)  # or what is measured now would be measured again
     pending = request.pending()
     if not pending:
-        say(f"nothing left to do: all {len(request.matrix.cells)} cells of matrix '{request.matrix.name}' are done")
+        which = "chosen cells" if request.only else "cells"
+        say(f"nothing left to do: all {len(request.chosen)} {which} of matrix '{request.matrix.name}' are done")
         return _finish(request)
     request.tree.refuse_newer(request.matrix.name, pending)
     _name_bad_records(request.bad_records())
-    say(f"{len(pending)} of {len(request.matrix.cells)} cells to measure, see 'rtvirt plan'")
+    say(
+        f"{len(pending)} of {len(request.matrix.cells)} cells to measure, see 'rtvirt plan'; how far it is says "
+        f"'{_again('status', args)}'"
+    )
     outcome = _measure(request, pending, args)
     if outcome.interrupted:
         done = len(pending) - len(request.pending())
         say(f"interrupted, with {done} of {len(pending)} cells measured; the log is {outcome.log}")
-        say(f"to go on: {args.again}")
+        say(f"to go on: {args.typed}")
         return INTERRUPTED
     _show_stages(outcome.stages)
     if not outcome.ok:
@@ -508,7 +622,8 @@ def _measure(request: Request, pending: Sequence[Cell], args: argparse.Namespace
         extravars
         | ({"rtvirt_keep_boards": True} if args.keep_boards else {})
         | ({"rtvirt_sealed": False} if args.over_ssh else {})
-        | ({"rtvirt_wait": True} if args.wait else {}),
+        | ({"rtvirt_wait": True} if args.wait else {})
+        | ({"rtvirt_only": list(request.only)} if request.only else {}),
         log_dir=request.tree.root / request.matrix.name / "log",
         verbosity=args.verbose,
         to_do=Counter(cell.board for cell in pending),
@@ -523,7 +638,7 @@ def _finish(request: Request) -> int:
             from rtvirt_runner.report.page import best_answers
         for answer in best_answers(request.matrix, request.tree):
             tell(answer)
-        if not left and request.matrix.name in NEXT:
+        if not left and not request.only and request.matrix.name in NEXT:
             say(f"next: {NEXT[request.matrix.name]}")
         _report_page(request, request.tree.read(request.matrix.name))
     return FAILED_CELLS if left else DONE
@@ -552,9 +667,14 @@ def _plan(args: argparse.Namespace) -> int:
     request = _load(args)
     _say_notes(request.matrix)
     pending = {cell.id for cell in request.pending()}
+    bad = request.bad_records()
     matrix = request.matrix
-    tree = Tree(f"{matrix.name}: {matrix.title}: {len(matrix.cells)} cells, {len(pending)} pending")
-    for boot in plan(matrix.cells):
+    if args.json:
+        print(json.dumps(_plan_json(request, pending), indent=2))
+        _name_bad_records(bad)
+        return BAD_RECORDS if bad else DONE
+    tree = Tree(f"{matrix.name}: {matrix.title}: {len(request.chosen)} cells, {len(pending)} pending")
+    for boot in plan(request.chosen):
         params = " ".join(boot.kernel_params) or "no extra parameters"
         boots = tree.add(f"{boot.board}: boot {boot.kernel}, {params}, repetition {boot.repetition}")
         for guest in boot.guests:
@@ -565,12 +685,60 @@ def _plan(args: argparse.Namespace) -> int:
                 state = "pending" if cell.id in pending else "done   "
                 branch.add(f"{state}  {cell.id}  ({_way(request, cell)})")
     _stdout().print(tree)
-    for sentence in _times(request, [cell for cell in matrix.cells if cell.id in pending]):
+    for sentence in _times(request, [cell for cell in request.chosen if cell.id in pending]):
         tell(sentence)
-    tell(_what_it_can_say(matrix.cells))
-    bad = request.bad_records()
+    tell(_what_it_can_say(request.chosen))
     _name_bad_records(bad)
+    say(f"next: {_again('matrix' if pending else 'report', args)}")
     return BAD_RECORDS if bad else DONE
+
+
+def _plan_json(request: Request, pending: Collection[str]) -> dict[str, Any]:
+    """The plan as plain values: boots with their guests and cells, in order."""
+    boots = [
+        {
+            "board": boot.board,
+            "kernel": boot.kernel,
+            "kernel_params": list(boot.kernel_params),
+            "repetition": boot.repetition,
+            "guests": [
+                {
+                    "guest": guest.name,
+                    "vcpus": guest.vcpus,
+                    "settings": list(guest.settings),
+                    "host_cpus": guest.host_cpus,
+                    "guest_cpus": guest.guest_cpus,
+                    "cells": [
+                        {
+                            "id": cell.id,
+                            "state": "pending" if cell.id in pending else "done",
+                            "way": _way(request, cell),
+                        }
+                        for cell in guest.cells
+                    ],
+                }
+                for guest in boot.guests
+            ],
+        }
+        for boot in plan(request.chosen)
+    ]
+    about = {"matrix": request.matrix.name, "title": request.matrix.title, "cells": len(request.chosen)}
+    return {**about, "pending": len(pending), "boots": boots}
+
+
+def _again(command: str, args: argparse.Namespace) -> str:
+    """Another command with the same options of matrix, inventory and results."""
+    words = ["rtvirt", command]
+    words += ["--matrix", args.matrix] if args.matrix else []
+    words += ["-i", str(args.inventory)] if args.inventory else []
+    words += ["--results", str(args.results)] if args.results != Path("results") else []
+    if command == "matrix":
+        words += [word for name in args.only for word in ("--only", name)]
+    return shlex.join(words)
+
+
+def _without_again(typed: str) -> str:
+    return shlex.join(word for word in shlex.split(typed) if word != "--again")
 
 
 def _times(request: Request, pending: Sequence[Cell]) -> Iterator[str]:
@@ -623,20 +791,65 @@ def _status(args: argparse.Namespace) -> int:
     damaged = {each.path for each in bad}
     records = {each.cell.id: each for each in found if isinstance(each, Record) and each.path not in damaged}
     pending = {cell.id for cell in request.matrix.cells if cell.id not in records or not records[cell.id].output}
+    now = running(request.tree.root / request.matrix.name / "log")
+    counts = [
+        (
+            experiment.name,
+            board,
+            Counter(_state(cell, pending, records) for cell in experiment.cells if cell.board == board),
+        )
+        for experiment in request.matrix.experiments
+        for board in dict.fromkeys(cell.board for cell in experiment.cells)
+    ]
+    failed = {
+        cell.id: records[cell.id].status.reason
+        for cell in request.matrix.cells
+        if _state(cell, pending, records) == "failed"
+    }
+    if args.json:
+        found_now = {
+            "matrix": request.matrix.name,
+            "title": request.matrix.title,
+            "counts": [
+                {"experiment": name, "board": board, **{state: states[state] for state in _STATES}}
+                for name, board, states in counts
+            ],
+            "failed": failed,
+            "damaged": {each.name: each.reason for each in bad},
+            "running": [asdict(each) for each in now],
+        }
+        print(json.dumps(found_now, indent=2))
+        return BAD_RECORDS if bad else DONE
     table = Table(title=f"{request.matrix.name}: {request.matrix.title}", title_justify="left")
-    for heading in ("experiment", "board", "done", "failed", "pending"):
-        table.add_column(heading, justify="right" if heading in ("done", "failed", "pending") else "left")
-    for experiment in request.matrix.experiments:
-        for board in dict.fromkeys(cell.board for cell in experiment.cells):
-            states = Counter(_state(cell, pending, records) for cell in experiment.cells if cell.board == board)
-            table.add_row(experiment.name, board, *(str(states[state]) for state in ("done", "failed", "pending")))
+    for heading in ("experiment", "board", *_STATES):
+        table.add_column(heading, justify="right" if heading in _STATES else "left")
+    for name, board, states in counts:
+        table.add_row(name, board, *(str(states[state]) for state in _STATES))
     _stdout().print(table)
-    for cell in request.matrix.cells:
-        if _state(cell, pending, records) == "failed":
-            tell(f"failed: {cell.id}: {printable(records[cell.id].status.reason)}")
+    for cell_id, reason in failed.items():
+        tell(f"failed: {cell_id}: {printable(reason)}")
     for each in bad:
         tell(f"damaged: {each.name}: {printable(each.reason)}")
+    for run in now:
+        for line in _now_lines(run):
+            tell(line)
+    if not now:
+        args.only = []
+        say(f"next: {_again('matrix' if pending else 'verdict', args)}")
     return BAD_RECORDS if bad else DONE
+
+
+_STATES = ("done", "failed", "pending")
+
+
+def _now_lines(run: Now) -> Iterator[str]:
+    """What a run does now, what each board does, and where its log is."""
+    left = "no cell has ended yet" if run.left_s is None else f"about {duration(run.left_s)} left, boots on top"
+    cells = f", {run.cells_ended} of {run.cells_to_do} cells, {left}" if run.cells_to_do else ""
+    yield f"running for {duration(run.elapsed_s)}: {run.stage}{cells}"
+    for host, task in run.doing.items():
+        yield f"  {host}: {task}"
+    yield f"  log: {run.log}"
 
 
 def _state(cell: Cell, pending: set[str], records: dict[str, Record]) -> str:
@@ -772,6 +985,88 @@ def _capsule(args: argparse.Namespace) -> int:
         say(f"left out: {reason}")
     say(written.summary)
     print(written.archive, flush=True)
+    return DONE
+
+
+def _ssh(args: argparse.Namespace) -> int:
+    if args.command and args.command[0].startswith("-"):
+        raise UsageError(
+            f"{args.command[0]} comes after {args.host}, where the command for it is expected; put it before."
+        )
+    found = _connection(args.host, args)
+    cli_boards.replace_process(found.command(args.command))
+
+
+def _console(args: argparse.Namespace) -> int:
+    if args.lines < 1:
+        raise UsageError(f"--lines is {args.lines}, expected 1 or more; correct it.")
+    board = cli_boards.board_of(args.host)
+    found = _connection(board, args)
+    if board != args.host:
+        cli_boards.replace_process(found.command(cli_boards.guest_console(args.lines, args.follow)))
+    path = cli_boards.console_path(found)
+    say(f"the console of {found.name} is {path}")
+    with contextlib.suppress(KeyboardInterrupt):
+        for line in cli_boards.last_lines(path, args.lines, args.follow):
+            tell(line)
+    return DONE
+
+
+def _connection(host: str, args: argparse.Namespace) -> cli_boards.Connection:
+    groups, _ = read_inventory(args.inventory)
+    return cli_boards.find_connection(host, groups, args.inventory.absolute())
+
+
+def _converge(args: argparse.Namespace) -> int:
+    host_cpus, slash, guest_cpus = args.split.partition("/")
+    if not slash:
+        raise UsageError(
+            f"--split is '{args.split}', expected cores of host and guest with a slash, such as 0/1; correct it."
+        )
+    state = cli_boards.board_state(args.kernel, args.tuning, host_cpus, guest_cpus, args.guest)
+    groups, hostvars = read_inventory(args.inventory)
+    lab = Lab.from_inventory(groups, hostvars, collection.inventory_folder(args.inventory))
+    catalogue = Catalogue.load(collection.VARS, lab)
+    for board in _known_boards(args, groups):
+        state_cell(state, board, lab, catalogue)  # what is wrong is found before a board is touched
+    hints = [f"rtvirt inspect {args.boards[0]}", f"rtvirt ssh {args.boards[0]}", f"rtvirt reset {args.boards[0]}"]
+    return _play(args, collection.CONVERGE, {"rtvirt_state": state}, hints)
+
+
+def _reset(args: argparse.Namespace) -> int:
+    _known_boards(args, read_inventory(args.inventory)[0])
+    return _play(args, collection.RESET, {}, [])
+
+
+def _reprovision(args: argparse.Namespace) -> int:
+    _known_boards(args, read_inventory(args.inventory)[0])
+    extravars = {"rtvirt_card_device": args.card} if args.card else {}
+    if args.rotate_identity:
+        extravars["rtvirt_rotate_identity"] = True
+    return _play(args, collection.REPROVISION, extravars, [f"rtvirt ssh {args.boards[0]}"])
+
+
+def _known_boards(args: argparse.Namespace, groups: Mapping[str, Sequence[str]]) -> Sequence[str]:
+    for board in args.boards:
+        checked_yaml.known(board, groups.get("boards", []), "board", str(args.inventory))
+    boards: Sequence[str] = args.boards
+    return boards
+
+
+def _play(args: argparse.Namespace, playbook: Path, extravars: Mapping[str, Any], hints: Sequence[str]) -> int:
+    """Run a playbook for boards; on success name the commands that one may want next."""
+    outcome = cli_boards.play(playbook, args.boards, args.inventory.absolute(), extravars, args.check, args.verbose)
+    if outcome.interrupted:
+        say(f"interrupted; to go on: {args.typed}")
+        return INTERRUPTED
+    if not outcome.ok:
+        _show_failures(outcome)
+        return FAILED_CELLS
+    if args.check:
+        say(f"nothing was changed; what would be is in {outcome.log}")
+    elif hints:
+        lab = [] if args.inventory == collection.VIRTUAL_LAB else ["-i", str(args.inventory)]
+        say(f"next: {', '.join(shlex.join([*hint.split(), *lab]) for hint in hints)}")
     return DONE
 
 

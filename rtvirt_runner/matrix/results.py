@@ -6,6 +6,7 @@
         status.json    done or failed, when, and how long it took
         <raw files>    output of the tools, unparsed, so that old results can be parsed again
     results/<matrix>/<board>/<cell id>.damaged-<n>    what could not be used, kept when the cell was measured again
+    results/<matrix>/<board>/<cell id>.earlier-<n>    a record that was kept when its cell was to be measured again
     results/<matrix>/sealed/<key>.json    order and parts of a sealed machine
     results/<matrix>/matrix.json          the matrix (stored.py)
     results/<matrix>/lock                 locked by whoever writes
@@ -47,7 +48,7 @@ _ORDERS = "sealed"  # the folder of orders, beside those of boards
 _OWN_FILES = ("cell.json", "system.json", "status.json")
 _MACHINES = ("board", "guest", "emulator", "run", "sealed", "after")  # objects of system.json
 _RECORD = re.compile(r".+-[0-9a-f]{8}")  # the name of a record's folder: the cell's id
-_ASIDE = re.compile(r".+\.damaged-[0-9]+")
+_ASIDE = re.compile(r".+\.(?:damaged|earlier)-[0-9]+")
 _PASSING = re.compile(r"\.(?:partial|replaced)-.+")  # of a writer that is running, or was killed
 
 
@@ -175,6 +176,15 @@ class ResultsTree:
         for cell in cells:
             _refuse_newer(self.record_path(matrix_name, cell))
 
+    def set_aside(self, matrix_name: str, cells: Iterable[Cell]) -> list[Path]:
+        """Rename the records of cells that are done to ``<cell id>.earlier-<n>``; returns their paths now."""
+        found = []
+        for cell in cells:
+            if self.is_done(matrix_name, cell):
+                with _writing(self.root / matrix_name):
+                    found.append(_set_aside(self.record_path(matrix_name, cell), "earlier"))
+        return found
+
     def load_order(self, matrix_name: str, key: str) -> dict[str, Any]:
         """What the sealed machine with this key was made of and told to do; empty where that was not kept."""
         return _load_file(self._order_path(matrix_name, key))
@@ -225,7 +235,7 @@ class ResultsTree:
                 if isinstance(found, Record) and found.status.status == "done":
                     return final
                 if isinstance(found, BadRecord):
-                    _set_aside(final)
+                    _set_aside(final, "damaged")
                 _move_in(partial, final)
             finally:
                 shutil.rmtree(partial, ignore_errors=True)
@@ -380,10 +390,10 @@ def _load_file(path: Path) -> dict[str, Any]:
     return content
 
 
-def _set_aside(path: Path) -> None:
-    """Rename what cannot be used to the first free name that readers leave out."""
+def _set_aside(path: Path, why: Literal["damaged", "earlier"]) -> Path:
+    """Rename a record to the first free name that readers leave out; returns it."""
     for number in itertools.count(1):
-        aside = path.with_name(f"{path.name}.damaged-{number}")
+        aside = path.with_name(f"{path.name}.{why}-{number}")
         if os.path.lexists(aside):
             continue
         try:
@@ -392,7 +402,8 @@ def _set_aside(path: Path) -> None:
             if error.errno not in (errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR, errno.EISDIR):
                 raise
         else:
-            return
+            return aside
+    raise AssertionError
 
 
 def _refuse_newer(folder: Path) -> None:

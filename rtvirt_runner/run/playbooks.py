@@ -7,13 +7,14 @@ import fcntl
 import itertools
 import json
 import os
+import shlex
 import shutil
 import signal
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -25,6 +26,7 @@ import ansible_runner
 
 from rtvirt_runner.catalogue import collection
 from rtvirt_runner.printable import printable
+from rtvirt_runner.run import now
 from rtvirt_runner.run.at_work import VARIABLE, CellsAtWork
 from rtvirt_runner.run.progress import CellResult, Event, Failure, Progress, Stage, plain
 from rtvirt_runner.run.terminal import View, open_view
@@ -112,14 +114,19 @@ def run_playbook(
     *,
     log_dir: Path,
     verbosity: int = 0,
+    limit: Sequence[str] = (),
+    words: Sequence[str] = (),
     to_do: Mapping[str, int] | None = None,
     view: View | None = None,
 ) -> Outcome:
     """Run a playbook of the checkout, show its progress, keep its whole output in ``log_dir``.
 
-    ``to_do`` is the number of pending cells per board. The first SIGINT lets cells that are being measured end and be
-    recorded, and no other begin; ansible-playbook is then interrupted. A second SIGINT, SIGTERM or SIGHUP interrupt it
-    at once, and the next kill it. The outcome is then ``interrupted``. Boards that it started end with it.
+    ``to_do`` is the number of pending cells per board, ``limit`` names the only hosts, ``words`` are further options of
+    ansible-playbook. While it runs, now.py tells others what it does.
+
+    The first SIGINT lets cells that are being measured end and be recorded, and no other begin; ansible-playbook is
+    then interrupted. A second SIGINT, SIGTERM or SIGHUP interrupt it at once, and the next kill it. The outcome is then
+    ``interrupted``. Boards that it started end with it.
     """
     progress = Progress(to_do or {}, started=time.monotonic())
     with (
@@ -139,6 +146,8 @@ def run_playbook(
             settings={"pexpect_timeout": TICK_S},
             suppress_env_files=True,
             forks=FORKS,
+            limit=",".join(limit) or None,
+            cmdline=shlex.join(words) or None,
             verbosity=verbosity or None,
             quiet=True,
             event_handler=run.take_event,
@@ -146,7 +155,10 @@ def run_playbook(
         )
         # It has a session of its own: without setpriv it would go on when this process is killed.
         runner.config.command = ["setpriv", "--pdeathsig", "INT", *runner.config.command]
-        runner.run()
+        try:
+            runner.run()
+        finally:
+            now.remove(Path(log.name))
     progress.finish(time.monotonic())
     return Outcome(
         ok=runner.rc == 0,
@@ -176,8 +188,7 @@ class _Run:
         self._ansible_pid = event.get("pid") or self._ansible_pid
         if stdout := event.get("stdout"):
             self._keep(printable(plain(stdout), keep="\n\t"))
-        now = time.monotonic()
-        self._view.say(self._progress.handle(event, now))
+        self._view.say(self._progress.handle(event, time.monotonic()))
         return False
 
     def _keep(self, text: str) -> None:
@@ -194,14 +205,15 @@ class _Run:
 
     def tick(self) -> bool:
         """Called about once a second; returning True makes ansible_runner kill ansible-playbook."""
-        now = time.monotonic()
-        self._view.say(self._progress.tick(now))
-        self._view.refresh(self._progress, now)
+        time_s = time.monotonic()
+        self._view.say(self._progress.tick(time_s))
+        self._view.refresh(self._progress, time_s)
+        now.Now.of(self._progress, self._log.name, time_s).write()
         if self._is_ending and self.interrupted_at is None and not self.cells.any():
             self._end("the last cell is recorded")
         if self.interrupted_at is None:
             return False
-        return self._ansible_pid is None or self._is_killed or now - self.interrupted_at > INTERRUPTED_LIMIT_S
+        return self._ansible_pid is None or self._is_killed or time_s - self.interrupted_at > INTERRUPTED_LIMIT_S
 
     @contextlib.contextmanager
     def interruptible(self) -> Iterator[_Run]:

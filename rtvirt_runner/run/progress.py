@@ -120,6 +120,21 @@ class Progress:
         """The cells of a board, measured on the host or in its guest, that ended in this run."""
         return [cell for cell in self.cells.values() if cell.host in (board, f"{board}-guest")]
 
+    def left_s(self) -> float | None:
+        """Seconds until the last board has measured what it has to, as fast as this run's cells; None if none ended.
+
+        Boots and starts of guests come on top. Boards measure at the same time.
+        """
+        seconds = [cell.seconds for cell in self.cells.values()]
+        if not seconds:
+            return None
+        longest = 0.0
+        for board, count in self.to_do.items():
+            ended = [cell.seconds for cell in self.cells_of(board)]
+            each_s = sum(ended) / len(ended) if ended else sum(seconds) / len(seconds)
+            longest = max(longest, each_s * (count - len(ended)))
+        return longest
+
     def failures(self) -> list[Failure]:
         """Why the run failed: the last failure of each host that did not recover, or of all in a run cut short."""
         if self.recap is None:

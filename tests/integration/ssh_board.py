@@ -53,6 +53,8 @@ class Board:
     name: str = "bench"
     options: tuple[str, ...] = ()  # of dropbear
     reached_at: int = 0  # the port of a relay before it, if there is one
+    start: str = _START  # a script that becomes the server; $1 is the folder, the rest are dropbear's options
+    starts_within_s: float = 20
     pid: int = 0
     _server: subprocess.Popen[bytes] | None = field(default=None, repr=False)
 
@@ -61,14 +63,14 @@ class Board:
         # The key is read before the folders are private.
         dropbear = ["-r", "/proc/self/fd/5", "-p", f"127.0.0.1:{self.port}", *self.options]
         script, key = self.folder / "board.sh", self.folder / "server"
-        script.write_text(_START)
+        script.write_text(self.start)
         inside = f"exec 5<{key}; exec sh {script} {self.folder} {shlex.join(dropbear)}"
         with (self.folder / "server.log").open("a") as log:
             self._server = subprocess.Popen(
                 ["unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "sh", "-c", inside],
                 stderr=log,
             )
-        wait_until(self._answers, limit_s=20)
+        wait_until(self._answers, limit_s=self.starts_within_s)
         self.pid = int(Path(f"/proc/{self._server.pid}/task/{self._server.pid}/children").read_text().split()[0])
 
     def _answers(self) -> bool:
@@ -87,7 +89,7 @@ class Board:
 
     def sh(self, script: str) -> str:
         """Run a script on the board, not over SSH; returns its output."""
-        command = ["nsenter", "--target", str(self.pid), "--mount", "--pid", "sh", "-c", script]
+        command = ["nsenter", "--target", str(self.pid), "--root", "--mount", "--pid", "sh", "-c", script]
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
     def read(self, path: str) -> str:
@@ -129,8 +131,9 @@ def begin(
     tasks: Sequence[Mapping[str, Any]],
     variables: Mapping[str, Any],
     env: Mapping[str, str] | None = None,
+    words: Sequence[str] = (),
 ) -> subprocess.Popen[str]:
-    """Start a playbook of these tasks on each board, which do not wait for each other."""
+    """Start a playbook of these tasks on each board, which do not wait for each other; ``words`` are options of it."""
     lab = {"boards": {"hosts": {board.name: board.in_lab() for board in boards}}}
     name = f"play-{time.monotonic_ns()}"
     play = {"name": "Play", "hosts": "boards", "gather_facts": False, "strategy": "free"}
@@ -140,7 +143,7 @@ def begin(
     env |= {"ANSIBLE_HOST_KEY_CHECKING": "0", "ANSIBLE_SSH_CONTROL_PATH_DIR": str(socket_folder(str(folder)))}
     env.pop("RTVIRT_OWNER_PID", None)
     return subprocess.Popen(
-        [_BIN / "ansible-playbook", "-i", "lab.yml", f"{name}.yml"],
+        [_BIN / "ansible-playbook", "-i", "lab.yml", f"{name}.yml", *words],
         cwd=folder,
         env=env,
         stdout=subprocess.PIPE,
@@ -167,11 +170,11 @@ def wait_until(happens: Callable[[], Any], limit_s: float = 60, playing: subproc
 
 
 @contextmanager
-def started_board(folder: Path, *options: str, name: str = "bench") -> Iterator[Board]:
-    """A board that is on, with its files in a folder; ``options`` are dropbear's."""
+def started_board(folder: Path, *options: str, name: str = "bench", **more: Any) -> Iterator[Board]:
+    """A board that is on, with its files in a folder; ``options`` are dropbear's, ``more`` are fields of Board."""
     subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", folder / "client"], check=True)
     subprocess.run(["dropbearkey", "-t", "ed25519", "-f", folder / "server"], check=True, capture_output=True)
-    board = Board(folder, free_port(), name, options)
+    board = Board(folder, free_port(), name, options, **more)
     try:
         board.power_on()
         yield board

@@ -1,5 +1,7 @@
 """The commands, with the inventory given and Ansible never started."""
 
+import fcntl
+import json
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,7 @@ from rtvirt_runner.matrix.cell import Cell
 from rtvirt_runner.matrix.load import Matrix, load_matrix
 from rtvirt_runner.matrix.results import ResultsTree
 from rtvirt_runner.report.page import Report
+from rtvirt_runner.run.now import Now
 from rtvirt_runner.run.playbooks import Outcome
 from rtvirt_runner.run.progress import CellResult, Failure, Stage, duration
 
@@ -147,6 +150,116 @@ def test_status_counts_done_failed_and_pending(results: ResultsTree, capsys: pyt
     row = next(line for line in told.splitlines() if "ecu" in line and "virtual-cb2" in line)
     assert [field.strip() for field in row.strip("│").split("│")][2:] == ["1", "1", "0"]
     assert f"failed: {board_cells[1].id}: too slow" in told
+
+
+def test_only_restricts_plan_and_run(
+    results: ResultsTree, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cell = CELLS[0]
+    assert run("plan", results, "--only", cell.id) == 0
+    told = capsys.readouterr()
+    assert "1 cells, 1 pending" in told.out and CELLS[1].id not in told.out
+    assert told.err == f"rtvirt: next: rtvirt matrix --matrix smoke --results {results.root} --only {cell.id}\n"
+    asked: dict[str, object] = {}
+
+    def run_playbook(_playbook: object, _inventory: object, extravars: dict[str, object], **options: object) -> Outcome:
+        asked.update(extravars, to_do=options["to_do"])
+        store(results, cell)
+        return outcome_of()
+
+    monkeypatch.setattr(cli, "run_playbook", run_playbook)
+    assert run("matrix", results, "--only", cell.id) == 0
+    assert asked["rtvirt_only"] == [cell.id] and asked["to_do"] == {cell.board: 1}
+    assert run("matrix", results, "--only", cell.id) == 0
+    assert "nothing left to do: all 1 chosen cells of matrix 'smoke' are done" in capsys.readouterr().err
+
+
+def test_only_of_what_does_not_go_together_is_refused(results: ResultsTree, capsys: pytest.CaptureFixture[str]) -> None:
+    other = next(cell.board for cell in CELLS if cell.board != CELLS[0].board)
+    assert run("plan", results, "--only", CELLS[0].id, "--only", other) == 2
+    assert "has no such cells together; leave one out" in capsys.readouterr().err
+    assert run("matrix", results, "--only", "nothing-like-it") == 2
+    assert "unknown board, experiment or cell of matrix smoke 'nothing-like-it'" in capsys.readouterr().err
+
+
+def test_again_keeps_the_earlier_record_and_goes_on_without(
+    results: ResultsTree, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for cell in CELLS:
+        store(results, cell)
+    stub_run(monkeypatch, results, outcome_of(ok=False, interrupted=True), ())
+    assert run("matrix", results, "--only", CELLS[0].id, "--again") == 130
+    kept = results.record_path("smoke", CELLS[0]).with_name(f"{CELLS[0].id}.earlier-1")
+    assert (kept / "status.json").is_file() and results.pending("smoke", CELLS) == [CELLS[0]]
+    told = capsys.readouterr().err
+    assert f"kept the earlier record as {kept}" in told
+    assert told.endswith(f"rtvirt matrix --matrix smoke --results {results.root} --only {CELLS[0].id}\n")
+    stub_run(monkeypatch, results, outcome_of(), (CELLS[0],))
+    assert run("matrix", results, "--only", CELLS[0].id, "--again") == 0
+    assert len(results.read("smoke")) == len(CELLS)  # what was kept aside is no record
+
+
+def test_plan_as_json_has_every_cell_once(results: ResultsTree, capsys: pytest.CaptureFixture[str]) -> None:
+    store(results, CELLS[0])
+    assert run("plan", results, "--json") == 0
+    found = json.loads(capsys.readouterr().out)
+    cells = {
+        cell["id"]: cell["state"] for boot in found["boots"] for guest in boot["guests"] for cell in guest["cells"]
+    }
+    assert cells == {cell.id: "pending" for cell in CELLS} | {CELLS[0].id: "done"}
+    assert (found["cells"], found["pending"]) == (len(CELLS), len(CELLS) - 1)
+
+
+def test_status_as_json(results: ResultsTree, capsys: pytest.CaptureFixture[str]) -> None:
+    store(results, CELLS[0])
+    store(results, CELLS[1], reason="too slow")
+    assert run("status", results, "--json") == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["failed"] == {CELLS[1].id: "too slow"} and found["running"] == []
+    assert sum(row["done"] for row in found["counts"]) >= 1
+
+
+def test_status_says_what_a_run_does_now(results: ResultsTree, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = results.root / "smoke" / "log"
+    folder.mkdir(parents=True)
+    log = folder / "run-1.log"
+    doing = {"virtual-cb2": "Run the cell"}
+    with log.open("w") as handle:
+        fcntl.flock(handle, fcntl.LOCK_SH)
+        Now(str(log), 1, "Measure", 125, 3, 9, 600, doing).write()
+        assert run("status", results) == 0
+    told = capsys.readouterr()
+    assert "running for 2:05 min: Measure, 3 of 9 cells, about 10:00 min left, boots on top" in told.out
+    assert "  virtual-cb2: Run the cell" in told.out and f"  log: {log}" in told.out
+    assert "next:" not in told.err
+    assert run("status", results) == 0
+    assert f"next: rtvirt matrix --matrix smoke --results {results.root}" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["converge", "virtual-cb3", "--kernel", "debian-rt", "--split", "0/1"], "unknown board 'virtual-cb3'"),
+        (["converge", "virtual-cb2", "--kernel", "debian-rt", "--split", "0-1"], "expected cores of host and guest"),
+        (["converge", "virtual-cb2", "--kernel", "debian-tr", "--split", "0/1"], "did you mean 'debian-rt'?"),
+        (["converge", "virtual-cb2", "--kernel", "debian-rt", "--split", "0/7"], "has only cores 0-1"),
+        (["reset", "virtual-cb3"], "unknown board 'virtual-cb3'"),
+        (["reprovision", "virtual-cb3"], "unknown board 'virtual-cb3'"),
+        (["ssh", "virtual-cb3"], "unknown board or guest 'virtual-cb3'"),
+        (["ssh", "virtual-cb2", "-i", "lab"], "-i comes after virtual-cb2"),
+        (["console", "virtual-cb2", "--lines", "0"], "--lines is 0, expected 1 or more"),
+    ],
+)
+def test_what_a_board_cannot_be_asked_for_is_refused_before_ansible_starts(
+    words: list[str],
+    sentence: str,
+    results: ResultsTree,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.delattr("rtvirt_runner.cli.boards.run_playbook")
+    assert cli.main(words) == 2
+    assert sentence in capsys.readouterr().err
 
 
 def test_report_without_results_says_what_to_do(results: ResultsTree, capsys: pytest.CaptureFixture[str]) -> None:

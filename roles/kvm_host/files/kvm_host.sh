@@ -1,6 +1,7 @@
 # shellcheck shell=sh
 # check mode: safe
-# Install QEMU, verify its version, and probe whether KVM can run a guest; if not, guests are emulated, if that is allowed.
+# Verify QEMU's version, and probe whether KVM can run a guest; if not, guests are emulated, if that is allowed. If QEMU is missing, only say so,
+# for the role to install it.
 # PACKAGES: machine=package ...; MINIMUM: version; FALLBACK: fail or emulate; GIC: in_kernel or user_space; PROBE_RELEASE: of the kernel
 # to boot in a guest, or empty; TIMEOUT_S: limit for each probe.
 run=/run/rtvirt lib=/var/lib/rtvirt
@@ -18,20 +19,18 @@ aarch64) program=qemu-system-aarch64 architecture=arm64 console=ttyAMA0 ;;
 *) program=qemu-system-arm architecture=armhf console=ttyAMA0 ;;
 esac
 [ "$machine" = x86_64 ] || board=virt,kernel-irqchip=$irqchip,gic-version=$([ "$GIC" = in_kernel ] && echo host || echo 2)
-
+fact architecture "$architecture"
 if ! command -v "$program" >/dev/null; then
-  changed "installed $package"
-  [ "$RTVIRT_CHECK_MODE" = no ] || exit 0
-  export DEBIAN_FRONTEND=noninteractive
-  { apt-get -qq update; apt-get -qq install --yes --no-install-recommends "$package"; } >/dev/null 2>&1 ||
-    fail "apt-get could not install $package on the board."
+  command -v apt-get >/dev/null || fail "$program is missing, and this machine has no apt-get; install QEMU $MINIMUM or newer by its own means."
+  fact missing "$package"
+  [ "$RTVIRT_CHECK_MODE" = no ] || changed "would install $package"
+  exit 0
 fi
 version=$("$program" --version | sed -n 's/^QEMU emulator version \([0-9.]*\).*/\1/p')
 [ "$(printf '%s\n%s\n' "$MINIMUM" "$version" | sort -V | head -n 1)" = "$MINIMUM" ] ||
   fail "The board's QEMU is $version, expected $MINIMUM or newer."
 fact qemu_program "$program"
 fact qemu_version "$version"
-fact architecture "$architecture"
 
 once_under_kvm() {
   said=$(timeout "$TIMEOUT_S" "$program" -machine "$board" -accel kvm -cpu host -m 256 -nodefaults -display none -no-reboot "$@" 2>&1 </dev/null)

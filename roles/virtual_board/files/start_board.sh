@@ -4,6 +4,7 @@
 # A running board with another definition, or whose owner has ended, is stopped first. The role's variables name the environment.
 # CLIENT_KEY, KNOWN_HOSTS: paths of these files as ssh_config wants them. SNAPSHOT: a folder of keep_snapshot.sh to restore the board and its card from. MAY_BE_RESTORED: whether a running board may be one that was restored.
 umask 077
+[ "$RTVIRT_CHECK_MODE" = no ] || [ -d "$FOLDER" ] || { changed "would start $NAME"; exit 0; }
 mkdir -p "$FOLDER"
 cd "$FOLDER" || fail "The folder $FOLDER cannot be used."
 
@@ -24,6 +25,7 @@ if running; then
     fact port "$(cat port)"
     exit 0
   fi
+  [ "$RTVIRT_CHECK_MODE" = no ] || { changed "would stop $NAME and start it anew"; exit 0; }
   kill -TERM "$(cat pid)" 2>/dev/null
   tries=0
   while running && [ "$tries" -lt 100 ]; do tries=$((tries + 1)); sleep 0.1; done
