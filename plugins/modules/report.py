@@ -10,3 +10,23 @@ options:
   results_dir: {description: The results folder., type: path, required: true}
   vars_dir: {description: The folder of the catalogues., type: path, required: true}
 """
+
+EXAMPLES = r"""
+- name: Write the page
+  rtvirt.testbed.report:
+    matrix: smoke
+    results_dir: results
+    vars_dir: "{{ playbook_dir }}/vars"
+"""
+
+RETURN = r"""
+page:
+  description: Path of the page.
+  type: str
+  returned: success
+missing:
+  description: C(id) and C(reason) of each cell that is not done.
+  type: list
+  elements: dict
+  returned: success
+"""
