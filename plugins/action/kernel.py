@@ -9,14 +9,16 @@ from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 from ansible_collections.rtvirt.testbed.plugins.modules.kernel import DOCUMENTATION
 from ansible_collections.rtvirt.testbed.plugins.plugin_utils.options import argument_spec
+from ansible_collections.rtvirt.testbed.plugins.plugin_utils.package import package_imports
 from ansible_collections.rtvirt.testbed.plugins.plugin_utils.plain import plain
 
-from rtvirt_runner.build import artifacts
-from rtvirt_runner.build import kernels as kernel_build
-from rtvirt_runner.build.downloads import Store
-from rtvirt_runner.build.transfer import DownloadError
-from rtvirt_runner.catalogue import kernels
-from rtvirt_runner.catalogue.checked_yaml import InputError
+with package_imports():
+    from rtvirt_runner.build import artifacts
+    from rtvirt_runner.build import kernels as kernel_build
+    from rtvirt_runner.build.downloads import Store
+    from rtvirt_runner.build.transfer import DownloadError
+    from rtvirt_runner.catalogue import kernels
+    from rtvirt_runner.catalogue.checked_yaml import InputError
 
 
 class ActionModule(ActionBase):

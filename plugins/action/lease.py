@@ -9,20 +9,24 @@ from typing import Any
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 from ansible_collections.rtvirt.testbed.plugins.modules.lease import DOCUMENTATION
-from ansible_collections.rtvirt.testbed.plugins.plugin_utils.far_shell import Answer, run_script
 from ansible_collections.rtvirt.testbed.plugins.plugin_utils.options import argument_spec
-from ansible_collections.rtvirt.testbed.plugins.plugin_utils.run_lease import (
-    FACT,
-    lease_environment,
-    owner_runs,
-    this_run,
-)
+from ansible_collections.rtvirt.testbed.plugins.plugin_utils.package import package_imports
 
-from rtvirt_runner.machine import preflight
-from rtvirt_runner.machine.lease import HELD, Holder, Lease
-from rtvirt_runner.machine.scripts import script_text
-from rtvirt_runner.printable import printable
-from rtvirt_runner.progress_lines import Pulse, minutes
+with package_imports():
+    from ansible_collections.rtvirt.testbed.plugins.plugin_utils.far_shell import Answer, run_script
+    from ansible_collections.rtvirt.testbed.plugins.plugin_utils.run_lease import (
+        FACT,
+        lease_environment,
+        owner_runs,
+        this_run,
+    )
+
+    from rtvirt_runner.machine import preflight
+    from rtvirt_runner.machine.lease import HELD, Holder, Lease
+    from rtvirt_runner.machine.scripts import script_text
+    from rtvirt_runner.printable import printable
+    from rtvirt_runner.progress_lines import Pulse, minutes
+
 
 ASK_EVERY_S = 60.0  # seldom: the board may be measuring
 LOOK_EVERY_S = 1.0

@@ -13,22 +13,26 @@ from typing import Any
 
 from ansible.plugins.action import ActionBase
 from ansible_collections.rtvirt.testbed.plugins.modules.measure_cell import DOCUMENTATION
-from ansible_collections.rtvirt.testbed.plugins.plugin_utils.far_shell import Answer, run_script
 from ansible_collections.rtvirt.testbed.plugins.plugin_utils.options import argument_spec
+from ansible_collections.rtvirt.testbed.plugins.plugin_utils.package import package_imports
 
-from rtvirt_runner.build import artifacts
-from rtvirt_runner.build.process import end_with_parent
-from rtvirt_runner.catalogue.versions import controller_versions
-from rtvirt_runner.machine import cell_script, state_changes, verify_state
-from rtvirt_runner.machine.script_reply import Reply
-from rtvirt_runner.machine.sealed_machine import Answers, SealedMachine
-from rtvirt_runner.machine.sealed_queue import CellSteps
-from rtvirt_runner.machine.state_changes import Changes
-from rtvirt_runner.matrix.acceptance import read_output
-from rtvirt_runner.matrix.cell import Cell
-from rtvirt_runner.matrix.results import BadRecord, Record, ResultsError, ResultsTree, Status
-from rtvirt_runner.parsers import ParseError
-from rtvirt_runner.run import at_work
+with package_imports():
+    from ansible_collections.rtvirt.testbed.plugins.plugin_utils.far_shell import Answer, run_script
+
+    from rtvirt_runner.build import artifacts
+    from rtvirt_runner.build.process import end_with_parent
+    from rtvirt_runner.catalogue.versions import controller_versions
+    from rtvirt_runner.machine import cell_script, state_changes, verify_state
+    from rtvirt_runner.machine.script_reply import Reply
+    from rtvirt_runner.machine.sealed_machine import Answers, SealedMachine
+    from rtvirt_runner.machine.sealed_queue import CellSteps
+    from rtvirt_runner.machine.state_changes import Changes
+    from rtvirt_runner.matrix.acceptance import read_output
+    from rtvirt_runner.matrix.cell import Cell
+    from rtvirt_runner.matrix.results import BadRecord, Record, ResultsError, ResultsTree, Status
+    from rtvirt_runner.parsers import ParseError
+    from rtvirt_runner.run import at_work
+
 
 LEASE_SLACK_S = 600  # beyond a cell's limit, for what follows it
 # The reason in the record of a cell that was measured, until the board's state after it is known.

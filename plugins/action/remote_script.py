@@ -12,11 +12,15 @@ from typing import Any
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 from ansible_collections.rtvirt.testbed.plugins.modules.remote_script import DOCUMENTATION
-from ansible_collections.rtvirt.testbed.plugins.plugin_utils.far_shell import run_script
 from ansible_collections.rtvirt.testbed.plugins.plugin_utils.options import argument_spec
+from ansible_collections.rtvirt.testbed.plugins.plugin_utils.package import package_imports
 
-from rtvirt_runner.machine import script_reply
-from rtvirt_runner.printable import printable
+with package_imports():
+    from ansible_collections.rtvirt.testbed.plugins.plugin_utils.far_shell import run_script
+
+    from rtvirt_runner.machine import script_reply
+    from rtvirt_runner.printable import printable
+
 
 SAFE = re.compile(r"^# check mode: safe$", re.MULTILINE)  # declares that a script obeys RTVIRT_CHECK_MODE
 

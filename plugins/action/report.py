@@ -7,13 +7,16 @@ from typing import Any
 
 from ansible.plugins.action import ActionBase
 from ansible_collections.rtvirt.testbed.plugins.modules.report import DOCUMENTATION
-from ansible_collections.rtvirt.testbed.plugins.plugin_utils.ansible_matrix import load_matrix
 from ansible_collections.rtvirt.testbed.plugins.plugin_utils.options import argument_spec
+from ansible_collections.rtvirt.testbed.plugins.plugin_utils.package import package_imports
 
-from rtvirt_runner.catalogue.checked_yaml import InputError
-from rtvirt_runner.catalogue.extras import extra
-from rtvirt_runner.matrix.results import ResultsTree, unusable
-from rtvirt_runner.matrix.select import select_cells
+with package_imports():
+    from ansible_collections.rtvirt.testbed.plugins.plugin_utils.ansible_matrix import load_matrix
+
+    from rtvirt_runner.catalogue.checked_yaml import InputError
+    from rtvirt_runner.catalogue.extras import extra
+    from rtvirt_runner.matrix.results import ResultsTree, unusable
+    from rtvirt_runner.matrix.select import select_cells
 
 
 class ActionModule(ActionBase):

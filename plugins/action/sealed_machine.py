@@ -10,11 +10,14 @@ from typing import Any
 from ansible.plugins.action import ActionBase
 from ansible_collections.rtvirt.testbed.plugins.modules.sealed_machine import DOCUMENTATION
 from ansible_collections.rtvirt.testbed.plugins.plugin_utils.options import argument_spec
+from ansible_collections.rtvirt.testbed.plugins.plugin_utils.package import package_imports
 from ansible_collections.rtvirt.testbed.plugins.plugin_utils.plain import plain
 
-from rtvirt_runner.build import artifacts, leases
-from rtvirt_runner.machine.sealed_machine import Hardware, Order, Parts, SealedMachine
-from rtvirt_runner.matrix.cell import Cell
+with package_imports():
+    from rtvirt_runner.build import artifacts, leases
+    from rtvirt_runner.machine.sealed_machine import Hardware, Order, Parts, SealedMachine
+    from rtvirt_runner.matrix.cell import Cell
+
 
 LOOK_S = 1.0
 

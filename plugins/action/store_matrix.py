@@ -7,12 +7,15 @@ from typing import Any
 
 from ansible.plugins.action import ActionBase
 from ansible_collections.rtvirt.testbed.plugins.modules.store_matrix import DOCUMENTATION
-from ansible_collections.rtvirt.testbed.plugins.plugin_utils.ansible_matrix import load_matrix
 from ansible_collections.rtvirt.testbed.plugins.plugin_utils.options import argument_spec
+from ansible_collections.rtvirt.testbed.plugins.plugin_utils.package import package_imports
 
-from rtvirt_runner.catalogue.checked_yaml import InputError
-from rtvirt_runner.matrix.results import ResultsError, ResultsTree
-from rtvirt_runner.matrix.stored import store_matrix
+with package_imports():
+    from ansible_collections.rtvirt.testbed.plugins.plugin_utils.ansible_matrix import load_matrix
+
+    from rtvirt_runner.catalogue.checked_yaml import InputError
+    from rtvirt_runner.matrix.results import ResultsError, ResultsTree
+    from rtvirt_runner.matrix.stored import store_matrix
 
 
 class ActionModule(ActionBase):

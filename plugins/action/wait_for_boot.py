@@ -14,11 +14,15 @@ from ansible.errors import AnsibleError
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 from ansible_collections.rtvirt.testbed.plugins.modules.wait_for_boot import DOCUMENTATION
-from ansible_collections.rtvirt.testbed.plugins.plugin_utils.far_shell import limited_command
 from ansible_collections.rtvirt.testbed.plugins.plugin_utils.options import argument_spec
+from ansible_collections.rtvirt.testbed.plugins.plugin_utils.package import package_imports
 
-from rtvirt_runner.machine import console_log
-from rtvirt_runner.printable import printable
+with package_imports():
+    from ansible_collections.rtvirt.testbed.plugins.plugin_utils.far_shell import limited_command
+
+    from rtvirt_runner.machine import console_log
+    from rtvirt_runner.printable import printable
+
 
 # The far shell may print something of its own around the answer, and something else each time.
 BOOT_ID_FILE = "/proc/sys/kernel/random/boot_id"

@@ -9,8 +9,10 @@ from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 from ansible_collections.rtvirt.testbed.plugins.modules.write_card import DOCUMENTATION
 from ansible_collections.rtvirt.testbed.plugins.plugin_utils.options import argument_spec
+from ansible_collections.rtvirt.testbed.plugins.plugin_utils.package import package_imports
 
-from rtvirt_runner.media import sd_card
+with package_imports():
+    from rtvirt_runner.media import sd_card
 
 
 class ActionModule(ActionBase):

@@ -6,7 +6,10 @@ from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
-from rtvirt_runner.machine import console_log
+from ansible_collections.rtvirt.testbed.plugins.plugin_utils.package import FilterImports
+
+with FilterImports() as imports:
+    from rtvirt_runner.machine import console_log
 
 
 def trial_end(console_file: str, kernel: str, last_words: str = "") -> dict[str, Any]:
@@ -20,4 +23,4 @@ class FilterModule:
 
     def filters(self) -> dict[str, Callable[..., Any]]:
         """The filters by name."""
-        return {"trial_end": trial_end}
+        return imports.usable({"trial_end": trial_end})

@@ -7,51 +7,13 @@ from functools import wraps
 from typing import Any, TypeVar
 
 from ansible.errors import AnsibleFilterError
+from ansible_collections.rtvirt.testbed.plugins.plugin_utils.package import FilterImports
 
-from rtvirt_runner.catalogue import checked_yaml, collection, tunings
-from rtvirt_runner.catalogue import settings as table
-from rtvirt_runner.machine import settings_readback
+with FilterImports() as imports:
+    from rtvirt_runner.catalogue import checked_yaml, collection, tunings
+    from rtvirt_runner.catalogue import settings as table
+    from rtvirt_runner.machine import settings_readback
 
-DOCUMENTATION = r"""
-name: isolation_kernel_params
-short_description: Kernel parameters that isolate cores for real-time work
-version_added: 0.1.0
-author: rtvirt maintainers (@rtvirt)
-description:
-  - The kernel parameters of boot settings; other settings have none.
-positional: _input
-options:
-  _input:
-    description: Names of settings, as docs/isolation.md lists them.
-    type: list
-    elements: str
-    required: true
-  host_cpus:
-    description: The housekeeping cores, such as V(0,2-3).
-    type: str
-    required: true
-  guest_cpus:
-    description: The isolated cores.
-    type: str
-    required: true
-  isolcpus:
-    description: V(plain), or the flags of isolcpus.
-    type: str
-    default: managed_irq,domain
-"""
-
-EXAMPLES = r"""
-- name: Show the kernel parameters
-  ansible.builtin.debug:
-    msg: "{{ ['isolcpus', 'nohz_full'] | rtvirt.testbed.isolation_kernel_params(host_cpus='0', guest_cpus='1-3') }}"
-"""
-
-RETURN = r"""
-_value:
-  description: The kernel parameters.
-  type: list
-  elements: str
-"""
 
 _WHERE = "cpu_isolation"  # prefix of the role's variables
 _Result = TypeVar("_Result")
@@ -131,13 +93,15 @@ class FilterModule:
 
     def filters(self) -> dict[str, Callable[..., Any]]:
         """The filters by name."""
-        return {
-            "isolation_kernel_params": isolation_kernel_params,
-            "isolation_environment": isolation_environment,
-            "isolation_complaint": isolation_complaint,
-            "isolation_tuning": isolation_tuning,
-            "isolation_parameters": isolation_parameters,
-            "isolation_files": isolation_files,
-            "isolation_not_booted": isolation_not_booted,
-            "isolation_differences": isolation_differences,
-        }
+        return imports.usable(
+            {
+                "isolation_kernel_params": isolation_kernel_params,
+                "isolation_environment": isolation_environment,
+                "isolation_complaint": isolation_complaint,
+                "isolation_tuning": isolation_tuning,
+                "isolation_parameters": isolation_parameters,
+                "isolation_files": isolation_files,
+                "isolation_not_booted": isolation_not_booted,
+                "isolation_differences": isolation_differences,
+            }
+        )

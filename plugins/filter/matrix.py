@@ -7,86 +7,17 @@ from pathlib import Path
 from typing import Any
 
 from ansible.errors import AnsibleFilterError
+from ansible_collections.rtvirt.testbed.plugins.plugin_utils.package import FilterImports
+from ansible_collections.rtvirt.testbed.plugins.plugin_utils.plain import plain
 
-try:
+with FilterImports() as imports:
     from ansible_collections.rtvirt.testbed.plugins.plugin_utils.ansible_matrix import load_matrix, read_state
-    from ansible_collections.rtvirt.testbed.plugins.plugin_utils.plain import plain
 
     from rtvirt_runner.catalogue import checked_yaml
     from rtvirt_runner.machine import cell_script
     from rtvirt_runner.matrix import plan, results, ways
     from rtvirt_runner.matrix.cell import Cell
     from rtvirt_runner.matrix.select import select_cells
-except ImportError as error:
-    MISSING: ImportError | None = error
-else:
-    MISSING = None
-
-NEEDED = "the Python package rtvirt-runner next to Ansible; run ./rtvirt once and use .venv/bin/ansible-playbook."
-
-DOCUMENTATION = r"""
-name: plan
-short_description: The pending cells of a matrix, ordered by cost
-version_added: 0.1.0
-author: rtvirt maintainers (@rtvirt)
-description:
-  - Reads and validates a matrix file against the inventory and the catalogue, and leaves out the cells that are done
-    according to their record in the results folder.
-  - Needs the Python package C(rtvirt-runner), which C(./rtvirt) installs into C(.venv).
-positional: _input
-options:
-  _input:
-    description: The matrix, as a path or as the name of one that comes with rtvirt, such as V(smoke).
-    type: str
-    required: true
-  groups:
-    description: Ansible's C(groups).
-    type: dict
-    required: true
-  hostvars:
-    description: Ansible's C(hostvars); only C(rtvirt_board_cpus) and C(rtvirt_board_clock) of boards are read.
-    type: dict
-    required: true
-  vars_dir:
-    description: The folder that holds C(kernels.yml), C(tunings.yml) and C(workloads.yml).
-    type: path
-    required: true
-  results_dir:
-    description: The results folder.
-    type: path
-    required: true
-  board:
-    description: Only the boot groups of this board; without it, of all boards.
-    type: str
-  only:
-    description: Only cells of these boards and experiments, or with these ids (docs/writing-a-matrix.md).
-    type: list
-    elements: str
-    default: []
-  sealed:
-    description: Whether boards with C(rtvirt_board_sealed) are measured sealed, where their cells allow it.
-    type: bool
-    default: false
-"""
-
-EXAMPLES = r"""
-- name: Show what is left to do on this board
-  ansible.builtin.debug:
-    msg: >-
-      {{ 'smoke' | rtvirt.testbed.plan(groups=groups, hostvars=hostvars, vars_dir=playbook_dir ~ '/vars',
-                                       results_dir='results', board=inventory_hostname) }}
-"""
-
-RETURN = r"""
-_value:
-  description:
-    - Boot groups that have pending cells. Each has C(matrix), C(board), C(kernel), C(kernel_params) (added to the
-      kernel's command line), C(repetition), C(sealed) and C(guests); a guest group has C(name), C(settings),
-      C(host_cpus), C(guest_cpus), C(state), C(image) and C(cells). A sealed boot has C(cells) as well, up to the last
-      pending one.
-  type: list
-  elements: dict
-"""
 
 
 def pending_plan(
@@ -100,8 +31,6 @@ def pending_plan(
     only: str | Sequence[str] = (),
 ) -> list[dict[str, Any]]:
     """The boot groups with pending cells of a matrix, as plain values; raises AnsibleFilterError, one sentence."""
-    if MISSING is not None:
-        raise AnsibleFilterError(f"The filter rtvirt.testbed.plan needs {NEEDED}") from MISSING
     try:
         loaded, lab, catalogue = load_matrix(matrix_file, groups, hostvars, vars_dir)
         chosen = select_cells(loaded, [only] if isinstance(only, str) else [str(name) for name in only])
@@ -132,8 +61,6 @@ def boot_group(
     board: str,
 ) -> dict[str, Any]:
     """The boot group, with one guest group, of a board in a state; raises AnsibleFilterError for an invalid state."""
-    if MISSING is not None:
-        raise AnsibleFilterError(f"The filter rtvirt.testbed.boot_group needs {NEEDED}") from MISSING
     try:
         cell = read_state(state, str(board), groups, hostvars, vars_dir)
     except checked_yaml.InputError as error:
@@ -151,4 +78,4 @@ class FilterModule:
 
     def filters(self) -> dict[str, Callable[..., Any]]:
         """The filters by name."""
-        return {"plan": pending_plan, "boot_group": boot_group, "board_environment": board_environment}
+        return imports.usable({"plan": pending_plan, "boot_group": boot_group, "board_environment": board_environment})

@@ -6,9 +6,11 @@ from collections.abc import Callable
 from typing import Any
 
 from ansible.errors import AnsibleFilterError
+from ansible_collections.rtvirt.testbed.plugins.plugin_utils.package import FilterImports
 
-from rtvirt_runner.catalogue.checked_yaml import InputError
-from rtvirt_runner.machine import ssh_config
+with FilterImports() as imports:
+    from rtvirt_runner.catalogue.checked_yaml import InputError
+    from rtvirt_runner.machine import ssh_config
 
 
 def ssh_path(path: str) -> str:
@@ -38,4 +40,4 @@ class FilterModule:
 
     def filters(self) -> dict[str, Callable[..., Any]]:
         """The filters by name."""
-        return {"ssh_path": ssh_path, "ssh_jump": ssh_jump, "socket_folder": socket_folder}
+        return imports.usable({"ssh_path": ssh_path, "ssh_jump": ssh_jump, "socket_folder": socket_folder})

@@ -5,8 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from ansible.plugins.lookup import LookupBase
+from ansible_collections.rtvirt.testbed.plugins.plugin_utils.package import package_imports
 
-from rtvirt_runner.build import artifacts
+with package_imports():
+    from rtvirt_runner.build import artifacts
+
 
 DOCUMENTATION = r"""
 name: cache
@@ -15,7 +18,6 @@ version_added: 0.1.0
 author: rtvirt maintainers (@rtvirt)
 description:
   - C(rtvirt) below E(XDG_CACHE_HOME), or below C(~/.cache); docs/cache.md describes its content.
-  - Needs the Python package C(rtvirt-runner), which C(./rtvirt) installs into C(.venv).
 options: {}
 """
 

@@ -7,8 +7,11 @@ from typing import Any
 
 from ansible.errors import AnsibleLookupError
 from ansible.plugins.lookup import LookupBase
+from ansible_collections.rtvirt.testbed.plugins.plugin_utils.package import package_imports
 
-from rtvirt_runner.catalogue import catalogue, checked_yaml, collection
+with package_imports():
+    from rtvirt_runner.catalogue import catalogue, checked_yaml, collection
+
 
 DOCUMENTATION = r"""
 name: catalogue
@@ -17,7 +20,6 @@ version_added: 0.1.0
 author: rtvirt maintainers (@rtvirt)
 description:
   - Reads and validates the catalogue, wherever the collection is installed.
-  - Needs the Python package C(rtvirt-runner), which C(./rtvirt) installs into C(.venv).
 options:
   _terms:
     description:

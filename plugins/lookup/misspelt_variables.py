@@ -6,8 +6,10 @@ from typing import Any
 
 from ansible.plugins.lookup import LookupBase
 from ansible.utils.display import Display
+from ansible_collections.rtvirt.testbed.plugins.plugin_utils.package import package_imports
 
-from rtvirt_runner.catalogue.variables import unknown_variables
+with package_imports():
+    from rtvirt_runner.catalogue.variables import unknown_variables
 
 DOCUMENTATION = r"""
 name: misspelt_variables
@@ -19,7 +21,6 @@ description:
   - A name that resembles one of the role's inputs, or of rtvirt's variables, is refused.
   - It is only warned about where the role's prefix is one word, such as C(guest_), which may be somebody else's. So is
     any other name with C(rtvirt_) that nothing reads.
-  - Needs the Python package C(rtvirt-runner), which C(./rtvirt) installs into C(.venv).
 options:
   _terms:
     description: The role's name.

@@ -6,9 +6,12 @@ from typing import Any
 
 from ansible.errors import AnsibleLookupError
 from ansible.plugins.lookup import LookupBase
+from ansible_collections.rtvirt.testbed.plugins.plugin_utils.package import package_imports
 
-from rtvirt_runner.catalogue import checked_yaml
-from rtvirt_runner.machine import scripts
+with package_imports():
+    from rtvirt_runner.catalogue import checked_yaml
+    from rtvirt_runner.machine import scripts
+
 
 DOCUMENTATION = r"""
 name: scripts
@@ -17,7 +20,6 @@ version_added: 0.1.0
 author: rtvirt maintainers (@rtvirt)
 description:
   - For the option O(rtvirt.testbed.remote_script#module:script) of M(rtvirt.testbed.remote_script).
-  - Needs the Python package C(rtvirt-runner), which C(./rtvirt) installs into C(.venv).
 options:
   _terms:
     description:

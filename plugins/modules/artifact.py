@@ -44,3 +44,29 @@ options:
     type: int
     default: 3600
 """
+
+EXAMPLES = r"""
+- name: Compile a program for the board, once
+  rtvirt.testbed.artifact:
+    name: hello
+    script: "{{ playbook_dir }}/compile.sh"
+    inputs:
+      CC: aarch64-linux-gnu-gcc
+    sources: ["{{ playbook_dir }}/hello.c"]
+  register: hello
+"""
+
+RETURN = r"""
+path:
+  description: Folder of the artifact; empty in check mode when it has to be built.
+  type: str
+  returned: always
+key:
+  description: The key of its inputs.
+  type: str
+  returned: always
+seconds:
+  description: How long it took to build, then or now.
+  type: float
+  returned: when not in check mode
+"""

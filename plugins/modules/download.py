@@ -34,3 +34,25 @@ options:
     type: bool
     default: false
 """
+
+EXAMPLES = r"""
+- name: Fetch the sources of Linux
+  rtvirt.testbed.download:
+    downloads:
+      - url: https://cdn.kernel.org/pub/linux/kernel/v6.x/linux-6.12.tar.xz
+        sha256: "{{ linux_sha256 }}"
+  register: sources
+"""
+
+RETURN = r"""
+paths:
+  description: Path of each download, in their order; empty strings in check mode for those that would be fetched.
+  type: list
+  elements: str
+  returned: always
+sums:
+  description: The SHA-256 or the commit of each.
+  type: list
+  elements: str
+  returned: always
+"""

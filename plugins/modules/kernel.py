@@ -40,3 +40,19 @@ options:
     type: int
     default: 0
 """
+
+EXAMPLES = r"""
+- name: Build a kernel
+  rtvirt.testbed.kernel:
+    names: [linux-6.12-rt]
+    catalogue: "{{ lookup('rtvirt.testbed.catalogue', 'kernels') }}"
+    files: /srv/kernel_build/files
+"""
+
+RETURN = r"""
+results:
+  description: For each kernel C(name), C(architecture), C(path), C(key), C(release), C(seconds), C(bytes), C(changed).
+  type: list
+  elements: dict
+  returned: always
+"""

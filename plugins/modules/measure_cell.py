@@ -53,3 +53,32 @@ options:
     description: Record the cell as failed, with this reason, and run nothing.
     type: str
 """
+
+EXAMPLES = r"""
+- name: Measure a cell of the plan
+  rtvirt.testbed.measure_cell:
+    cell: "{{ cell }}"
+    matrix_name: smoke
+    results_dir: "{{ rtvirt_results_dir }}"
+    kernel_expects: "{{ rtvirt_kernels[cell.kernel].expects }}"
+    board: "{{ state_before }}"
+"""
+
+RETURN = r"""
+cell_id:
+  description: Id of the cell, when its record is written.
+  type: str
+  returned: when the cell has ended
+status:
+  description: V(done), V(failed) or V(measured).
+  type: str
+  returned: always
+reason:
+  description: Why it failed.
+  type: str
+  returned: always
+seconds:
+  description: How long it took.
+  type: float
+  returned: always
+"""

@@ -15,3 +15,23 @@ options:
     elements: str
     default: []
 """
+
+EXAMPLES = r"""
+- name: Write the page
+  rtvirt.testbed.report:
+    matrix: smoke
+    results_dir: results
+    vars_dir: "{{ playbook_dir }}/vars"
+"""
+
+RETURN = r"""
+page:
+  description: Path of the page.
+  type: str
+  returned: success
+missing:
+  description: C(id) and C(reason) of each cell that is not done.
+  type: list
+  elements: dict
+  returned: success
+"""

@@ -62,3 +62,28 @@ options:
     type: int
     required: true
 """
+
+EXAMPLES = r"""
+- name: Start the machine of a boot group
+  rtvirt.testbed.sealed_machine:
+    folder: "{{ lookup('rtvirt.testbed.cache') }}/boards/virtual-cb2/sealed-1"
+    cells: "{{ boot.cells }}"
+    base: "{{ base }}/base.cpio.gz"
+    kernel: "{{ kernel }}/vmlinuz"
+    qemu: "{{ qemu }}"
+    qemu_version: 10.0.3
+    cpus: 2
+    spare_vcpus_to: 16
+    memory_mib: 1024
+"""
+
+RETURN = r"""
+key:
+  description: The key of all that the machine is made of.
+  type: str
+  returned: success
+folder:
+  description: The machine's folder.
+  type: str
+  returned: success
+"""

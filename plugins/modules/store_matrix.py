@@ -13,3 +13,11 @@ options:
   results_dir: {description: The results folder., type: path, required: true}
   vars_dir: {description: The folder of the catalogues., type: path, required: true}
 """
+
+EXAMPLES = r"""
+- name: Store the matrix
+  rtvirt.testbed.store_matrix:
+    matrix: smoke
+    results_dir: results
+    vars_dir: "{{ playbook_dir }}/vars"
+"""

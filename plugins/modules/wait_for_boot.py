@@ -36,3 +36,21 @@ options:
     description: File with the process id of the board's emulator.
     type: path
 """
+
+EXAMPLES = r"""
+- name: Reboot the board
+  rtvirt.testbed.wait_for_boot:
+    reboot: true
+    timeout_s: 300
+"""
+
+RETURN = r"""
+boot_id:
+  description: The kernel's id of the boot.
+  type: str
+  returned: when the board answers
+seconds:
+  description: How long it took.
+  type: float
+  returned: when the board answers
+"""

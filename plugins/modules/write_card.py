@@ -25,3 +25,29 @@ options:
     type: int
     default: 32
 """
+
+EXAMPLES = r"""
+- name: Write a card
+  rtvirt.testbed.write_card:
+    image: /srv/cards/cb2.img
+    device: usb-Generic_STORAGE_DEVICE_000000001206-0:0
+"""
+
+RETURN = r"""
+device:
+  description: The device.
+  type: str
+  returned: success
+bytes:
+  description: Bytes written.
+  type: int
+  returned: when written
+sha256:
+  description: Of what was read back.
+  type: str
+  returned: when written
+seconds:
+  description: How long it took.
+  type: float
+  returned: when written
+"""

@@ -1,10 +1,20 @@
-"""Paths in the collection that this package runs from: playbooks, catalogue, inventories, tests."""
+"""Paths in the collection that belongs to this package: playbooks, catalogue, inventories.
+
+In a clone the collection is the folder that holds the package; an installed package has it beside itself, as
+``ansible_collections/rtvirt/testbed``, where Ansible finds it too. Nothing else looks for it.
+"""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
+
+def _root(beside: Path) -> Path:
+    installed = beside / "ansible_collections" / "rtvirt" / "testbed"
+    return installed if installed.is_dir() else beside
+
+
+ROOT = _root(Path(__file__).resolve().parents[2])
 PLAYBOOKS = ROOT / "playbooks"
 VARS = PLAYBOOKS / "vars"
 FULL_MATRIX = PLAYBOOKS / "full_matrix.yml"
@@ -19,6 +29,7 @@ PROFILES = ROOT / "roles" / "board_image" / "profiles"
 KERNEL_FILES = ROOT / "roles" / "kernel_build" / "files"
 VIRTUAL_LAB = ROOT / "inventory" / "virtual"
 ANSIBLE_CONFIG = ROOT / "ansible.cfg"
+TESTS = ROOT / "tests"  # in a clone only
 
 
 def inventory_folder(path: Path) -> Path:

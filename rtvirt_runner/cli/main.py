@@ -1151,6 +1151,8 @@ def _test(args: argparse.Namespace) -> int:
         raise UsageError(
             f"--tier {args.tier} is not an option any more, expected the tier's folder: rtvirt test tests/{args.tier}"
         )
+    if not collection.TESTS.is_dir():
+        raise UsageError(f"{collection.ROOT} has no tests, expected a clone of rtvirt; run ./rtvirt test there.")
     os.chdir(collection.ROOT)
     workers = min(MOST_TEST_WORKERS, len(os.sched_getaffinity(0)))
     os.execv(sys.executable, [sys.executable, "-m", "pytest", "-n", str(workers), *args.for_pytest])

@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tomllib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -20,6 +21,26 @@ TOOLS = {
     "yamllint": ["yamllint", "--strict", "."],
     "ansible-lint": ["ansible-lint", "--strict"],
 }
+# ansible-test's sanity tests that need nothing to be downloaded. The others (ansible-doc, import, pep8, pylint,
+# runtime-metadata, validate-modules, yamllint) make environments of pinned packages, with a pip that they fetch.
+SANITY = [
+    "action-plugin-docs",
+    "compile",
+    "empty-init",
+    "ignores",
+    "line-endings",
+    "no-assert",
+    "no-get-exception",
+    "no-illegal-filenames",
+    "no-smart-quotes",
+    "pslint",
+    "replace-urlopen",
+    "shebang",
+    "shellcheck",
+    "symlinks",
+    "use-argspec-type-path",
+    "use-compat-six",
+]
 
 
 def complaints(command: Sequence[str | Path]) -> str:
@@ -67,6 +88,32 @@ def test_sources_please(name: str) -> None:
 def test_shell_scripts_please_shellcheck() -> None:
     if told := complaints(["shellcheck", *shell_files(collection.ROOT)]):
         pytest.fail(told, pytrace=False)
+
+
+def test_the_collection_pleases_ansible_test(tmp_path: Path) -> None:
+    """As ansible-galaxy installs it: ansible-test knows a collection by the folders that it is in."""
+    folder = tmp_path / "ansible_collections" / "rtvirt" / "testbed"
+    for part in tomllib.loads((collection.ROOT / "pyproject.toml").read_text())["tool"]["rtvirt"]["collection"]:
+        (folder / part).parent.mkdir(parents=True, exist_ok=True)
+        if (collection.ROOT / part).is_dir():
+            ignored = shutil.ignore_patterns("__pycache__")
+            shutil.copytree(collection.ROOT / part, folder / part, symlinks=True, ignore=ignored)
+        else:
+            shutil.copy(collection.ROOT / part, folder / part)
+    programs = Path(sys.executable).parent
+    options = ["--color", "no", "--python", "{}.{}".format(*sys.version_info)]
+    done = subprocess.run(
+        [programs / "ansible-test", "sanity", *options, *(word for each in SANITY for word in ("--test", each))],
+        cwd=folder,
+        env={"HOME": str(tmp_path), "PATH": f"{programs}:{os.environ['PATH']}", "LC_ALL": "C.UTF-8"},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    if done.returncode != 0:
+        pytest.fail(done.stdout, pytrace=False)
+    assert [each for each in SANITY if f'Running sanity test "{each}"' not in done.stdout] == []
 
 
 def test_shell_files_are_found_by_suffix_and_by_first_line(tmp_path: Path) -> None:

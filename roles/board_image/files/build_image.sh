@@ -30,7 +30,11 @@ rm -r "$work/kernel/lib"
 cp -R "$work/kernel/." "$OUT/boot/kernels/$FOLDER/"
 cp -R "$LOADER/boot/." "$OUT/boot/"
 
+# Links are made here and not kept in an overlay: neither a wheel nor an archive of the collection can hold them.
 units=$root/etc/systemd/system
+mkdir -p "$units/sysinit.target.wants" "$root/etc/systemd/system-generators"
+ln -sfn ../rtvirt-first-boot.service "$units/sysinit.target.wants/rtvirt-first-boot.service"
+ln -sfn /dev/null "$root/etc/systemd/system-generators/systemd-ssh-generator"  # masked
 for unit in $MASKED_UNITS; do ln -sfn /dev/null "$units/$unit"; done
 mkdir -p "$units/multi-user.target.wants"
 for unit in $ENABLED_UNITS; do ln -sfn "/usr/lib/systemd/system/$unit" "$units/multi-user.target.wants/$unit"; done
