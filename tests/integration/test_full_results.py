@@ -28,10 +28,14 @@ pytestmark = [
     pytest.mark.splittable,
 ]
 KIB = 1024
-ABOUT = {"rtvirt_board_cpus": 4, "rtvirt_board_clock": "virtual"}
+ABOUT = {"rtvirt_board_cpus": 4, "rtvirt_board_clock": "virtual", "rtvirt_board_kernels": {"rt": "debian-rt"}}
 BOARDS = ("virtual-rpi2", "virtual-cb2")
 LAB = Lab.from_inventory(
-    {"boards": [*BOARDS], "guests": [f"{name}-guest" for name in BOARDS]}, dict.fromkeys(BOARDS, ABOUT)
+    {
+        **{"boards": [*BOARDS], "rpi2": [BOARDS[0]], "cb2": [BOARDS[1]]},
+        "guests": [f"{name}-guest" for name in BOARDS],
+    },
+    dict.fromkeys(BOARDS, ABOUT),
 )
 MATRIX: Matrix = load_matrix(collection.matrix_path("first"), LAB, Catalogue.load(collection.VARS))
 FIRST, SECOND = [cell for cell in MATRIX.cells if not cell.program][:2]
