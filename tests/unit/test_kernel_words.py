@@ -183,6 +183,17 @@ def test_a_parameter_is_read_back_as_the_kernel_reads_it(tmp_path: Path, line: s
     assert missing_params([f"isolcpus={found}"], line) == ([] if found else ["isolcpus="])
 
 
+@pytest.mark.parametrize("line", ["kvm-arm.wfi_trap_policy=notrap", "quiet kvm_arm.wfi-trap-policy=notrap"])
+def test_a_parameter_with_a_dash_is_read_back(tmp_path: Path, line: str) -> None:
+    (tmp_path / "line").write_text(f"{line}\n")
+    scripts = collection.ROOT / "roles/cpu_isolation/files/settings.sh"
+    asked = "parameter=kvm-arm.wfi_trap_policy found="
+    script = f'set -u\nSETTING_ROWS=\n. {scripts}\n{asked}\nfind_parameter\nprintf %s "$found"'
+    environment = {"PATH": "/usr/bin:/bin", "RUNNING_LINE": f"{tmp_path}/line"}
+    done = subprocess.run(["sh", "-c", script], env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout == "notrap"
+
+
 def test_params_are_split_as_the_kernel_does() -> None:
     line = 'a "b c" d="e  f"g a\t--x -- a h'
     assert split_params(line) == ["a", '"b c"', 'd="e  f"g', "a", "--x"]

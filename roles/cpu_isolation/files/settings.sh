@@ -190,14 +190,21 @@ find_parameter() {
     rest=${more#?}
     if [ "$quoted" = yes ]; then quoted=no; else quoted=yes; fi
   done
+  underscored "$parameter"
+  wanted_name=$name
   set -f
   for word in $line; do
     case $word in --) break ;; *=*) ;; *) continue ;; esac
-    name=${word%%=*}
-    while :; do case $name in *-*) name=${name%%-*}_${name#*-} ;; *) break ;; esac; done
-    [ "$name" != "$parameter" ] || found=${word#*=}
+    underscored "${word%%=*}"
+    [ "$name" != "$wanted_name" ] || found=${word#*=}
   done
   set +f
+}
+
+# Set name to a text with _ for each -. With builtins, as this runs once for each setting and each word.
+underscored() {
+  name=$1
+  while :; do case $name in *-*) name=${name%%-*}_${name#*-} ;; *) break ;; esac; done
 }
 
 # A kernel parameter is only read, from source PARAMETER@FILE: from FILE if the kernel has it, otherwise from the command line.
