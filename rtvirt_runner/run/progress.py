@@ -19,6 +19,7 @@ SILENCE_S = 30.0  # a heartbeat follows so long after the last line
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
 _HOST_FAILED = ("runner_on_failed", "runner_on_unreachable", "runner_on_async_failed")
 _HOST_ENDED = ("runner_on_ok", "runner_on_skipped", *_HOST_FAILED)
+_INTERRUPTED = "User interrupted execution"  # of Ansible; whoever interrupts a run is told by the run itself
 _RESULTS = ("runner_on_ok", "runner_on_failed", "runner_item_on_ok", "runner_item_on_failed")
 
 
@@ -89,7 +90,8 @@ class Progress:
         elif kind == "runner_on_start":
             self.working[str(data.get("host"))] = Work(str(data.get("task") or data.get("task_action")), now)
         elif kind in ("verbose", "warning", "deprecated", "error"):
-            lines = [line for line in plain(str(event.get("stdout", ""))).splitlines() if line.strip()]
+            said = plain(str(event.get("stdout", ""))).splitlines()
+            lines = [line for line in said if line.strip() and _INTERRUPTED not in line]
         if kind in _RESULTS:
             lines += self._take_cell(data)
         if kind in _HOST_FAILED and not data.get("ignore_errors"):

@@ -56,6 +56,11 @@ def test_a_guest_s_cells_count_for_its_board() -> None:
     assert [cell.cell_id for cell in progress.cells_of("b1")] == ["c"]
 
 
+def test_what_ansible_says_of_an_interrupt_is_not_said_again() -> None:
+    said = {"event": "error", "stdout": "[ERROR]: User interrupted execution\n[ERROR]: another"}
+    assert Progress({}, started=0.0).handle(said, 1) == ["[ERROR]: another"]
+
+
 def test_a_rescued_failure_is_not_why_the_run_failed() -> None:
     progress = Progress({}, started=0.0)
     replay(progress, captured())
