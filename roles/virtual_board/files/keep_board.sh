@@ -60,6 +60,10 @@ exec >qemu.log 2>&1
 renice -n 4 -p "$$" >/dev/null 2>&1
 if [ -w /proc/self/autogroup ]; then echo 4 >/proc/self/autogroup; fi
 owner_started=$(started "$owner")
+if [ "$owner" -ne 0 ] && [ -z "$owner_started" ]; then
+  echo "The process $owner, which owns the board, has ended before QEMU was started."
+  exit 1
+fi
 qemu=
 trap 'stopped=yes; [ -z "$qemu" ] || kill -TERM "$qemu"' TERM INT HUP
 while :; do
