@@ -76,14 +76,14 @@ def test_each_board_gets_its_pending_cells_only(tmp_path: Path) -> None:
     ]
     assert {boot["board"] for boot in boots} == {"virtual-cb2"}
 
-    for guest in boots[1]["guests"]:
+    for guest in boots[2]["guests"]:
         for values in guest["cells"]:
             store(ResultsTree(tmp_path), Cell.from_dict(values))
     assert play(tmp_path, "smoke").returncode == 0
     boots = json.loads((tmp_path / "virtual-cb2.json").read_text())
     assert states(boots) == [
         ("linux-6.12-rt", []),
-        ("linux-6.12-rt", FULL),
+        ("linux-6.12-rt", ["isolcpus=1"]),
         ("linux-6.12-rt", FULL[1:-1]),
         ("linux-6.12", []),
     ]

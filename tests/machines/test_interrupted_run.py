@@ -22,14 +22,7 @@ pytestmark = [
     pytest.mark.asserts_on("booting", "convergence", "answers"),
     pytest.mark.xdist_group("bench-b"),
     pytest.mark.slow(
-        exercises=[
-            "playbooks",
-            "plugins",
-            "roles/measure",
-            "roles/virtual_board",
-            "rtvirt_runner/matrix",
-            "rtvirt_runner/run",
-        ]
+        exercises=["playbooks", "plugins", "roles/measure", "roles/virtual_board", "rtvirt_runner/matrix"]
     ),
 ]
 BOARD = "bench-b"
