@@ -1,20 +1,22 @@
-"""Filter preflight_wanted: what groups of cells ask of a board, for the option preflight of rtvirt.testbed.lease."""
+"""Filter preflight_wanted: what groups of cells ask of a board, for the option preflight of rtvirt.testbed.lease.
+
+Wraps rtvirt_runner.machine.preflight.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from ansible_collections.rtvirt.testbed.plugins.plugin_utils.package import FilterImports
+
+with FilterImports() as imports:
+    from rtvirt_runner.machine import preflight
+
 
 def preflight_wanted(groups: Iterable[Mapping[str, Any]], fallback: str = "fail") -> dict[str, Any]:
     """From guest groups of a plan, and what becomes of guests where KVM does not run (kvm_host_fallback)."""
-    groups = list(groups)
-    return {
-        "cpus": sorted({str(group["host_cpus"]) for group in groups}),
-        "guest_cpus": sorted({str(group["guest_cpus"]) for group in groups}),
-        "guest": any(group["state"] for group in groups),
-        "may_emulate": str(fallback) == "emulate",
-    }
+    return preflight.asked_by(groups, str(fallback))
 
 
 class FilterModule:
@@ -22,4 +24,4 @@ class FilterModule:
 
     def filters(self) -> dict[str, Callable[..., Any]]:
         """The filters by name."""
-        return {"preflight_wanted": preflight_wanted}
+        return imports.usable({"preflight_wanted": preflight_wanted})

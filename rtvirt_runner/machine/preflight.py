@@ -61,6 +61,20 @@ def checks(facts: Mapping[str, Any], wanted: Wanted) -> list[Check]:
     return [check for judge in _JUDGES for check in judge(machine)]
 
 
+def asked_by(groups: Iterable[Mapping[str, Any]], fallback: str) -> dict[str, Any]:
+    """What guest groups (GuestGroup.as_dict) ask, as plain values of which wanted_of takes each by its name.
+
+    `fallback` is what becomes of guests where KVM does not run (kvm_host_fallback).
+    """
+    groups = list(groups)
+    return {
+        "cpus": sorted({str(group["host_cpus"]) for group in groups}),
+        "guest_cpus": sorted({str(group["guest_cpus"]) for group in groups}),
+        "guest": any(group["state"] for group in groups),
+        "may_emulate": fallback == "emulate",
+    }
+
+
 def wanted_of(
     cpu_lists: Iterable[str], guest_cpu_lists: Iterable[str], guest: bool, may_emulate: bool, now_s: float
 ) -> Wanted:

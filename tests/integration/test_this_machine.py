@@ -140,7 +140,8 @@ def test_the_guest_says_what_runs_it(records: dict[str, Record]) -> None:
 def test_a_second_run_of_reset_finds_nothing_left(records: dict[str, Record], state_before: dict[str, Any]) -> None:
     done = play("reset.yml")
     assert done.returncode == 0, done.stdout[-5000:] + done.stderr
-    assert left_by_us() == state_before
+    # Locks that other tests' boards left on this machine go too.
+    assert left_by_us() == {**state_before, "folders": []}
     again = play("reset.yml")
     assert again.returncode == 0 and "changed=0" in again.stdout, again.stdout[-5000:]
 

@@ -47,7 +47,8 @@ def cells() -> tuple[Cell, ...]:
     groups = {"boards": [*boards], "guests": [f"{name}-guest" for name in boards]}
     lab = Lab.from_inventory(groups | {"rpi2": ["virtual-rpi2"], "cb2": ["virtual-cb2"]}, boards)
     matrix = load_matrix(collection.matrix_path("first"), lab, Catalogue.load(collection.VARS))
-    return tuple(cell for cell in matrix.cells if not cell.program)
+    loops = matrix.cells[0].loops
+    return tuple(cell for cell in matrix.cells if cell.loops == loops and not cell.program)
 
 
 def output(cell: Cell) -> dict[str, str]:
