@@ -61,7 +61,6 @@ if TYPE_CHECKING:
 FIRST_MATRIX = "first"
 NEXT = {"first": "'rtvirt matrix --matrix smoke', every kind of experiment, about half an hour on two cores"}
 DONE, FAILED_CELLS, BAD_INPUT, BAD_RECORDS, NOT_TOLD, INTERRUPTED = 0, 1, 2, 3, 4, 130
-MOST_TEST_WORKERS = 2  # each may have an emulated board, which keeps a core busy and needs memory
 
 _ABOUT = """\
 Measures what virtualization costs a real-time workload: boots boards with a PREEMPT_RT kernel, starts a KVM guest on
@@ -132,8 +131,8 @@ status 0 when all bins are the same.
 """
 
 _TESTS = """\
-Hands over to pytest in the checkout, with a worker for each core, two at most; its exit status is pytest's (0 good,
-1 failed, 5 nothing to run). Without options it is what CI runs. Tests are in folders from quick to slow: tests/lint,
+Hands over to pytest in the checkout, with a board for each core, two at most, and other tests beside them; its exit
+status is pytest's (0 good, 1 failed, 5 nothing to run). Without options it is what CI runs. Tests are in folders from quick to slow: tests/lint,
 tests/unit, tests/integration (this machine only) and tests/machines (emulated boards).
 
   --all            the slow tests too
@@ -1154,8 +1153,7 @@ def _test(args: argparse.Namespace) -> int:
     if not collection.TESTS.is_dir():
         raise UsageError(f"{collection.ROOT} has no tests, expected a clone of rtvirt; run ./rtvirt test there.")
     os.chdir(collection.ROOT)
-    workers = min(MOST_TEST_WORKERS, len(os.sched_getaffinity(0)))
-    os.execv(sys.executable, [sys.executable, "-m", "pytest", "-n", str(workers), *args.for_pytest])
+    os.execv(sys.executable, [sys.executable, "-m", "pytest", "-n", "auto", *args.for_pytest])
 
 
 # --------------------------------------------------------------------------------------------------------- showing

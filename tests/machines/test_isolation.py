@@ -19,11 +19,12 @@ BOARD = "bench-b"
 pytestmark = [
     pytest.mark.asserts_on("booting", "convergence", "idempotence", "answers"),
     pytest.mark.xdist_group("bench-b"),
+    # What is set is read back around each cell of the quick matrix, and what the roles take back is in their scenarios.
+    pytest.mark.slow(
+        exercises=["roles/cpu_isolation", "roles/guest", "rtvirt_runner/catalogue/tunings.py", "playbooks"]
+    ),
 ]
 HERE = Path(__file__).parent / "isolation"
-SLOW = pytest.mark.slow(
-    exercises=["roles/cpu_isolation", "roles/guest", "rtvirt_runner/catalogue/tunings.py", "playbooks"]
-)
 SCRIPTS = Path(sys.executable).parent
 STATE = {"kernel": "linux-6.12-rt", "host_cpus": "0", "guest_cpus": "1"}
 SNAPSHOT = """
@@ -86,7 +87,6 @@ def fresh(lab: None) -> str:
     return on_board(BOARD, SNAPSHOT)
 
 
-@SLOW
 def test_reset_gives_back_what_was_there(fresh: str) -> None:
     converge("full")
     converge("none")
@@ -94,7 +94,7 @@ def test_reset_gives_back_what_was_there(fresh: str) -> None:
     assert on_board(BOARD, SNAPSHOT) == fresh
 
 
-@pytest.fixture(scope="module", params=[pytest.param("none", marks=SLOW), pytest.param("paper", marks=SLOW), "full"])
+@pytest.fixture(scope="module", params=["none", "paper", "full"])
 def tuning(lab: None, request: pytest.FixtureRequest) -> str:
     converge(request.param)
     return str(request.param)
@@ -113,7 +113,6 @@ def full(lab: None) -> tuple[str, str]:
     return boots(), qemu_pid()
 
 
-@SLOW
 def test_a_converged_board_is_left_alone(full: tuple[str, str]) -> None:
     said = converge("full")
     assert changes(said) == [0]

@@ -14,6 +14,9 @@ from rtvirt_runner.catalogue import collection
 SLOW = {
     # A Debian takes minutes to boot in an emulated guest; what else the role guest does is seen with a minimal one.
     "guest_debian": pytest.mark.slow(exercises=["roles/guest", "roles/guest_image", "molecule/guest_debian"]),
+    # The quick matrix has workloads of each kind on board and guest, and test_snapshots.py boots boards.
+    "workloads": pytest.mark.slow(exercises=["roles/workloads", "molecule/workloads"]),
+    "virtual_board": pytest.mark.slow(exercises=["roles/virtual_board", "molecule/virtual_board"]),
     # test_sealed.py plays the same through the playbooks.
     "sealed_board": pytest.mark.slow(exercises=["roles/sealed_board", "molecule/sealed_board"]),
     # Five boots; test_bad_kernels.py plays a kernel that panics, one that is not what it should be, and others.

@@ -35,8 +35,9 @@ def measure(matrix: str | Path, folder: Path) -> str:
 
 @contextmanager
 def beside_load() -> Iterator[None]:
-    """Two busy loops, as many as there are cores here."""
-    loops = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(os.cpu_count() or 1)]
+    """On each core something that is busy, and not, for moments of different length."""
+    source = "import time\nwhile True:\n for n in range(1, 9):\n  sum(range(n * 10**6))\n  time.sleep(n / 10)"
+    loops = [subprocess.Popen([sys.executable, "-c", source]) for _ in range(os.cpu_count() or 1)]
     try:
         yield
     finally:

@@ -135,6 +135,7 @@ def test_another_qemu_asks_for_another_snapshot(kept: str) -> None:
     assert recipe.key != other.key
 
 
+@pytest.mark.slow(exercises=["roles/virtual_board"])
 def test_one_with_a_byte_changed_is_named_and_the_board_boots(kept: str) -> None:
     card = snapshots()[-1] / "card.qcow2.zst"
     with card.open("r+b") as stream:

@@ -17,7 +17,13 @@ from rtvirt_runner.build import artifacts
 from suite.selection import path_of
 
 GUESSES_S: Mapping[str, float] = {"lint": 10.0, "unit": 0.05, "integration": 1.0, "machines": 60.0}
+MOST_BOARDS = 2  # at once: each needs memory
 _FIRST, _SECOND, _THEN, _LAST = range(4)
+
+
+def boards_at_once() -> int:
+    """How many groups of the tier machines run at once: an emulated board keeps a core busy."""
+    return min(MOST_BOARDS, len(os.sched_getaffinity(0)))
 
 
 def tier_of(nodeid: str) -> str:
@@ -90,6 +96,9 @@ class SuiteScheduling(LoadScopeScheduling):  # type: ignore[misc]
 
     The original hands out the next group while two tests of the last one are still to come: with tests that take
     minutes a worker would sit on a group that another, idle one could run.
+
+    At most ``boards_at_once`` groups of the tier machines are at work at once. Tests of the other tiers wait much of
+    their time, and a worker more than that runs them beside boards.
     """
 
     def __init__(self, config: pytest.Config, log: Producer, by_test: Path) -> None:
@@ -106,7 +115,33 @@ class SuiteScheduling(LoadScopeScheduling):  # type: ignore[misc]
         # A worker starts a test when it knows the one after it (what to tear down depends on that): one has to wait.
         if self.workqueue and self._pending_of(self.assigned_work[node]) > 1:
             return
+        if self.workqueue and self._next_group(node) is None:
+            # Only boards are left, and the other workers have them all: this one runs the test that waits, and ends.
+            node.shutdown()
+            return
         super()._reschedule(node)
+
+    def _assign_work_unit(self, node: WorkerController) -> None:
+        group = self._next_group(node)
+        if group is None:
+            node.shutdown()
+            return
+        self.workqueue.move_to_end(group, last=False)
+        super()._assign_work_unit(node)
+
+    def _next_group(self, node: WorkerController) -> str | None:
+        """The first group that may begin on a worker now; None if it would be a board too many."""
+        at_boards = [each for each in self.assigned_work if each is not node and self._is_at_board(each)]
+        if len(at_boards) < boards_at_once():
+            return next(iter(self.workqueue), None)
+        return next((group for group in self.workqueue if not self._is_board(self.workqueue[group])), None)
+
+    def _is_at_board(self, node: WorkerController) -> bool:
+        return any(not all(tests.values()) and self._is_board(tests) for tests in self.assigned_work[node].values())
+
+    @staticmethod
+    def _is_board(tests: Mapping[str, bool]) -> bool:
+        return any(tier_of(nodeid) == "machines" for nodeid in tests)
 
 
 # ------------------------------------------------------------------------------------------ how long tests have taken

@@ -196,6 +196,10 @@ class Telling:
         node.workerinput.update({f"suite_{name}": value for name, value in shared.items()})
 
     @pytest.hookimpl(optionalhook=True)
+    def pytest_xdist_auto_num_workers(self) -> int:
+        return order.boards_at_once() + 1
+
+    @pytest.hookimpl(optionalhook=True)
     def pytest_xdist_make_scheduler(self, config: pytest.Config, log: Producer) -> order.SuiteScheduling | None:
         return order.SuiteScheduling(config, log, self._run.groups) if config.getvalue("dist") == "load" else None
 

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from suite import order
 from suite.selection import matches, reaches
 
 from rtvirt_runner.catalogue import collection
@@ -196,6 +197,7 @@ def test_a_test_is_reached_by_its_own_file_helpers_and_what_changes_all(changed:
 LISTING = """
 import json
 from pathlib import Path
+from suite import order
 from suite.selection import exercises, is_slow
 
 def pytest_collection_finish(session):
@@ -223,6 +225,31 @@ def test_a_group_is_not_kept_waiting_behind_tests_that_another_worker_need_not_w
     suite.write({"tests/integration/test_a.py": first, "tests/integration/test_b.py": "def test_b(): pass"})
     suite.write({"tests/integration/test_c.py": "from pathlib import Path\n\ndef test_c(): Path('last').touch()"})
     suite.run("-n", "2").assert_outcomes(passed=4)
+
+
+AT_A_BOARD = """
+import os, time
+from pathlib import Path
+
+
+def test_first(): pass
+
+
+def test_second():
+    Path(f"{os.getpid()}.board").touch()
+    time.sleep(0.3)
+    Path("boards").open("a").write(f"{len(list(Path().glob('*.board')))}\\n")
+    Path(f"{os.getpid()}.board").unlink()
+"""
+
+
+def test_no_more_boards_run_than_there_are_cores_and_other_tests_beside_them(suite: Suite) -> None:
+    most = order.boards_at_once()
+    suite.write({f"tests/machines/test_{number}.py": AT_A_BOARD for number in range(most + 3)})
+    last = f"{WAITING}\ndef test_last(): wait_until(Path('boards').exists)"
+    suite.write({"tests/integration/test_a.py": "def test_a(): pass", "tests/integration/test_b.py": last})
+    suite.run("-n", str(most + 2)).assert_outcomes(passed=2 * (most + 3) + 2)
+    assert max(int(line) for line in (suite.root / "boards").read_text().split()) <= most
 
 
 NAMES_ITS_WORKER = """
