@@ -132,8 +132,8 @@ status 0 when all bins are the same.
 
 _TESTS = """\
 Hands over to pytest in the checkout, with a board for each core, two at most, and other tests beside them; its exit
-status is pytest's (0 good, 1 failed, 5 nothing to run). Without options it is what CI runs. Tests are in folders from quick to slow: tests/lint,
-tests/unit, tests/integration (this machine only) and tests/machines (emulated boards).
+status is pytest's (0 good, 1 failed, 5 nothing to run). Without options it is what CI runs. Tests are in folders from
+quick to slow: tests/lint, tests/unit, tests/integration (this machine only) and tests/machines (emulated boards).
 
   --all            the slow tests too
   --changed [REV]  only slow tests that a change since REV can reach, and why each was picked; REV is a commit, by
