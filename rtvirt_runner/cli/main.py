@@ -593,7 +593,7 @@ def _matrix(args: argparse.Namespace) -> int:
     if not pending:
         which = "chosen cells" if request.only else "cells"
         say(f"nothing left to do: all {len(request.chosen)} {which} of matrix '{request.matrix.name}' are done")
-        return _finish(request)
+        return _finish(request, args)
     request.tree.refuse_newer(request.matrix.name, pending)
     _name_bad_records(request.bad_records())
     say(
@@ -609,7 +609,7 @@ def _matrix(args: argparse.Namespace) -> int:
     _show_stages(outcome.stages)
     if not outcome.ok:
         _show_failures(outcome)
-    code = _finish(request)
+    code = _finish(request, args)
     return code if outcome.ok else FAILED_CELLS
 
 
@@ -629,18 +629,33 @@ def _measure(request: Request, pending: Sequence[Cell], args: argparse.Namespace
     )
 
 
-def _finish(request: Request) -> int:
-    """Name what is still not done, write the page, and print its path as the last thing on stdout."""
+def _finish(request: Request, args: argparse.Namespace) -> int:
+    """Name what is still not done, then the verdicts, the page (the last line on stdout), and what to run next."""
     left = _name_what_is_left(request)
-    if request.records():
-        with extra("report"):
-            from rtvirt_runner.report.page import best_answers
-        for answer in best_answers(request.matrix, request.tree):
-            tell(answer)
-        if not left and not request.only and request.matrix.name in NEXT:
-            say(f"next: {NEXT[request.matrix.name]}")
-        _report_page(request, request.tree.read(request.matrix.name))
+    found = request.tree.read(request.matrix.name)
+    records = [each for each in found if isinstance(each, Record)]
+    if records:
+        _tell_verdicts(request.matrix, records, None)
+        _report_page(request, found)
+        for sentence in _next_run(request, args, records):
+            say(sentence)
     return FAILED_CELLS if left else DONE
+
+
+def _next_run(request: Request, args: argparse.Namespace, records: Sequence[Record]) -> Iterator[str]:
+    """What to run after a matrix, and how long it takes; nothing where the verdicts already say all there is to do."""
+    pending = request.pending()
+    command = args.typed
+    if not pending:
+        args.only = []
+        command = _again("matrix", args)
+        pending = request.tree.pending(request.matrix.name, request.matrix.cells)
+    if pending:
+        left = "the one cell that is" if len(pending) == 1 else f"the {len(pending)} cells that are"
+        yield f"next: {command}, for {left} left"
+        yield from _times(request, pending, records)
+    elif request.matrix.name in NEXT:
+        yield f"next: {NEXT[request.matrix.name]}"
 
 
 def _name_what_is_left(request: Request) -> int:
@@ -684,7 +699,8 @@ def _plan(args: argparse.Namespace) -> int:
                 state = "pending" if cell.id in pending else "done   "
                 branch.add(f"{state}  {cell.id}  ({_way(request, cell)})")
     _stdout().print(tree)
-    for sentence in _times(request, [cell for cell in request.chosen if cell.id in pending]):
+    records = request.records().values()
+    for sentence in _times(request, [cell for cell in request.chosen if cell.id in pending], records):
         tell(sentence)
     tell(_what_it_can_say(request.chosen))
     _name_bad_records(bad)
@@ -740,23 +756,23 @@ def _without_again(typed: str) -> str:
     return shlex.join(word for word in shlex.split(typed) if word != "--again")
 
 
-def _times(request: Request, pending: Sequence[Cell]) -> Iterator[str]:
+def _times(request: Request, pending: Sequence[Cell], records: Collection[Record]) -> Iterator[str]:
     """How long what is pending takes, a sentence per board; by the cells that are done there, if any."""
-    records = [each for each in request.records().values() if each.output]
     for board, seconds in measuring_s(pending).items():
         cells = sum(cell.board == board for cell in pending)
         suffix = " of virtual time" if request.lab.boards[board].clock == "virtual" else ""
-        done = [each for each in records if each.cell.board == board]
+        done = [each for each in records if each.output and each.cell.board == board]
         measured_s = measuring_s(each.cell for each in done).get(board, 0.0)
         taken_s = sum(each.status.measure_s + each.status.overhead_s for each in done)
-        yield f"{board}: {cells} cells, in which cyclictest measures for {duration(seconds)}{suffix}; " + (
-            f"as fast as the {len(done)} that are done, they take about {duration(seconds * taken_s / measured_s)}, "
-            "and boots come on top"
-            if measured_s
-            else "boots come on top, and on an emulated board its emulator's speed decides how long that is"
-            if suffix
-            else "boots, guests and workloads come on top"
-        )
+        if measured_s:
+            taken = duration(seconds * taken_s / measured_s)
+            how = f"as fast as the {len(done)} that are done, they take about {taken}, and boots come on top"
+        elif suffix:
+            how = "boots come on top, and on an emulated board its emulator's speed decides how long that is"
+        else:
+            how = "boots, guests and workloads come on top"
+        those = "1 cell" if cells == 1 else f"{cells} cells"
+        yield f"{board}: {those}, in which cyclictest measures for {duration(seconds)}{suffix}; {how}"
 
 
 def _what_it_can_say(cells: Sequence[Cell]) -> str:
@@ -888,21 +904,25 @@ def _report_writer() -> Callable[[Matrix, ResultsTree, Sequence[Record | BadReco
 
 def _verdict(args: argparse.Namespace) -> int:
     request = _load_measured(args)
-    with extra("report"):
-        from rtvirt_runner.cli import verdict
-    budgets = verdict.budgets_of(request.matrix, args.budget)
-    bad = request.bad_records()
+    found = request.tree.read(request.matrix.name)
+    bad = unusable(found)
     _name_bad_records(bad)
-    found = verdict.read_verdicts(request.matrix, request.tree, budgets)
-    if args.json:
-        print(verdict.as_json(found))
-    else:
-        for line in verdict.lines(found):
-            tell(line)
+    records = [each for each in found if isinstance(each, Record)]
+    answers = _tell_verdicts(request.matrix, records, args.budget, as_json=args.json)
     if bad:
         return BAD_RECORDS
-    answers = {each.answer for each in found if each.budget is budgets[0]}
     return FAILED_CELLS if "does not meet" in answers else NOT_TOLD if "cannot be told" in answers else DONE
+
+
+def _tell_verdicts(matrix: Matrix, records: Sequence[Record], budget: str | None, *, as_json: bool = False) -> set[str]:
+    """Print the verdicts; returns the answers for the budget that decides: the one named, or the matrix's first."""
+    with extra("report"):
+        from rtvirt_runner.cli import verdict
+    budgets = verdict.budgets_of(matrix, budget)
+    found = verdict.verdicts_of(matrix, records, budgets)
+    for line in [verdict.as_json(found)] if as_json else verdict.lines(found):
+        tell(line)
+    return {each.answer for each in found if each.budget is budgets[0]}
 
 
 def _claims(args: argparse.Namespace) -> int:

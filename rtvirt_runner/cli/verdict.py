@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from rtvirt_runner.analysis.measurement import read_measurement
 from rtvirt_runner.analysis.verdicts import BoardVerdict, default_budgets, matrix_verdicts
 from rtvirt_runner.catalogue.checked_yaml import known
 from rtvirt_runner.matrix.budget import Budget
 from rtvirt_runner.matrix.load import Matrix
-from rtvirt_runner.matrix.results import ResultsTree
+from rtvirt_runner.matrix.results import Record
 
 
 def budgets_of(matrix: Matrix, first: str | None) -> list[Budget]:
@@ -21,10 +21,10 @@ def budgets_of(matrix: Matrix, first: str | None) -> list[Budget]:
     return sorted(budgets, key=lambda each: each.name != first) if first else budgets
 
 
-def read_verdicts(matrix: Matrix, tree: ResultsTree, budgets: Sequence[Budget]) -> list[BoardVerdict]:
-    """Verdicts by budget and board, from the records of the matrix's cells."""
+def verdicts_of(matrix: Matrix, records: Iterable[Record], budgets: Sequence[Budget]) -> list[BoardVerdict]:
+    """Verdicts by budget and board; only records of the matrix's cells count."""
     cells = set(matrix.cells)
-    measured = [read_measurement(each) for each in tree.load_records(matrix.name) if each.cell in cells]
+    measured = [read_measurement(each) for each in records if each.cell in cells]
     return matrix_verdicts(matrix, measured, budgets)
 
 

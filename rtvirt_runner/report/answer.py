@@ -1,4 +1,4 @@
-"""The answer on top of the page: per board and tuning, what a wake-up in the guest costs against the host."""
+"""What virtualization costs, in sentences: per board and tuning, a wake-up in the guest against the host."""
 
 from __future__ import annotations
 
@@ -23,7 +23,6 @@ class Answer:
     clock: str
     tuning: str
     text: str
-    latest_us: int  # the latest wake-up in the guest
 
 
 def answers(pairs: Sequence[HostGuest]) -> list[Answer]:
@@ -37,14 +36,6 @@ def answers(pairs: Sequence[HostGuest]) -> list[Answer]:
         for tunings in both.values()
         for tuning in sorted(tunings, key=lambda name: name != _UNTUNED)
     ]
-
-
-def best(those: Sequence[Answer]) -> list[Answer]:
-    """Per board the one whose latest wake-up in the guest is earliest."""
-    found: dict[str, Answer] = {}
-    for each in those:
-        found[each.board] = min(found.get(each.board, each), each, key=lambda answer: answer.latest_us)
-    return list(found.values())
 
 
 def _answer(pairs: Sequence[HostGuest]) -> Answer:
@@ -70,7 +61,7 @@ def _answer(pairs: Sequence[HostGuest]) -> Answer:
         said.append(f"the worst is {worst.workload} ({', '.join(where)}), {number(inside.max_us)}{us} at its latest")
     text = ". ".join(f"{each[0].upper()}{each[1:]}" for each in said)
     emulated = " A guest here was emulated, without KVM." if any(pair.guest_uses_tcg for pair in pairs) else ""
-    return Answer(cell.board, cell.clock, cell.tuning, f"{text}.{emulated}", inside.max_us)
+    return Answer(cell.board, cell.clock, cell.tuning, f"{text}.{emulated}")
 
 
 def _is_idle(cell: Cell) -> bool:

@@ -37,7 +37,7 @@ from rtvirt_runner.matrix.cell import Cell
 from rtvirt_runner.matrix.load import HISTOGRAMS, Experiment, Matrix
 from rtvirt_runner.matrix.results import BadRecord, Record, ResultsTree, unusable
 from rtvirt_runner.printable import printable, spreadsheet_text
-from rtvirt_runner.report.answer import Answer, answers, best
+from rtvirt_runner.report.answer import Answer, answers
 from rtvirt_runner.report.blocks import Block
 from rtvirt_runner.report.experiment_sections import blocks, cautions
 from rtvirt_runner.report.figures.drawing import Drawing
@@ -303,17 +303,6 @@ def _late_rows(measured: Sequence[Measurement]) -> list[LateRow]:
     from rtvirt_runner.report.late import late_rows  # optimization and distributions of scipy: a second to import
 
     return late_rows(listed)
-
-
-def best_answers(matrix: Matrix, tree: ResultsTree) -> list[str]:
-    """One text per board: guest against host, with the tuning whose maximum in the guest is lowest.
-
-    Empty for boards of which no cell was measured both on the host and in the guest.
-    """
-    cells = set(matrix.cells)
-    measured = [read_measurement(record) for record in tree.load_records(matrix.name) if record.cell in cells]
-    pairs = host_against_guest(each for each in measured if each.histogram and MINUS not in each.cell.tuning)
-    return [f"{each.board}, tuning {each.tuning}: {each.text}".replace("\u00a0", " ") for each in best(answers(pairs))]
 
 
 def _by_board(told: Sequence[Answer]) -> list[list[Answer]]:

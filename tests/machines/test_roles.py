@@ -21,6 +21,11 @@ SLOW = {
     "sealed_board": pytest.mark.slow(exercises=["roles/sealed_board", "molecule/sealed_board"]),
     # Five boots; test_bad_kernels.py plays a kernel that panics, one that is not what it should be, and others.
     "kernel_boot": pytest.mark.slow(exercises=["roles/kernel_boot", "molecule/kernel_boot"]),
+    # Machines of their own, each of which has to be built and booted; cpu_isolation is the same role on a board.
+    **{
+        name: pytest.mark.slow(exercises=["roles/cpu_isolation", f"molecule/{name}", "molecule/shared"])
+        for name in ("cpu_isolation_debian_12", "cpu_isolation_debian_13", "cpu_isolation_tuned")
+    },
 }
 FOLDERS = sorted(
     path.parent for path in (collection.ROOT / "molecule").glob("*/molecule.yml") if path.parent.name != "default"

@@ -9,19 +9,20 @@ import re
 import shutil
 import tempfile
 import time
+import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from fakes import DATA, catalogue, cyclictest_json, done, failed, measure, system, virtual_lab, workload_output
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from rtvirt_runner.cli import main as cli
 from rtvirt_runner.matrix.load import load_matrix
 from rtvirt_runner.matrix.results import SCHEMA_VERSION, BadRecord, Record, ResultsError, ResultsTree, unusable
-from rtvirt_runner.report.page import write_report
+from rtvirt_runner.report.page import render_page, table, write_report
 
 PATH = DATA / "matrix" / "report.yml"
 MATRIX = load_matrix(PATH, virtual_lab(), catalogue())
@@ -286,16 +287,39 @@ ODD_FACTS = {
 }
 
 
+ODD_SYSTEMS = [
+    {"board": ODD_FACTS, "guest": ODD_FACTS, "emulator": ODD_FACTS, "sealed": {"key": ["x"]}, "run": {}},
+    {"board": None, "guest": None, "emulator": {"warning": {"x": 1}}, "sealed": {}},
+]
+
+
+def told_by(drawn: ResultsTree, facts: Any) -> list[Record | BadRecord]:
+    """What the results folder holds once the record of CELL has these facts."""
+    (drawn.record_path(MATRIX.name, CELL) / "system.json").write_text(json.dumps(facts), encoding="utf-8")
+    return drawn.read(MATRIX.name)
+
+
 @settings(max_examples=12, suppress_health_check=[HealthCheck.too_slow])
 @given(st.dictionaries(st.sampled_from(["board", "guest", "emulator", "run", "sealed", "else"]), JSON, max_size=4))
-@example({"board": ODD_FACTS, "guest": ODD_FACTS, "emulator": ODD_FACTS, "sealed": {"key": ["x"]}, "run": {}})
-@example({"board": None, "guest": None, "emulator": {"warning": {"x": 1}}, "sealed": {}})
-def test_whatever_a_machine_said_the_page_is_written(drawn: ResultsTree, facts: Any) -> None:
-    path = drawn.record_path(MATRIX.name, CELL) / "system.json"
-    path.write_text(json.dumps(facts), encoding="utf-8")
-    page = write_report(MATRIX, drawn).page.read_text(encoding="utf-8")
-    bad = unusable(drawn.read(MATRIX.name))
-    assert f"{3 - len(bad)} of {len(MATRIX.cells)} cells measured" in page
+def test_whatever_a_machine_said_page_table_and_figures_are_made(drawn: ResultsTree, facts: Any) -> None:
+    found = told_by(drawn, facts)
+    stored = {each.cell: each for each in found if isinstance(each, Record)}
+    records = [stored[cell] for cell in MATRIX.cells if cell in stored]
+    bad = unusable(found)
+    page = render_page(MATRIX, records, bad)
+    assert f"{3 - len(bad)} of {len(MATRIX.cells)} cells measured" in page.text
+    assert table(records).count("\n") >= 1 + len(records)
+    for drawing in page.figures:
+        ElementTree.fromstring(drawing.svg())
+
+
+@pytest.mark.parametrize("facts", ODD_SYSTEMS, ids=["odd facts", "no facts"])
+def test_a_page_of_odd_facts_is_written_with_all_its_files(drawn: ResultsTree, facts: Any) -> None:
+    bad = unusable(told_by(drawn, facts))
+    page = write_report(MATRIX, drawn).page
+    assert f"{3 - len(bad)} of {len(MATRIX.cells)} cells measured" in page.read_text(encoding="utf-8")
+    figures = {path.suffix for path in (page.parent / "figures").iterdir()}
+    assert figures == {".svg", ".png"} and (page.parent / "cells.csv").is_file()
 
 
 # ------------------------------------------------------------------------------------------- a page with fewer cells
@@ -329,13 +353,25 @@ def test_a_page_with_fewer_cells_keeps_the_one_before_and_says_so(
     assert len(tree.load_records(MATRIX.name)) == 2  # what is kept is no record
 
 
-@pytest.mark.parametrize("table", [None, b"\xff\xfe", b"no,columns\n1,2\n"])
-def test_a_page_whose_cells_cannot_be_counted_is_kept(table: bytes | None, tree: ResultsTree) -> None:
-    report = write_report(MATRIX, tree)
-    path = report.page.with_name("cells.csv")
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> ResultsTree:
+    """Three good records and their page, to be copied."""
+    tree = ResultsTree(tmp_path_factory.mktemp("written") / "results")
+    for cell in (CELL, *GOOD):
+        measure(tree, MATRIX.name, cell)
+    write_report(MATRIX, tree)
+    return tree
+
+
+@pytest.mark.parametrize("content", [None, b"\xff\xfe", b"no,columns\n1,2\n"])
+def test_a_page_whose_cells_cannot_be_counted_is_kept(
+    content: bytes | None, written: ResultsTree, tmp_path: Path
+) -> None:
+    tree = ResultsTree(shutil.copytree(written.root, tmp_path / "results"))
+    path = tree.root / MATRIX.name / "report" / "cells.csv"
     path.unlink()
-    if table is not None:
-        path.write_bytes(table)
+    if content is not None:
+        path.write_bytes(content)
     assert "a cells.csv that cannot be read, and is kept as" in write_report(MATRIX, tree).kept
 
 

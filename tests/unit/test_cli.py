@@ -22,7 +22,8 @@ CELLS = load_matrix(collection.matrix_path("smoke"), virtual_lab(), catalogue())
 
 @pytest.fixture
 def results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ResultsTree:
-    """An empty results folder; the lab is known, and a page is written where the real one would be."""
+    """An empty results folder; the lab is known, a page is written in the place of the real one, no Ansible starts."""
+    monkeypatch.delattr(cli, "run_playbook")
     lab = virtual_lab()
     hostvars = {
         board.name: {"rtvirt_board_cpus": board.cpus, "rtvirt_board_clock": board.clock, "guest_gic": board.gic}
@@ -58,7 +59,7 @@ def stub_run(monkeypatch: pytest.MonkeyPatch, tree: ResultsTree, outcome: Outcom
             store(tree, cell)
         return outcome
 
-    monkeypatch.setattr(cli, "run_playbook", run_playbook)
+    monkeypatch.setattr(cli, "run_playbook", run_playbook, raising=False)
 
 
 def outcome_of(ok: bool = True, interrupted: bool = False, failures: tuple[Failure, ...] = ()) -> Outcome:
@@ -74,12 +75,46 @@ def test_matrix_prints_the_page_last(
     told = capsys.readouterr()
     assert told.out.splitlines()[-1] == str(results.root / "smoke" / "page")
     assert "Measure" in told.err and "1:15 min" in told.err
+    assert "next:" not in told.err  # what there is to do is said by the verdicts
 
 
-def test_a_finished_matrix_starts_no_ansible(
+def test_matrix_ends_with_what_verdict_says(
     results: ResultsTree, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.delattr(cli, "run_playbook")
+    stub_run(monkeypatch, results, outcome_of(), CELLS)
+    assert run("matrix", results) == 0
+    *verdicts, _ = capsys.readouterr().out.splitlines()
+    assert run("verdict", results) == 1  # these made-up cells are too late for the budget
+    assert verdicts == capsys.readouterr().out.splitlines()
+    assert {line.split(":")[0] for line in verdicts} == {*(cell.board for cell in CELLS), "    next"}
+
+
+def test_a_finished_matrix_names_the_next_one_and_its_time(
+    results: ResultsTree, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert "half an hour" in cli.NEXT["first"]
+    monkeypatch.setitem(cli.NEXT, "smoke", cli.NEXT["first"])
+    for cell in CELLS:
+        store(results, cell)
+    assert run("matrix", results) == 0
+    assert capsys.readouterr().err.splitlines()[-1] == f"rtvirt: next: {cli.NEXT['first']}"
+
+
+def test_what_is_left_is_the_next_run_with_its_time(
+    results: ResultsTree, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stub_run(monkeypatch, results, outcome_of(ok=False), CELLS[1:])
+    assert run("matrix", results) == 1
+    said = capsys.readouterr().err
+    assert f"next: rtvirt matrix --matrix smoke --results {results.root}, for the one cell that is left" in said
+    assert f"{CELLS[0].board}: 1 cell, in which cyclictest measures for" in said
+    assert run("matrix", results, "--only", CELLS[1].id) == 0
+    said = capsys.readouterr().err
+    assert f"next: rtvirt matrix --matrix smoke --results {results.root}, for the one cell that is left" in said
+    assert f"{CELLS[0].board}: 1 cell, in which" in said and "as fast as the" in said
+
+
+def test_a_finished_matrix_starts_no_ansible(results: ResultsTree, capsys: pytest.CaptureFixture[str]) -> None:
     for cell in CELLS:
         store(results, cell)
     assert run("matrix", results) == 0
@@ -167,7 +202,7 @@ def test_only_restricts_plan_and_run(
         store(results, cell)
         return outcome_of()
 
-    monkeypatch.setattr(cli, "run_playbook", run_playbook)
+    monkeypatch.setattr(cli, "run_playbook", run_playbook, raising=False)
     assert run("matrix", results, "--only", cell.id) == 0
     assert asked["rtvirt_only"] == [cell.id] and asked["to_do"] == {cell.board: 1}
     assert run("matrix", results, "--only", cell.id) == 0
