@@ -98,6 +98,8 @@ def _follow(kernel: Kernel, context: BuildContext, get: _Get, fetch: _Fetch) -> 
 
 
 def _unpacked(kernel: Kernel, context: BuildContext) -> Recipe:
+    archive = kernel.source.get("archive", {})
+    keyring = _archive_keyring(kernel, context) if archive else None
     return Recipe(
         name=f"kernel-{kernel.name}",
         script=context.files / "debian_package.sh",
@@ -107,9 +109,27 @@ def _unpacked(kernel: Kernel, context: BuildContext) -> Recipe:
             "ARCHITECTURE": kernel.architecture,
             "PACKAGE": kernel.source["package"],
             "IMAGE": kernel.image,
+            "DEVICE_TREES": " ".join(kernel.device_trees),
+            "ARCHIVE": archive.get("url", ""),
+            "FINGERPRINT": archive.get("fingerprint", ""),
         },
+        settings={"KEYRING": str(keyring or "")},
         as_root=True,
     )
+
+
+def _archive_keyring(kernel: Kernel, context: BuildContext) -> Path:
+    """The keyring that must hold the key of the kernel's archive. Raises BuildError if there is none."""
+    archive = kernel.source["archive"]
+    if context.store.keyring is None:
+        raise BuildError(
+            f"kernel {kernel.name} comes from {archive['url']}, and there is no keyring to verify that with; let "
+            f"kernel_build_keyring name a file that 'gpg --export {archive['fingerprint']}' wrote, from where you "
+            "trust that key."
+        )
+    if not context.store.keyring.is_file():
+        raise BuildError(f"there is no keyring {context.store.keyring}; let kernel_build_keyring name one.")
+    return context.store.keyring.resolve()
 
 
 def _source(kernel: Kernel, context: BuildContext, get: _Get, fetch: _Fetch) -> tuple[Path | None, list[Path | None]]:

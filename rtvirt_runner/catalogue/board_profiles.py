@@ -19,13 +19,13 @@ from rtvirt_runner.catalogue.kernels import ARCHITECTURES
 LOADERS = ("u_boot", "rpi", "grub")  # as in the role kernel_boot
 TABLES = ("gpt", "dos")
 OVERLAYS = ("overlay", "overlay_lean")
-PARTITIONS_AT_KIB = 1024  # the first one begins here; boot loaders that a chip loads from fixed offsets are before it
+GRUB_TARGETS = ("i386-pc", "x86_64-efi", "arm64-efi")  # as grub-mkimage names them
 COMPONENTS = ("main", "non-free-firmware")
 
-_WHOLE = {"boot_mib": (34, 4096), "root_mib": (0, 1 << 20), "guest_mib": (0, 1 << 20)}
+_WHOLE = {"first_mib": (1, 64), "boot_mib": (34, 4096), "root_mib": (0, 1 << 20), "guest_mib": (0, 1 << 20)}
 _CHOICES = {"architecture": tuple(ARCHITECTURES), "table": TABLES}
 _TEXTS = ("title", "kernel", "device_tree", "console", "arm_watchdog")
-_LOADER_KEYS = ("name", "packages", "component", "blobs", "files", "text", "environment")
+_LOADER_KEYS = ("name", "packages", "component", "blobs", "files", "device_trees", "targets", "text", "environment")
 
 
 @dataclass(frozen=True)
@@ -42,11 +42,13 @@ class Profile:
     loader: Mapping[str, Any]  # boot loader, and where its files go on the card
     device_tree: str = ""  # path below a kernel's folder; empty: the boot loader provides one
     modules: list[str] = field(default_factory=list)  # drivers of disk and network, if built as modules
+    first_mib: int = 1  # the first partition begins here; what a chip loads from fixed offsets is before it
     boot_mib: int = 128
     root_mib: int = 0  # 0: as large as its content; the first boot grows it to the size of the card
     guest_mib: int = 0  # of a copy of the root, for guests of flavour debian; 0: none
     kernel_params: list[str] = field(default_factory=list)  # of its kernel
     arm_watchdog: str = ""  # command that starts the hardware watchdog, as in the role kernel_boot
+    u_boot_env: Mapping[str, str] = field(default_factory=dict)  # variables that U-Boot sets first
     overlays: list[str] = field(default_factory=lambda: list(OVERLAYS))  # folders copied over Debian's root file system
     masked_units: list[str] = field(default_factory=list)  # in addition to those of every board
     packages: list[str] = field(default_factory=list)  # Debian packages, in addition to those of every board
@@ -90,6 +92,9 @@ def read_profile(name: str, document: Any, where: str) -> Profile:
             raise InputError(f"{where}: {key} is missing, expected all of {', '.join(needed[1:])}; add it.")
     checked = {key: _checked(key, value, f"{where}: {key}") for key, value in body.items()}
     profile = Profile(name=name, **checked)
+    for at_kib, file in profile.loader["blobs"].items():
+        last = profile.first_mib * 1024 - 1
+        checked_yaml.require_int(int(at_kib), (1, last), f"{where}: loader.blobs: where '{file}' goes, in KiB")
     if len(profile.roots) not in (1, 2):
         raise InputError(f"{where}: roots has {len(profile.roots)} entries, expected one or two; correct it.")
     if len(profile.roots) > 1 and (profile.root_mib or profile.guest_mib):
@@ -114,6 +119,12 @@ def _checked(key: str, value: Any, where: str) -> Any:
         return value
     if key == "loader":
         return _loader(value, where)
+    if key == "u_boot_env":
+        variables = _text_by_name(value, where)
+        for name, text in variables.items():
+            if len(f"{name}={text}".split()) != 1:
+                raise InputError(f"{where}.{name} is '{text}', expected a value without spaces; correct it.")
+        return variables
     listed = _texts(value, where)
     if key == "overlays":
         for each in listed:
@@ -125,6 +136,11 @@ def _texts(value: Any, where: str) -> list[str]:
     return [checked_yaml.text(each, at) for each, at in checked_yaml.numbered(value, where)]
 
 
+def _text_by_name(value: Any, where: str) -> dict[str, str]:
+    body = checked_yaml.mapping(value, where)
+    return {checked_yaml.text(name, where): checked_yaml.text(each, f"{where}.{name}") for name, each in body.items()}
+
+
 def _loader(value: Any, where: str) -> dict[str, Any]:
     body = checked_yaml.require_nonempty(value, where)
     checked_yaml.known_keys(body, _LOADER_KEYS, where)
@@ -132,18 +148,24 @@ def _loader(value: Any, where: str) -> dict[str, Any]:
     checked_yaml.known(body.get("component", "main"), COMPONENTS, "component", f"{where}.component")
     blobs = checked_yaml.mapping(body.get("blobs", {}), f"{where}.blobs")
     for at_kib, file in blobs.items():
-        checked_yaml.require_int(at_kib, (1, PARTITIONS_AT_KIB - 1), f"{where}.blobs: where '{file}' goes, in KiB")
+        checked_yaml.require_int(at_kib, (1, 1 << 16), f"{where}.blobs: where '{file}' goes, in KiB")
         checked_yaml.text(file, f"{where}.blobs.{at_kib}")
-    text = checked_yaml.mapping(body.get("text", {}), f"{where}.text")
+    targets = _texts(body.get("targets", []), f"{where}.targets")
+    for target in targets:
+        checked_yaml.known(target, GRUB_TARGETS, "target of GRUB", f"{where}.targets")
+    if (body["name"] == "grub") != bool(targets):
+        raise InputError(
+            f"{where}.targets is {checked_yaml.format_value(targets)}, expected some of {', '.join(GRUB_TARGETS)} for "
+            "the loader grub, and none for another; correct it."
+        )
     return {
         "name": body["name"],
         "component": body.get("component", "main"),
         "packages": _texts(body.get("packages", []), f"{where}.packages"),
         "blobs": {str(at_kib): file for at_kib, file in blobs.items()},
         "files": _texts(body.get("files", []), f"{where}.files"),
-        "text": {
-            checked_yaml.text(name, f"{where}.text"): checked_yaml.text(each, f"{where}.text.{name}")
-            for name, each in text.items()
-        },
+        "device_trees": _text_by_name(body.get("device_trees", {}), f"{where}.device_trees"),
+        "targets": targets,
+        "text": _text_by_name(body.get("text", {}), f"{where}.text"),
         "environment": checked_yaml.text(body.get("environment", ""), f"{where}.environment"),
     }

@@ -18,7 +18,7 @@ from rtvirt_runner.catalogue.checked_yaml import InputError
 SourceType = Literal["debian_package", "debian_source", "tarball", "git"]
 
 SOURCES: Mapping[str, tuple[str, ...]] = {  # type -> its keys, other than `type`
-    "debian_package": ("suite", "package"),
+    "debian_package": ("suite", "package", "archive"),
     "debian_source": ("suite", "package", "series"),
     "tarball": ("url", "sha256", "signed_sums"),
     "git": ("url", "commit"),
@@ -78,7 +78,7 @@ _KEYS = (
     ),
     *("isolcpus_flags", "expects", "objects", "unverified"),
 )
-_ONLY_BUILT = ("patches", "config", "toolchain", "make", "device_trees", "objects")
+_ONLY_BUILT = ("patches", "config", "toolchain", "make", "objects")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _URL = re.compile(r"(https?|file)://\S+")
@@ -205,7 +205,24 @@ def _source(value: Any, where: str) -> dict[str, Any]:
             checked_yaml.name(source.get(key), f"{where}.{key}")
         if "series" in source:
             _series(source["series"], f"{where}.series")
+        if "archive" in source:
+            _archive(source["archive"], f"{where}.archive")
     return source
+
+
+def _archive(value: Any, where: str) -> None:
+    archive = checked_yaml.require_nonempty(value, where)
+    checked_yaml.known_keys(archive, ("url", "fingerprint"), where)
+    _url(archive, where)
+    _fingerprint(archive, where)
+
+
+def _fingerprint(body: Mapping[str, Any], where: str) -> None:
+    if not re.fullmatch(r"[0-9A-Fa-f]{40}", str(body.get("fingerprint"))):
+        raise InputError(
+            f"{where}.fingerprint is {checked_yaml.format_value(body.get('fingerprint'))}, expected the 40 "
+            "hexadecimal digits of the signing key (in quotes)."
+        )
 
 
 def _series(value: Any, where: str) -> None:
@@ -238,12 +255,7 @@ def _download(body: Mapping[str, Any], where: str) -> None:
         signed = checked_yaml.require_nonempty(body["signed_sums"], f"{where}.signed_sums")
         checked_yaml.known_keys(signed, ("url", "fingerprint"), f"{where}.signed_sums")
         _url(signed, f"{where}.signed_sums")
-        if not re.fullmatch(r"[0-9A-Fa-f]{40}", str(signed.get("fingerprint"))):
-            raise InputError(
-                f"{where}.signed_sums.fingerprint is {checked_yaml.format_value(signed.get('fingerprint'))}, "
-                "expected the 40 "
-                "hexadecimal digits of the signing key (in quotes)."
-            )
+        _fingerprint(signed, f"{where}.signed_sums")
 
 
 def _url(body: Mapping[str, Any], where: str) -> None:

@@ -46,6 +46,9 @@ BOARDS: dict[str, Any] = {
     "another": {"board_image_profile": "cubieboard2"},
     "opi": {"board_image_profile": "orangepi_pc"},
     "pi": {"board_image_profile": "rpi2"},
+    "pi4": {"board_image_profile": "rpi4"},
+    "pi5": {"board_image_profile": "rpi5"},
+    "rockpro": {"board_image_profile": "rockpro64"},
 }
 # Once more a card for cb2, which has its keys by now.
 AGAIN = {
@@ -83,8 +86,12 @@ class Image:
         return self.folder / "card.img"
 
     @property
+    def boot_at(self) -> int:
+        return int((self.folder / "first_mib").read_text()) * MIB
+
+    @property
     def root_at(self) -> int:
-        return BOOT_AT + int((self.folder / "boot_mib").read_text()) * MIB
+        return self.boot_at + int((self.folder / "boot_mib").read_text()) * MIB
 
     @property
     def manifest(self) -> dict[str, Any]:
@@ -133,7 +140,8 @@ class Lab:
         if not there.exists():
             there.mkdir(parents=True)
             subprocess.run(
-                ["mcopy", "-s", "-n", "-Q", "-i", f"{self.card(board)}@@{BOOT_AT}", "::/", there], check=True
+                ["mcopy", "-s", "-n", "-Q", "-i", f"{self.card(board)}@@{self.image(board).boot_at}", "::/", there],
+                check=True,
             )
         return there
 
@@ -354,3 +362,52 @@ def test_a_raspberry_pi_s_firmware_is_debian_s(lab: Lab) -> None:
     packages = json.loads((loader / "manifest.json").read_text())["inputs"]
     assert (packages["PACKAGES"], packages["COMPONENT"]) == ("raspi-firmware", "non-free-firmware")
     assert (boot / "start.elf").read_bytes()[:4] == b"\x7fELF"
+
+
+# ------------------------------------------------------------------------------------------------------- today's boards
+
+STAGES = {
+    "pi4": ["config", "start", "fixup", "kernel", "device_tree"],
+    "pi5": ["config", "kernel", "device_tree", "initramfs", "cmdline"],
+}
+
+
+@pytest.mark.parametrize("board", STAGES)
+def test_a_later_raspberry_pi_s_firmware_finds_all_that_it_looks_for(lab: Lab, board: str) -> None:
+    boot_rom.check_table(lab.card(board))
+    boot = lab.boot_files(board)
+    found = rpi_firmware.resolve(boot, model=rpi_firmware.MODELS[board[-1]])
+    assert [stage for stage, _ in found.files] == STAGES[board]
+    kernel = str(found.kernel.relative_to(boot))
+    default = entry(boot)
+    if board == "pi5":
+        assert kernel == f"{default['rtvirt_folder'].lstrip('/')}/vmlinuz"
+        assert found.command_line == default["bootargs"]
+        assert "root=LABEL=root " in found.command_line
+    else:
+        assert kernel == "u-boot.bin"
+        lines = (boot / "rtvirt/board.env").read_text().splitlines()
+        assert lines[1:] == ["ramdisk_addr_r=0x0a000000"]
+
+
+def test_a_rockpro64_s_boot_rom_and_its_loader_find_what_they_look_for(lab: Lab) -> None:
+    image = lab.image("rockpro")
+    profile = board_profiles.load_profile("rockpro64", [collection.PROFILES])
+    at = {int(kib) * 1024: (image.loader / "raw" / kib).read_bytes() for kib in profile.loader["blobs"]}
+    assert sorted(at) == [64 * SECTOR, 16384 * SECTOR]  # sectors of U-Boot's documentation of Rockchip boards
+    with lab.card("rockpro").open("rb") as card:
+        for place, blob in at.items():
+            card.seek(place)
+            assert card.read(len(blob)) == blob
+            assert place + len(blob) < image.boot_at
+    boot = lab.boot_files("rockpro")
+    default = entry(boot)
+    assert (boot / default["rtvirt_folder"].lstrip("/") / default["rtvirt_fdt"]).read_bytes()[:4] == b"\xd0\x0d\xfe\xed"
+
+
+@pytest.mark.parametrize("board", ["pi4", "rockpro"])
+def test_the_kernels_initramfs_loads_what_the_slot_of_the_card_needs(lab: Lab, board: str) -> None:
+    boot = lab.boot_files(board)
+    content = (boot / entry(boot)["rtvirt_folder"].lstrip("/") / "initrd.img").read_bytes()
+    driver = {"pi4": b"modules/sdhci-iproc.ko", "rockpro": b"modules/dw_mmc-rockchip.ko"}[board]
+    assert driver in content

@@ -27,7 +27,10 @@ def ours(**changes: object) -> Profile:
 
 
 def test_the_boards_of_the_paper_their_relatives_and_a_pc_are_there() -> None:
-    assert NAMES == ["cubieboard2", "grub_x86_64", "orangepi_pc", "rpi2", "virt_arm64"]
+    assert [
+        *("cubieboard2", "grub_x86_64", "orangepi_pc", "rockpro64", "rpi2", "rpi4", "rpi5"),
+        *("uefi_arm64", "uefi_x86_64", "virt_arm64"),
+    ] == NAMES
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -35,8 +38,8 @@ def test_each_is_whole_and_fits_its_kernel(name: str) -> None:
     profile = load_profile(name, [collection.PROFILES])
     kernel = load_kernels(collection.VARS / "kernels.yml")[profile.kernel]
     assert kernel.architecture == profile.architecture
-    if kernel.device_trees and profile.device_tree:
-        assert profile.device_tree.removeprefix("dtbs/") in kernel.device_trees
+    named = [profile.device_tree.removeprefix("dtbs/")] if kernel.device_trees and profile.device_tree else []
+    assert {*named, *profile.loader["device_trees"].values()} <= set(kernel.device_trees)
 
 
 def test_a_lab_brings_its_own(tmp_path: Path) -> None:
@@ -77,6 +80,23 @@ def test_a_name_that_is_none_is_told_with_the_one_that_was_meant(tmp_path: Path)
         (
             {"loader": {"name": "u_boot", "blobs": {2048: "x"}}},
             r"where 'x' goes, in KiB is 2048, expected .* from 1 to 1023",
+        ),
+        (
+            {"first_mib": 16, "loader": {"name": "u_boot", "blobs": {8192: "x", 16384: "y"}}},
+            r"loader.blobs: where 'y' goes, in KiB is 16384, expected .* from 1 to 16383",
+        ),
+        (
+            {"loader": {"name": "grub"}},
+            r"loader.targets is .*, expected some of i386-pc, x86_64-efi, arm64-efi for",
+        ),
+        ({"loader": {"name": "rpi", "targets": ["arm64-efi"]}}, r"loader.targets is .*, and none for another"),
+        (
+            {"loader": {"name": "grub", "targets": ["arm-efi"]}},
+            r"loader.targets: unknown target of GRUB 'arm-efi', expected one of .*; did you mean 'arm64-efi'",
+        ),
+        (
+            {"u_boot_env": {"ramdisk_addr_r": "0x1 0x2"}},
+            r"u_boot_env.ramdisk_addr_r is '0x1 0x2', expected a value with",
         ),
         ({"partitions": 3}, r"ours.yml: unknown key 'partitions', expected one of title, architecture"),
         ({"kernel_params": "quiet"}, r"ours.yml: kernel_params is 'quiet', expected a list of points"),

@@ -37,7 +37,7 @@ class Board:
     def run(self, script: str, **environment: str) -> Reply:
         """Run sh that may call the loader's functions; ``entry NAME WORDS`` writes an entry of kernel linux-rt."""
         known = {
-            **dict.fromkeys(("COMMAND", "FDT", "INITRD", "PARAMETERS", "ARM_WATCHDOG"), ""),
+            **dict.fromkeys(("COMMAND", "FDT", "INITRD", "PARAMETERS", "ARM_WATCHDOG", "U_BOOT_ENV"), ""),
             **{"KERNEL": "linux-rt", "FOLDER": "linux-rt-12345678", "RTVIRT_CHECK_MODE": "no", "UNTRIED": "no"},
             **{
                 "BOOT": str(self.boot),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 from pathlib import Path
 from typing import Any
 
@@ -106,6 +107,11 @@ def test_a_pair_of_kernels_differs_in_its_preemption_alone() -> None:
             "40 hexadecimal digits of the sig",
         ),
         ("source", {"type": "debian_package", "suite": "trixie", "package": "l"}, "comes ready from a package; remove"),
+        (
+            "source",
+            {"type": "debian_package", "suite": "trixie", "package": "l", "archive": {"url": "https://example.org"}},
+            r"source\.archive\.fingerprint is missing, expected the 40 hexadecimal digits",
+        ),
         ("patches", {"url": "x"}, r"patches is .*expected a list"),
         ("patches", [{"url": "https://example.org/p", "file": "p"}], r"patches\[1\]: unknown key 'url'"),
         ("config.base", "make this", r"config\.base is 'make this', expected a make target"),
@@ -121,6 +127,23 @@ def test_what_is_wrong_is_said_in_one_sentence(path: str, value: Any, says: str)
     with pytest.raises(InputError, match=says) as refusal:
         read_kernel("sunxi", changed(path, value), "kernels.yml: kernels.sunxi")
     assert str(refusal.value).startswith("kernels.yml: kernels.sunxi")
+
+
+@pytest.mark.parametrize(
+    ("name", "releases", "others"),
+    [
+        ("debian-rt-boards", ["6.12.117+deb13-rt-arm64"], ["6.12.117+deb13-arm64"]),
+        ("debian-boards", ["6.12.117+deb13-arm64"], ["6.12.117+deb13-rt-arm64"]),
+        ("backports-rt", ["7.3.4+deb13-rt-arm64", "10.1+deb13-rt-arm64"], ["6.12.117+deb13-rt-arm64"]),
+        ("backports", ["7.3.4+deb13-arm64"], ["7.3.4+deb13-rt-arm64", "6.12.117+deb13-arm64"]),
+        ("backports-rt-amd64", ["7.3.4+deb13-rt-amd64"], ["6.12.117+deb13-rt-amd64"]),
+        ("rpi-rt", ["6.12.62+rpt-rpi-v8-rt"], ["6.12.62+rpt-rpi-v8", "6.12.62+rpt-rpi-2712"]),
+    ],
+)
+def test_a_packaged_kernel_is_told_from_its_relatives(name: str, releases: list[str], others: list[str]) -> None:
+    expected = load_kernels(collection.VARS / "kernels.yml")[name].expects.release
+    assert all(re.search(expected, release) for release in releases)
+    assert not any(re.search(expected, release) for release in others)
 
 
 def test_a_name_that_is_not_in_the_catalogue_gets_the_one_that_is_meant() -> None:

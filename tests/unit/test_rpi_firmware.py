@@ -1,4 +1,4 @@
-"""What the firmware of a Raspberry Pi 2 would load, from tiny files with the right marks in a folder like its card."""
+"""What the firmware of a Raspberry Pi would load, from tiny files with the right marks in a folder like its card."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rtvirt_runner.catalogue import collection
-from rtvirt_runner.media.rpi_firmware import FirmwareError, main, read_settings, resolve
+from rtvirt_runner.media.rpi_firmware import MODELS, FirmwareError, main, read_settings, resolve
 
 DTB = struct.pack(">II", 0xD00DFEED, 8)
 LINE = "root=/dev/mmcblk0p2 rootwait"
@@ -477,3 +477,72 @@ def test_what_cannot_boot_leaves_nothing_of_the_boot_before(
     assert main([str(card.folder), str(tmp_path)]) == 2
     assert capsys.readouterr().err.startswith(f"rtvirt: {card.folder} has no kernel7.img, the kernel; put it there")
     assert not (tmp_path / "kernel").exists()
+
+
+# ------------------------------------------------------------------------------------------------------- later models
+
+IMAGE = bytes(0x38) + b"ARM\x64" + bytes(8)
+U_BOOT = b"\x14\x00\x00\x14" + bytes(0x40)
+
+
+def later(folder: Path, files: dict[str, bytes | str]) -> Card:
+    card = Card(folder)
+    card.take("bootcode.bin", "start.elf", "fixup.dat", "kernel7.img", "bcm2709-rpi-2-b.dtb", "cmdline.txt")
+    for name, content in files.items():
+        card.put(name, content=content)
+    return card
+
+
+def stages(card: Card, model: str) -> list[tuple[str, str]]:
+    found = resolve(card.folder, model=MODELS[model])
+    return [(stage, str(path.relative_to(card.folder))) for stage, path in found.files]
+
+
+def test_a_pi_4_starts_a_u_boot_which_has_its_own_command_line(tmp_path: Path) -> None:
+    config = "kernel=other.bin\n[pi2]\nkernel=kernel7.img\n[pi4]\nkernel=u-boot.bin\n"
+    files = {"start4.elf": b"", "fixup4.dat": b"", "bcm2711-rpi-4-b.dtb": DTB, "u-boot.bin": U_BOOT}
+    card = later(tmp_path / "boot", {**files, "config.txt": config})
+    assert stages(card, "4") == [
+        ("config", "config.txt"),
+        ("start", "start4.elf"),
+        ("fixup", "fixup4.dat"),
+        ("kernel", "u-boot.bin"),
+        ("device_tree", "bcm2711-rpi-4-b.dtb"),
+    ]
+    assert resolve(card.folder, model=MODELS["4"]).command_line == ""
+    card.config(config + "start_x=1\n")
+    with pytest.raises(FirmwareError, match=r"no start4x\.elf, which the board's own boot loader loads"):
+        stages(card, "4")
+
+
+def test_a_pi_5_loads_config_kernel_device_tree_initramfs_and_command_line(tmp_path: Path) -> None:
+    files = {
+        "config.txt": BLOCK + "initramfs kernels/x-12345678/initrd.img followkernel\n",
+        "kernels/x-12345678/vmlinuz": IMAGE,
+        "kernels/x-12345678/initrd.img": b"",
+        "bcm2712-rpi-5-b.dtb": DTB,
+        "rtvirt/line-42.txt": LINE,
+    }
+    card = later(tmp_path / "boot", dict(files))
+    assert stages(card, "5") == [
+        ("config", "config.txt"),
+        ("kernel", "kernels/x-12345678/vmlinuz"),
+        ("device_tree", "bcm2712-rpi-5-b.dtb"),
+        ("initramfs", "kernels/x-12345678/initrd.img"),
+        ("cmdline", "rtvirt/line-42.txt"),
+    ]
+    card.take("rtvirt/line-42.txt")
+    with pytest.raises(FirmwareError, match=r"no rtvirt/line-42\.txt, the kernel's command line"):
+        stages(card, "5")
+
+
+def test_a_kernel_of_32_bits_is_refused_where_64_are_expected(tmp_path: Path) -> None:
+    files = {"start4.elf": b"", "fixup4.dat": b"", "bcm2711-rpi-4-b.dtb": DTB, "kernel8.img": zimage()}
+    card = later(tmp_path / "boot", {**files, "config.txt": "", "cmdline.txt": LINE})
+    with pytest.raises(FirmwareError, match=r"kernel8\.img is no kernel of 64 bits, which a Raspberry Pi 4 starts"):
+        stages(card, "4")
+    card.put("kernel8.img", content=IMAGE)
+    assert ("kernel", "kernel8.img") in stages(card, "4")
+    card.config("arm_64bit=0\n")
+    with pytest.raises(FirmwareError, match="says arm_64bit=0, and a Raspberry Pi 4 is expected to start a kernel of"):
+        stages(card, "4")

@@ -4,11 +4,12 @@
 # Nothing in it belongs to one board, and the same inputs give the same bytes on one machine (of a folder mke2fs takes files in the order in
 # which that machine's file system lists them).
 # Needs: ROOTFS (folder with rootfs.tar), KERNEL (folder with kernel.tar.gz, of kernel_boot), LOADER (folder of build_loader.sh), FOLDER (the
-# kernel's name on a board), TABLE, BOOT_MIB, ROOT_MIB (0: as large as it must be; it grows on the board), GUEST_MIB, SLOTS, OVERLAYS,
-# MASKED_UNITS, ENABLED_UNITS.
+# kernel's name on a board), TABLE, FIRST_MIB (where the first partition begins), BOOT_MIB, ROOT_MIB (0: as large as it must be; it grows on the
+# board), GUEST_MIB, SLOTS, DEVICE_TREES (<name>=<file of the kernel> ..., for a firmware that looks for that name), OVERLAYS, MASKED_UNITS,
+# ENABLED_UNITS.
 set -eu
 FILES=$(dirname "$0")
-: "${BOOT_MIB:?}" "${ROOT_MIB:?}" "${GUEST_MIB:?}"
+: "${FIRST_MIB:?}" "${BOOT_MIB:?}" "${ROOT_MIB:?}" "${GUEST_MIB:?}"
 work=$(mktemp -d)
 trap 'rm -rf -- "$work"' EXIT
 root=$work/root
@@ -29,6 +30,10 @@ mv "$work/kernel"/lib/modules/* "$root/usr/lib/modules/"
 rm -r "$work/kernel/lib"
 cp -R "$work/kernel/." "$OUT/boot/kernels/$FOLDER/"
 cp -R "$LOADER/boot/." "$OUT/boot/"
+for each in $DEVICE_TREES; do
+  [ -s "$work/kernel/dtbs/${each#*=}" ] || { echo "!! kernel $FOLDER has no device tree ${each#*=}; correct the profile." >&2; exit 1; }
+  cp "$work/kernel/dtbs/${each#*=}" "$OUT/boot/${each%%=*}"
+done
 
 # Links are made here and not kept in an overlay: neither a wheel nor an archive of the collection can hold them.
 units=$root/etc/systemd/system
@@ -51,21 +56,22 @@ find "$root" -newer "$root/usr/lib/os-release" -exec touch --no-dereference --re
 [ "$ROOT_MIB" -ne 0 ] || ROOT_MIB=$(du --summarize --apparent-size --block-size=1M "$root" | awk '{ print int($1 * 1.2) + 64 }')
 echo ":: making the card image: boot $BOOT_MIB MiB, root $ROOT_MIB MiB"
 card=$OUT/card.img
-truncate --size "$((1 + BOOT_MIB + ROOT_MIB + GUEST_MIB + 1))M" "$card"
+truncate --size "$((FIRST_MIB + BOOT_MIB + ROOT_MIB + GUEST_MIB + 1))M" "$card"
 case $TABLE in
 gpt)
   label="label-id: $(uuid_of card)" boot_type='type=linux, attrs=LegacyBIOSBootable'
+  [ ! -e "$LOADER/boot/EFI" ] || boot_type='type=uefi'
   named() { printf ', name=%s, uuid=%s' "$1" "$(uuid_of "$1 partition")"; }
   ;;
 dos)
   label='label-id: 0x72745669' boot_type='type=c, bootable'
-  [ ! -e "$LOADER/core.img" ] || boot_type='type=ef, bootable'  # what UEFI looks for; GRUB does not mind
+  [ ! -e "$LOADER/boot/EFI" ] || boot_type='type=ef, bootable'  # what UEFI looks for; GRUB does not mind
   named() { :; }
   ;;
 esac
 {
   printf '%s\n' "label: $TABLE" "$label"
-  echo "start=1MiB, size=${BOOT_MIB}MiB, $boot_type$(named boot)"
+  echo "start=${FIRST_MIB}MiB, size=${BOOT_MIB}MiB, $boot_type$(named boot)"
   echo "size=${ROOT_MIB}MiB, type=linux$(named root)"
   [ "$GUEST_MIB" -eq 0 ] || echo "size=${GUEST_MIB}MiB, type=linux$(named guest)"
 } | sfdisk --quiet "$card"
@@ -81,9 +87,9 @@ fill() {
   find "$root" -printf 'set_inode_field "/%P" ctime @1\nset_inode_field "/%P" atime @1\n' |
     E2FSPROGS_FAKE_TIME=1 debugfs -w -f - "$card?offset=$(($2 * 1048576))" >/dev/null
 }
-fill root "$((1 + BOOT_MIB))" "$ROOT_MIB"
+fill root "$((FIRST_MIB + BOOT_MIB))" "$ROOT_MIB"
 # A running root changes underneath a copy-on-write disk: guests of flavour debian start from a twin that nobody mounts.
-[ "$GUEST_MIB" -eq 0 ] || fill guest "$((1 + BOOT_MIB + ROOT_MIB))" "$GUEST_MIB"
+[ "$GUEST_MIB" -eq 0 ] || fill guest "$((FIRST_MIB + BOOT_MIB + ROOT_MIB))" "$GUEST_MIB"
 for blob in "$LOADER"/raw/*; do
   [ ! -e "$blob" ] || dd if="$blob" of="$card" bs=1024 seek="${blob##*/}" conv=notrunc status=none
 done
@@ -94,5 +100,6 @@ if [ -e "$LOADER/core.img" ]; then
 fi
 tar --create --file - --directory "$root" --exclude './usr/lib/modules' . | sha256sum | cut -d ' ' -f 1 >"$OUT/rootfs.sha256"
 cp "$root/var/lib/dpkg/status" "$OUT/dpkg-status"
+printf '%s\n' "$FIRST_MIB" >"$OUT/first_mib"
 printf '%s\n' "$BOOT_MIB" >"$OUT/boot_mib"
 printf '%s\n' "$ROOT_MIB" >"$OUT/root_mib"

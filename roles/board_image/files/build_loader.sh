@@ -1,6 +1,6 @@
 #!/bin/sh
 # Collect in $OUT what starts a kind of board, from Debian packages: raw/<KiB>, which stand on the card before its first partition, and
-# boot/, files of the boot partition. NAME, SUITE, ARCHITECTURE, PACKAGES, COMPONENT, BLOBS (<KiB>=file ...), FILES, TEXT and TEXT_NAME (a
+# boot/, files of the boot partition. NAME, SUITE, ARCHITECTURE, PACKAGES, COMPONENT, BLOBS (<KiB>=file ...), FILES, TARGETS (of GRUB), TEXT and TEXT_NAME (a
 # file of the boot partition), ENVIRONMENT (of U-Boot, a line per variable).
 set -eu
 work=$(mktemp -d)

@@ -7,7 +7,7 @@ if [ ! -d "${card%/*}" ]; then
   printf '*\n' >"${card%/*}/.gitignore"  # keep cards out of the lab's version control
 fi
 CARD=$card.made
-export IMAGE LOADERS LOADER BOOT_SCR ARM_WATCHDOG KERNEL FOLDER COMMAND INITRD FDT OTHERS KERNEL_PARAMS CARD FORMAT NAME IDENTITY
+export IMAGE LOADERS LOADER BOOT_SCR ARM_WATCHDOG U_BOOT_ENV KERNEL FOLDER COMMAND INITRD FDT OTHERS KERNEL_PARAMS CARD FORMAT NAME IDENTITY
 said=$(sh "$MAKE_CARD" 2>&1) || fail "The card of $NAME could not be made: $(printf '%s' "$said" | tail -n 3)"
 if cmp -s "$CARD" "$card"; then
   rm "$CARD"

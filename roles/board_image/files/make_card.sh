@@ -2,7 +2,7 @@
 # Make one board's card: the image for its kind, and a boot partition that names the board.
 # Needs: IMAGE (folder of the image), CARD (file to make), FORMAT (raw: a file of its own; qcow2: a layer over the image, CARD_MIB large or,
 # when that is 0, as large as the image), QEMU (folder, for qcow2), NAME, IDENTITY (folder: host key, authorized_keys), LOADERS (folder of
-# kernel_boot's scripts), BOOT_SCR (U-Boot's script in base64), LOADER (u_boot, rpi, grub), ARM_WATCHDOG, and of the default entry: KERNEL,
+# kernel_boot's scripts), BOOT_SCR (U-Boot's script in base64), LOADER (u_boot, rpi, grub), ARM_WATCHDOG, U_BOOT_ENV, and of the default entry: KERNEL,
 # FOLDER, COMMAND, INITRD, FDT, OTHERS (parameters of the board's own) and KERNEL_PARAMS (ours).
 set -eu
 work=$(mktemp -d)
@@ -38,6 +38,7 @@ grub)
 esac
 "${LOADER}_entries_changed"
 
+first_mib=$(cat "$IMAGE/first_mib")
 boot_mib=$(cat "$IMAGE/boot_mib")
 truncate --size "${boot_mib}M" "$work/boot.img"
 mkfs.vfat --invariant -i "$volume" -F 32 -n BOOT "$work/boot.img" >/dev/null
@@ -47,9 +48,9 @@ rm -f "$CARD.partial"
 if [ "$FORMAT" = qcow2 ]; then
   # shellcheck disable=SC2046 # a word or none
   "$QEMU/bin/qemu-img" create -q -f qcow2 -b "$IMAGE/card.img" -F raw "$CARD.partial" $([ "$CARD_MIB" -eq 0 ] || echo "${CARD_MIB}M")
-  "$QEMU/bin/qemu-io" -f qcow2 -c "write -q -s $work/boot.img 1M ${boot_mib}M" "$CARD.partial"
+  "$QEMU/bin/qemu-io" -f qcow2 -c "write -q -s $work/boot.img ${first_mib}M ${boot_mib}M" "$CARD.partial"
 else
   cp --sparse=always "$IMAGE/card.img" "$CARD.partial"
-  dd if="$work/boot.img" of="$CARD.partial" bs=1M seek=1 conv=notrunc,sparse status=none
+  dd if="$work/boot.img" of="$CARD.partial" bs=1M seek="$first_mib" conv=notrunc,sparse status=none
 fi
 mv "$CARD.partial" "$CARD"

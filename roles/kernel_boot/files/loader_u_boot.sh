@@ -1,7 +1,8 @@
 # shellcheck shell=sh disable=SC2154
 # check mode: safe
 # The boot loader U-Boot, which runs our boot.scr (boot.cmd is its source) from a boot partition that it can write: FAT.
-# BOOT_SCR: boot.scr in base64; ARM_WATCHDOG: U-Boot's commands that start the hardware watchdog, or nothing.
+# BOOT_SCR: boot.scr in base64; ARM_WATCHDOG: U-Boot's commands that start the hardware watchdog, or nothing; U_BOOT_ENV: variables of U-Boot's
+# (<name>=<value> ...) that boot.scr sets first.
 
 # Does this loader start the board, from entries of ours?
 u_boot_found() { [ -e "$boot/boot.scr" ] && [ -s "$state/default.env" ]; }
@@ -15,7 +16,8 @@ u_boot_own_initrd() { :; }
 # Bring the loader's own files; entries that change later are read by boot.scr as they are.
 u_boot_set_up() {
   printf '%s' "$BOOT_SCR" | base64 -d | put "$boot/boot.scr" "U-Boot's script"
-  printf 'rtvirt_arm_watchdog=%s\n' "$ARM_WATCHDOG" | put "$state/board.env" 'how U-Boot starts the watchdog'
+  # shellcheck disable=SC2086 # a list of words
+  printf '%s\n' "rtvirt_arm_watchdog=$ARM_WATCHDOG" $U_BOOT_ENV | put "$state/board.env" "the board's own, for U-Boot"
 }
 
 # Let the next boot, and only that one, be of the entry trial.

@@ -10,7 +10,7 @@ cd "$FOLDER" || fail "The folder $FOLDER cannot be used."
 
 running() { [ -s pid ] && kill -0 "$(cat pid)" 2>/dev/null && tr '\0' ' ' <"/proc/$(cat pid)/cmdline" | grep -q "guest=$NAME,"; }
 
-definition="$IMAGE $QEMU $ARGUMENTS $CPUS $VCPUS $MEMORY_MIB $(cat identity/authorized_keys identity/ssh_host_ed25519_key.pub) \
+definition="$IMAGE $QEMU $UEFI $ARGUMENTS $CPUS $VCPUS $MEMORY_MIB $(cat identity/authorized_keys identity/ssh_host_ed25519_key.pub) \
 $(cat "$MAKE_CARD" "$LOADERS"/*.sh | sha256sum | cut -d ' ' -f 1)"
 if running; then
   owner=$(cat owner 2>/dev/null || echo 0)
@@ -60,7 +60,7 @@ CONFIG
 [ ! -e console.log ] || mv console.log console.previous.log
 machine_id=$(printf '%s' "$NAME" | sha256sum | cut -c 1-32)
 make_card() {
-  export IMAGE LOADERS LOADER BOOT_SCR ARM_WATCHDOG KERNEL COMMAND INITRD FDT KERNEL_PARAMS QEMU NAME CARD_MIB
+  export IMAGE LOADERS LOADER BOOT_SCR ARM_WATCHDOG U_BOOT_ENV KERNEL COMMAND INITRD FDT KERNEL_PARAMS QEMU NAME CARD_MIB
   # A login may take 120 s, which a clock that races while it waits for the other side runs through in four of ours, or less: no limit.
   env "FORMAT=qcow2" "IDENTITY=$FOLDER/identity" "CARD=$FOLDER/card.qcow2" "FOLDER=$FOLDER_OF_KERNEL" \
     "OTHERS=$OTHERS maxcpus=$CPUS systemd.hostname=$NAME systemd.machine_id=$machine_id systemd.setenv=SSHD_OPTS=-oLoginGraceTime=0" \
@@ -84,6 +84,13 @@ rm -f pid
 # Virtual time: the clock counts instructions (shift=2: 4 ns each) and runs ahead when every core sleeps; the fixed date, seed and
 # device tree remove the other differences between runs.
 ln -sfn "$QEMU/u-boot" u-boot  # a name without spaces
+if [ -n "$UEFI" ]; then
+  ln -sfn "$UEFI" uefi
+  vars=uefi/amd64/vars.fd
+  case $PROGRAM in *aarch64) vars=uefi/arm64/vars.fd ;; esac
+  # Raw, so that QEMU saves no snapshot of such a machine: one would have to hold these too.
+  cp --sparse=always "$vars" uefi-vars.fd || fail "The firmware's settings of $NAME could not be made."
+fi
 eval "set -- $ARGUMENTS"
 set -- "$QEMU/bin/$PROGRAM" -name "guest=$NAME,debug-threads=on" -nodefaults -display none "$@" \
   -icount shift=2,sleep=off -rtc base=2026-01-01,clock=vm -seed 1 \
