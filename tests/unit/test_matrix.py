@@ -531,7 +531,6 @@ def test_a_wrong_matrix_is_refused_in_one_sentence(document: Any, says: str, tmp
         (
             "debian-rt",
             "debian-amd64",
-            "debian-12-amd64",
             "minimal",
             "a kernel for amd64, which no board of arm64 runs, expected one for arm64 or",
         ),
