@@ -68,6 +68,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addini("silence_s", "seconds without a line after which the running tests are told", default="30")
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    return order.boards_at_once() + 1
+
+
 @pytest.hookimpl(tryfirst=True)  # before xdist reads its options
 def pytest_configure(config: pytest.Config) -> None:
     for marker in MARKERS:
@@ -194,10 +199,6 @@ class Telling:
     def pytest_configure_node(self, node: WorkerController) -> None:
         shared = {"folder": str(self._run.folder), "changed": self._run.changed, "seconds": dict(self._run.seconds)}
         node.workerinput.update({f"suite_{name}": value for name, value in shared.items()})
-
-    @pytest.hookimpl(optionalhook=True)
-    def pytest_xdist_auto_num_workers(self) -> int:
-        return order.boards_at_once() + 1
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_xdist_make_scheduler(self, config: pytest.Config, log: Producer) -> order.SuiteScheduling | None:
