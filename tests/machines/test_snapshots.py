@@ -103,9 +103,10 @@ def test_one_that_is_killed_while_it_is_written_is_never_seen_and_the_board_goes
         os.kill(pid, signal.SIGKILL)
     build.wait()
     assert list(partial.glob(f"{KILLED}-*")) == []
-    (entry,) = [entry for entry in cache.entries(artifacts.cache_folder()) if written[0].parent in entry.paths]
-    assert (entry.kind, entry.held_by) == (cache.Kind.UNFINISHED, ())
-    shutil.rmtree(written[0].parent)
+    left = [entry for entry in cache.entries(artifacts.cache_folder()) if written[0].parent in entry.paths]
+    # A build beside this test, whose first act is to remove what ended ones have left, may have been faster.
+    assert [(entry.kind, entry.held_by) for entry in left] == [(cache.Kind.UNFINISHED, ())][: len(left)]
+    shutil.rmtree(written[0].parent, ignore_errors=True)
     start()  # it stood still
     assert boot_id() == kept
 
