@@ -35,13 +35,22 @@ class SignedSums:
         return self.fingerprint.replace(" ", "").upper()
 
 
-def check_keyring(keyring: Path, sums: SignedSums) -> None:
-    """Raise DownloadError if a file is not a keyring for gpgv."""
+def require_keyring(keyring: Path | None, what: str, key: str, otherwise: str = "") -> Path:
+    """The keyring of the operator's, which must be there and one that gpgv reads. Raises DownloadError.
+
+    ``what`` says what the key with the fingerprint ``key`` signs, ``otherwise`` what also helps if there is no keyring.
+    """
+    if keyring is None:
+        raise DownloadError(
+            f"{what} is signed with the key {key}, and there is no keyring to verify that with; let "
+            f"kernel_build_keyring name a file that 'gpg --export {key}' wrote, from where you trust that key{otherwise}."
+        )
     if not keyring.is_file() or keyring.read_bytes().startswith(b"-----BEGIN"):
         raise DownloadError(
-            f"the keyring {keyring} is not a file that gpgv reads, expected one that 'gpg --export {sums.key}' wrote, "
+            f"the keyring {keyring} is not a file that gpgv reads, expected one that 'gpg --export {key}' wrote, "
             "without --armor; let kernel_build_keyring name it."
         )
+    return keyring
 
 
 def look_up(name: str, file: Path, sums: SignedSums, keyring: Path) -> str | None:

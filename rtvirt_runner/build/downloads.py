@@ -28,7 +28,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from rtvirt_runner.build import leases
-from rtvirt_runner.build.checksums import SignedSums, check_keyring, look_up, record, recorded
+from rtvirt_runner.build.checksums import SignedSums, look_up, record, recorded, require_keyring
 from rtvirt_runner.build.process import ProgramMissing, follow, lock
 from rtvirt_runner.build.transfer import (
     PROGRESS_S,
@@ -214,17 +214,16 @@ def _known(download: Download, store: Store) -> _Sum | None:
     own = recorded(store.sums_file).get(download.url)
     by_operator = None if own is None else _Sum(own, str(store.sums_file))
     if download.signed_sums is not None:
-        if store.keyring is not None:
-            check_keyring(store.keyring, download.signed_sums)
-            return _kept_signed_sum(download, download.signed_sums, store)
-        if by_operator is None:
-            raise DownloadError(
-                f"the sum of {download.url} is in a list signed with the key {download.signed_sums.key}, and there is "
-                "no keyring to verify that with; let kernel_build_keyring name a file that 'gpg --export "
-                f"{download.signed_sums.key}' wrote, or put the line '<sha256>  {download.url}' into "
-                f"{_sums_file_name(store)}."
-            )
-    if by_operator is None and download.signed_sums is None and not (store.record and store.sums_file):
+        if store.keyring is None and by_operator is not None:
+            return by_operator
+        require_keyring(
+            store.keyring,
+            f"the list with the sum of {download.url}",
+            download.signed_sums.key,
+            f", or put the line '<sha256>  {download.url}' into {_sums_file_name(store)}",
+        )
+        return _kept_signed_sum(download, download.signed_sums, store)
+    if by_operator is None and not (store.record and store.sums_file):
         raise DownloadError(
             f"nothing says which SHA-256 {download.url} must have; set kernel_build_record: true once to record the "
             f"one that it has in {_sums_file_name(store)}, or put the line '<sha256>  {download.url}' there yourself."

@@ -12,6 +12,7 @@ from typing import Any
 
 from rtvirt_runner.build import artifacts, downloads, kconfig
 from rtvirt_runner.build.artifacts import Artifact, BuildError, Recipe
+from rtvirt_runner.build.checksums import require_keyring
 from rtvirt_runner.build.downloads import Store
 from rtvirt_runner.build.transfer import DownloadError
 from rtvirt_runner.catalogue.kernels import ARCHITECTURES, Kernel
@@ -99,7 +100,8 @@ def _follow(kernel: Kernel, context: BuildContext, get: _Get, fetch: _Fetch) -> 
 
 def _unpacked(kernel: Kernel, context: BuildContext) -> Recipe:
     archive = kernel.source.get("archive", {})
-    keyring = _archive_keyring(kernel, context) if archive else None
+    what = f"the archive {archive.get('url')} of the kernel {kernel.name}"
+    keyring = require_keyring(context.store.keyring, what, archive["fingerprint"]) if archive else None
     return Recipe(
         name=f"kernel-{kernel.name}",
         script=context.files / "debian_package.sh",
@@ -113,23 +115,9 @@ def _unpacked(kernel: Kernel, context: BuildContext) -> Recipe:
             "ARCHIVE": archive.get("url", ""),
             "FINGERPRINT": archive.get("fingerprint", ""),
         },
-        settings={"KEYRING": str(keyring or "")},
+        settings={"KEYRING": str(keyring.resolve() if keyring else "")},
         as_root=True,
     )
-
-
-def _archive_keyring(kernel: Kernel, context: BuildContext) -> Path:
-    """The keyring that must hold the key of the kernel's archive. Raises BuildError if there is none."""
-    archive = kernel.source["archive"]
-    if context.store.keyring is None:
-        raise BuildError(
-            f"kernel {kernel.name} comes from {archive['url']}, and there is no keyring to verify that with; let "
-            f"kernel_build_keyring name a file that 'gpg --export {archive['fingerprint']}' wrote, from where you "
-            "trust that key."
-        )
-    if not context.store.keyring.is_file():
-        raise BuildError(f"there is no keyring {context.store.keyring}; let kernel_build_keyring name one.")
-    return context.store.keyring.resolve()
 
 
 def _source(kernel: Kernel, context: BuildContext, get: _Get, fetch: _Fetch) -> tuple[Path | None, list[Path | None]]:

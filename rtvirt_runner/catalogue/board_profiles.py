@@ -158,6 +158,9 @@ def _loader(value: Any, where: str) -> dict[str, Any]:
             f"{where}.targets is {checked_yaml.format_value(targets)}, expected some of {', '.join(GRUB_TARGETS)} for "
             "the loader grub, and none for another; correct it."
         )
+    text = _text_by_name(body.get("text", {}), f"{where}.text")
+    if len(text) > 1:
+        raise InputError(f"{where}.text has {len(text)} files ({', '.join(text)}), expected one at most; keep one.")
     return {
         "name": body["name"],
         "component": body.get("component", "main"),
@@ -166,6 +169,6 @@ def _loader(value: Any, where: str) -> dict[str, Any]:
         "files": _texts(body.get("files", []), f"{where}.files"),
         "device_trees": _text_by_name(body.get("device_trees", {}), f"{where}.device_trees"),
         "targets": targets,
-        "text": _text_by_name(body.get("text", {}), f"{where}.text"),
+        "text": text,
         "environment": checked_yaml.text(body.get("environment", ""), f"{where}.environment"),
     }

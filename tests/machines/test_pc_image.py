@@ -45,6 +45,7 @@ HERE = Path(__file__).parent
 FOLDER = artifacts.cache_folder() / "boards" / BOARD
 DISK_MIB = 4096
 UEFI_LIMIT_S = 300.0
+UNPACK_UEFI = collection.ROOT / "roles/virtual_board/files/unpack_uefi.sh"
 
 
 @pytest.fixture(scope="module")
@@ -114,15 +115,16 @@ def test_a_second_run_changes_nothing(lab: Path) -> None:
 
 def test_the_same_disk_starts_by_uefi_with_what_was_kept(lab: Path, tmp_path: Path) -> None:
     apply(lab, HERE / "pc_image/board.yml", entry="stop")
-    unpacked = Recipe("ovmf", HERE / "pc_image/unpack_ovmf.sh", inputs={"SUITE": "trixie"}, as_root=True)
+    inputs = {"SUITE": "trixie", "PROGRAM": "qemu-system-x86_64"}
+    unpacked = Recipe("uefi-x86_64", UNPACK_UEFI, inputs=inputs, as_root=True)
     firmware = artifacts.build(unpacked, artifacts.cache_folder(), print).path
-    settings = shutil.copy(firmware / "OVMF_VARS_4M.fd", tmp_path)
+    settings = shutil.copy(firmware / "vars.fd", tmp_path)
     log = tmp_path / "console.log"
     qemu = (FOLDER / "emulator").read_text().splitlines()[1].partition(" -name ")[0]
     command = [
         *(qemu, "-name", f"guest={BOARD}-uefi", "-nodefaults", "-display", "none"),
         *("-machine", "q35", "-cpu", "qemu64", "-smp", "2", "-m", "1024"),
-        *("-drive", f"if=pflash,unit=0,format=raw,readonly=on,file={firmware / 'OVMF_CODE_4M.fd'}"),
+        *("-drive", f"if=pflash,unit=0,format=raw,readonly=on,file={firmware / 'code.fd'}"),
         *("-drive", f"if=pflash,unit=1,format=raw,file={settings}"),
         *("-drive", f"if=virtio,format=qcow2,file={FOLDER / 'card.qcow2'},cache=unsafe"),
         *("-netdev", f"user,id=net,restrict=on,hostfwd=tcp:127.0.0.1:{(FOLDER / 'port').read_text().strip()}-:22"),

@@ -28,6 +28,8 @@ mkimage() {
   "$loader" --library-path "$libraries" "$work/tools/usr/bin/grub-mkimage" --format "$format" --directory "$modules/$format" \
     --config "$work/start.cfg" --prefix /grub --output "$output" part_gpt part_msdos fat search search_label normal configfile "$@"
 }
+mkdir -p "$OUT/boot/grub"
+cp "$(dirname "$0")/grub.cfg" "$OUT/boot/grub/"
 for target in $TARGETS; do
   mkdir -p "$OUT/boot/grub/$target"
   [ "$target" = i386-pc ] || mkdir -p "$OUT/boot/EFI/BOOT"

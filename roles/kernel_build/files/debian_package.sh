@@ -8,7 +8,6 @@ trap 'rm -rf -- "$tree"' EXIT
 
 # A suite that is not whole by itself is read beside the Debian suite that it is for, which has what the kernel's packages depend on.
 base=${SUITE%-backports}
-archive=${ARCHIVE:-$(debian_mirror)}
 signer=/usr/share/keyrings/debian-archive-keyring.gpg
 set --
 if [ -n "$ARCHIVE" ]; then
@@ -17,9 +16,11 @@ if [ -n "$ARCHIVE" ]; then
   [ -s "$signer" ] || { echo "!! $KEYRING does not hold the key $FINGERPRINT, which signs $ARCHIVE."; exit 1; }
 fi
 if [ -n "$ARCHIVE" ] || [ "$base" != "$SUITE" ]; then
-  echo "deb [signed-by=$signer] ${archive:-http://deb.debian.org/debian} $SUITE main" >"$tree/more.list"
-  # shellcheck disable=SC2016 # mmdebstrap's shell expands it
-  set -- --setup-hook='cp '"$tree"'/more.list "$1/etc/apt/sources.list.d/"' --aptopt="APT::Default-Release \"$SUITE\""
+  # mmdebstrap has written down which mirror it takes; its shell expands the hook.
+  export SIGNER="$signer"
+  # shellcheck disable=SC2016
+  set -- --aptopt="APT::Default-Release \"$SUITE\"" --setup-hook='
+    echo "deb [signed-by=$SIGNER] ${ARCHIVE:-$(debian_mirror "$1/etc/apt")} $SUITE main" >"$1/etc/apt/sources.list.d/more.list"'
 fi
 
 echo ":: fetching $PACKAGE ($ARCHITECTURE, $SUITE)"

@@ -86,10 +86,8 @@ rm -f pid
 ln -sfn "$QEMU/u-boot" u-boot  # a name without spaces
 if [ -n "$UEFI" ]; then
   ln -sfn "$UEFI" uefi
-  vars=uefi/amd64/vars.fd
-  case $PROGRAM in *aarch64) vars=uefi/arm64/vars.fd ;; esac
   # Raw, so that QEMU saves no snapshot of such a machine: one would have to hold these too.
-  cp --sparse=always "$vars" uefi-vars.fd || fail "The firmware's settings of $NAME could not be made."
+  cp --sparse=always uefi/vars.fd uefi-vars.fd || fail "The firmware's settings of $NAME could not be made."
 fi
 eval "set -- $ARGUMENTS"
 set -- "$QEMU/bin/$PROGRAM" -name "guest=$NAME,debug-threads=on" -nodefaults -display none "$@" \
