@@ -31,6 +31,9 @@ PLAYBOOK = """\
   hosts: localhost
   connection: local
   gather_facts: false
+  vars:
+    # What Ansible finds on the PATH may be a stand-in of pyenv's that runs nothing.
+    ansible_python_interpreter: "{{ ansible_playbook_python }}"
   roles: [rtvirt.testbed.controller]
 """
 
