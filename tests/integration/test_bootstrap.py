@@ -86,6 +86,7 @@ def test_an_environment_is_made_once_and_made_again_only_when_it_must_be(tree: P
     assert "making the environment" in finish(start(link))[2]
 
 
+@pytest.mark.slow(exercises=["rtvirt", "tests/integration/test_bootstrap.py"])
 def test_an_environment_in_use_is_not_replaced(tree: Path) -> None:
     (tree / "rtvirt_runner" / "cli" / "__init__.py").write_text(
         "def start() -> None:\n    input()\n    import setuptools\n"

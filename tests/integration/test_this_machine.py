@@ -14,8 +14,11 @@ from rtvirt_runner.catalogue import collection
 from rtvirt_runner.catalogue.settings import SETTINGS, files
 from rtvirt_runner.matrix.results import Record, ResultsTree
 
-# The settings of this machine change, and everything that it runs moves to one core.
-pytestmark = pytest.mark.alone
+# The settings of this machine change, and everything that it runs moves to one core: no other test runs meanwhile.
+pytestmark = [
+    pytest.mark.slow(exercises=["inventory/this_machine", "playbooks", "roles", "rtvirt_runner/catalogue/settings.py"]),
+    pytest.mark.alone,
+]
 
 LAB = collection.ROOT / "inventory" / "this_machine"
 MATRIX = """\
