@@ -48,7 +48,7 @@ from rtvirt_runner.matrix.plan import measuring_s, plan
 from rtvirt_runner.matrix.results import BadRecord, Record, ResultsError, ResultsTree, unusable
 from rtvirt_runner.matrix.select import select_cells
 from rtvirt_runner.matrix.stored import read_stored, store_matrix, stored_matrices
-from rtvirt_runner.matrix.ways import why_over_ssh
+from rtvirt_runner.matrix.ways import cells_measured, why_over_ssh
 from rtvirt_runner.printable import printable
 from rtvirt_runner.run.now import Now, running
 from rtvirt_runner.run.playbooks import InventoryError, Outcome, read_inventory, run_playbook
@@ -596,11 +596,13 @@ def _matrix(args: argparse.Namespace) -> int:
         return _finish(request, args)
     request.tree.refuse_newer(request.matrix.name, pending)
     _name_bad_records(request.bad_records())
+    measured = pending if args.over_ssh else _measured(request, pending)
+    before = f" (and {more} before them on their sealed machines)" if (more := len(measured) - len(pending)) else ""
     say(
-        f"{len(pending)} of {len(request.matrix.cells)} cells to measure, see 'rtvirt plan'; how far it is says "
+        f"{len(pending)} of {len(request.matrix.cells)} cells to measure{before}, see 'rtvirt plan'; how far it is says "
         f"'{_again('status', args)}'"
     )
-    outcome = _measure(request, pending, args)
+    outcome = _measure(request, measured, args)
     if outcome.interrupted:
         done = len(pending) - len(request.pending())
         say(f"interrupted, with {done} of {len(pending)} cells measured; the log is {outcome.log}")
@@ -613,7 +615,11 @@ def _matrix(args: argparse.Namespace) -> int:
     return code if outcome.ok else FAILED_CELLS
 
 
-def _measure(request: Request, pending: Sequence[Cell], args: argparse.Namespace) -> Outcome:
+def _measured(request: Request, pending: Sequence[Cell]) -> list[Cell]:
+    return cells_measured(request.matrix.cells, pending, request.lab, request.catalogue)
+
+
+def _measure(request: Request, measured: Sequence[Cell], args: argparse.Namespace) -> Outcome:
     extravars = {"rtvirt_matrix": str(request.matrix.path), "rtvirt_results_dir": str(request.tree.root)}
     return run_playbook(
         collection.FULL_MATRIX,
@@ -625,7 +631,7 @@ def _measure(request: Request, pending: Sequence[Cell], args: argparse.Namespace
         | ({"rtvirt_only": list(request.only)} if request.only else {}),
         log_dir=request.tree.root / request.matrix.name / "log",
         verbosity=args.verbose,
-        to_do=Counter(cell.board for cell in pending),
+        to_do=Counter(cell.board for cell in measured),
     )
 
 

@@ -41,3 +41,10 @@ def sealed_boots(
         if last >= 0:
             found.append((boot, boot.cells[: last + 1]))
     return found
+
+
+def cells_measured(cells: Iterable[Cell], pending: Iterable[Cell], lab: Lab, catalogue: Catalogue) -> list[Cell]:
+    """What a run measures for its pending cells: these, and on sealed machines also the cells before them."""
+    pending = list(pending)
+    sealed = [cell for _, measured in sealed_boots(cells, pending, lab, catalogue) for cell in measured]
+    return sealed + [cell for cell in pending if why_over_ssh(cell, lab, catalogue)]

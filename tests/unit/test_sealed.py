@@ -21,7 +21,7 @@ from rtvirt_runner.machine.sealed_machine import Answers, Hardware, Order, Parts
 from rtvirt_runner.machine.sealed_queue import CellSteps, GuestFiles, make_queue, phase_us
 from rtvirt_runner.matrix.load import Matrix, load_matrix
 from rtvirt_runner.matrix.plan import plan
-from rtvirt_runner.matrix.ways import sealed_boots, why_over_ssh
+from rtvirt_runner.matrix.ways import cells_measured, sealed_boots, why_over_ssh
 
 pytestmark = pytest.mark.usefixtures("tools")  # cpio
 
@@ -183,6 +183,8 @@ def test_a_boot_with_one_pending_cell_is_measured_from_power_on_up_to_that() -> 
     ((found, cells),) = sealed_boots(smoke().cells, [boot.cells[1]], lab(), catalogue())
     assert (found.kernel, found.kernel_params) == (boot.kernel, boot.kernel_params)
     assert cells == boot.cells[:2]
+    assert cells_measured(smoke().cells, [boot.cells[1]], lab(), catalogue()) == [*boot.cells[:2]]
+    assert cells_measured(smoke().cells, [boot.cells[1]], lab(sealed=False), catalogue()) == [boot.cells[1]]
 
 
 def test_a_guest_is_told_the_same_variables_as_by_the_role() -> None:

@@ -18,6 +18,7 @@ answer() {  # NAME
 block() { dd if="$mailbox" bs=512 skip="$1" count=1 2>/dev/null | head -n 1; }
 
 # Send a step to the guest by its mailbox (guest_init.sh): number and length in the first block, the text from the second block on.
+# Whoever waits sleeps until the mailbox is written: a look each second would be seen in the guest's latencies.
 ask_guest() {  # STEP
   : >/run/answer
   pid=$(cat /run/rtvirt/guest.pid 2>/dev/null)
@@ -25,15 +26,30 @@ ask_guest() {  # STEP
   number=$(block "$answer_at")
   number=$((${number%% *} + 1))
   dd if="$queue/$1" of="$mailbox" bs=512 seek=1 conv=notrunc 2>/dev/null
-  printf '%s %s\n' "$number" "$(wc -c <"$queue/$1")" | dd of="$mailbox" bs=512 conv=notrunc,sync 2>/dev/null
-  while :; do
+  [ -p /run/mailbox.events ] || mkfifo /run/mailbox.events
+  inotifywait -m -e modify -e close_write "$mailbox" >/run/mailbox.events 2>&1 &
+  watcher=$! said='' closed_by=us
+  while read -r event; do
+    case $event in
+    'Setting up'*) continue ;;
+    'Watches established'*)
+      printf '%s %s\n' "$number" "$(wc -c <"$queue/$1")" | dd of="$mailbox" bs=512 conv=notrunc,sync 2>/dev/null
+      continue
+      ;;
+    esac
     read -r said bytes <<HEADER
 $(block "$answer_at")
 HEADER
     [ "$said" != "$number" ] || break
-    [ -d "/proc/$pid" ] || return 1
-    sleep 1  # time in which nothing happens costs a sealed machine nothing, a look does
-  done
+    case $event in
+    *CLOSE_WRITE*)
+      [ "$closed_by" = us ] || { sleep 1; [ -d "/proc/$pid" ] || break; }  # QEMU closes it when it ends
+      closed_by=others
+      ;;
+    esac
+  done </run/mailbox.events
+  kill "$watcher"
+  [ "$said" = "$number" ] || return 1
   dd if="$mailbox" bs=512 skip=$((answer_at + 1)) count=$(((bytes + 511) / 512)) 2>/dev/null | head -c "$bytes" >/run/answer
 }
 
