@@ -124,7 +124,12 @@ def content(root: Path) -> dict[str, bytes]:
         pytest.param(done, order, id="order"),
         pytest.param(done, matrix, id="matrix"),
         pytest.param(done, page, id="page"),
-        pytest.param(larger, page, id="smaller page"),
+        pytest.param(
+            larger,
+            page,
+            id="smaller page",
+            marks=pytest.mark.slow(exercises=["rtvirt_runner/report", "rtvirt_runner/matrix"]),
+        ),
     ],
 )
 def test_whatever_room_is_left_a_write_is_whole_or_not_at_all(

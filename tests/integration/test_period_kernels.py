@@ -31,6 +31,14 @@ from rtvirt_runner.catalogue import collection
 from rtvirt_runner.catalogue.checked_yaml import load_yaml
 from rtvirt_runner.catalogue.kernels import read_kernel
 
+pytestmark = pytest.mark.slow(
+    exercises=[
+        "roles/kernel_build",
+        "playbooks/vars/kernels.yml",
+        "rtvirt_runner/build",
+        "tests/integration/stand_in_kernel",
+    ]
+)
 HERE = Path(__file__).parent
 FILES = collection.ROOT / "roles" / "kernel_build" / "files"
 Entry = dict[str, Any]

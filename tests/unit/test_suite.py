@@ -103,6 +103,9 @@ class Suite:
             subprocess.run(["git", *words], cwd=self.root, env=env, check=True)
 
 
+runs_a_suite = pytest.mark.slow(exercises=["tests/suite", "tests/conftest.py", "pyproject.toml"])
+
+
 @pytest.fixture
 def suite(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Suite:
     return Suite(pytester, monkeypatch)
@@ -131,6 +134,7 @@ def committed(suite: Suite) -> Suite:
     return suite
 
 
+@runs_a_suite
 @pytest.mark.parametrize("workers", ["0", "2"])
 def test_a_change_picks_the_slow_tests_that_exercise_it(committed: Suite, workers: str) -> None:
     done = committed.run("--changed", "-n", workers)
@@ -138,6 +142,7 @@ def test_a_change_picks_the_slow_tests_that_exercise_it(committed: Suite, worker
     assert "picked tests/machines/test_guest.py: roles/guest/tasks/main.yml has changed" in done.outlines
 
 
+@runs_a_suite
 def test_what_is_not_committed_is_a_change_too(committed: Suite) -> None:
     committed.write({"roles/kernel_boot/README.md": "New.\n"})
     told = committed.run("--changed", "HEAD", "--collect-only", "-q").outlines
@@ -147,6 +152,7 @@ def test_what_is_not_committed_is_a_change_too(committed: Suite) -> None:
     ]
 
 
+@runs_a_suite
 @pytest.mark.parametrize("workers", ["0", "2"])
 def test_a_change_that_no_slow_test_exercises_is_no_failure(committed: Suite, workers: str) -> None:
     committed.write({"docs/guests.md": "New.\n"})
@@ -220,6 +226,7 @@ def test_every_slow_test_says_what_it_exercises_and_that_exists(tmp_path: Path) 
 # ----------------------------------------------------------------------------------------------------- where and when
 
 
+@runs_a_suite
 def test_a_group_is_not_kept_waiting_behind_tests_that_another_worker_need_not_wait_for(suite: Suite) -> None:
     first = f"{WAITING}\ndef test_1():\n    wait_until(Path('last').exists)\n\n\ndef test_2():\n    pass\n"
     suite.write({"tests/integration/test_a.py": first, "tests/integration/test_b.py": "def test_b(): pass"})
@@ -243,6 +250,7 @@ def test_second():
 """
 
 
+@runs_a_suite
 def test_no_more_boards_run_than_there_are_cores_and_other_tests_beside_them(suite: Suite) -> None:
     most = order.boards_at_once()
     suite.write({f"tests/machines/test_{number}.py": AT_A_BOARD for number in range(most + 3)})
@@ -266,6 +274,7 @@ def test(number):
 """
 
 
+@runs_a_suite
 def test_a_module_of_integration_tests_stays_on_one_worker(suite: Suite) -> None:
     suite.write({f"tests/integration/test_{name}.py": NAMES_ITS_WORKER for name in "ab"})
     suite.run("-n", "2").assert_outcomes(passed=12)
@@ -274,6 +283,7 @@ def test_a_module_of_integration_tests_stays_on_one_worker(suite: Suite) -> None
         assert (len(workers), len(set(workers))) == (6, 1)
 
 
+@runs_a_suite
 def test_quick_feedback_comes_first_and_then_what_took_longest(suite: Suite) -> None:
     names = ("integration/test_short", "integration/test_long", "machines/test_alone", "lint/test_form", "unit/test_u")
     suite.write({f"tests/{name}.py": "def test(): pass" for name in names})
@@ -290,6 +300,7 @@ def test_quick_feedback_comes_first_and_then_what_took_longest(suite: Suite) -> 
     ]
 
 
+@runs_a_suite
 def test_before_any_board_has_run_one_group_builds_for_them_while_integration_tests_run(suite: Suite) -> None:
     suite.write({"tests/machines/test_long.py": "def test_1(): pass\n\ndef test_2(): pass"})
     suite.write({f"tests/{name}.py": "def test(): pass" for name in ("machines/test_short", "integration/test_i")})
@@ -301,6 +312,7 @@ def test_before_any_board_has_run_one_group_builds_for_them_while_integration_te
     ]
 
 
+@runs_a_suite
 def test_nothing_runs_beside_a_test_that_is_to_be_alone_not_even_the_fixture_of_another_module(suite: Suite) -> None:
     others = """
 import os, pytest
@@ -332,6 +344,7 @@ def test_2():
     suite.run("-n", "2").assert_outcomes(passed=4)
 
 
+@runs_a_suite
 @pytest.mark.parametrize("workers", ["0", "2"])
 def test_a_run_that_is_terminated_tears_down_what_its_fixtures_hold(suite: Suite, workers: str) -> None:
     board = """
@@ -360,6 +373,7 @@ def test_long(board):
 # ------------------------------------------------------------------------------------------------------- what is told
 
 
+@runs_a_suite
 @pytest.mark.parametrize("workers", ["0", "2"])
 def test_boots_are_told_with_the_test_in_which_they_happened(suite: Suite, workers: str) -> None:
     suite.write({"tests/machines/test_board.py": BOOTING})
@@ -375,6 +389,7 @@ def test_boots_are_told_with_the_test_in_which_they_happened(suite: Suite, worke
     )
 
 
+@runs_a_suite
 def test_more_boots_than_the_budget_fail_the_quick_suite_and_no_other(suite: Suite) -> None:
     suite.write({f"tests/machines/test_{name}.py": BOOTING for name in "ab"})
     quick = suite.run("-n", "2")
@@ -383,6 +398,7 @@ def test_more_boots_than_the_budget_fail_the_quick_suite_and_no_other(suite: Sui
     assert suite.run("--all").ret == 0
 
 
+@runs_a_suite
 def test_after_a_silence_the_running_tests_are_told(suite: Suite) -> None:
     """The silence ends a test that waits for its end to be told: pytester keeps what it reads in the file stdout."""
     waits = (
@@ -394,6 +410,7 @@ def test_after_a_silence_the_running_tests_are_told(suite: Suite) -> None:
     done.stdout.re_match_lines([r"\.\.\. gw0: tests/unit/test_a\.py::test_slow, \d\.\d s"])
 
 
+@runs_a_suite
 def test_a_failure_is_named_when_it_happens_and_shown_at_the_end(suite: Suite) -> None:
     suite.write({"tests/unit/test_a.py": "def test_a(): assert 1 == 2", "tests/unit/test_b.py": "def test_b(): pass"})
     done = suite.run("-n", "2")
