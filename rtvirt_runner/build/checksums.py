@@ -43,7 +43,8 @@ def require_keyring(keyring: Path | None, what: str, key: str, otherwise: str = 
     if keyring is None:
         raise DownloadError(
             f"{what} is signed with the key {key}, and there is no keyring to verify that with; let "
-            f"kernel_build_keyring name a file that 'gpg --export {key}' wrote, from where you trust that key{otherwise}."
+            f"kernel_build_keyring name a file that 'gpg --export {key}' wrote, from where you trust that "
+            f"key{otherwise}."
         )
     if not keyring.is_file() or keyring.read_bytes().startswith(b"-----BEGIN"):
         raise DownloadError(

@@ -597,10 +597,11 @@ def _matrix(args: argparse.Namespace) -> int:
     request.tree.refuse_newer(request.matrix.name, pending)
     _name_bad_records(request.bad_records())
     measured = pending if args.over_ssh else _measured(request, pending)
-    before = f" (and {more} before them on their sealed machines)" if (more := len(measured) - len(pending)) else ""
+    more = len(measured) - len(pending)
+    before = f" (and {more} before them on their sealed machines)" if more else ""
     say(
-        f"{len(pending)} of {len(request.matrix.cells)} cells to measure{before}, see 'rtvirt plan'; how far it is says "
-        f"'{_again('status', args)}'"
+        f"{len(pending)} of {len(request.matrix.cells)} cells to measure{before}, see 'rtvirt plan'; how far it is "
+        f"says '{_again('status', args)}'"
     )
     outcome = _measure(request, measured, args)
     if outcome.interrupted:
