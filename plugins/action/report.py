@@ -46,7 +46,7 @@ class ActionModule(ActionBase):
             missing.append({"id": cell.id, "reason": record.reason if record else "it was not measured"})
         folder = tree.root / matrix.name / "report"
         before = _contents(folder)
-        found = tree.read(matrix.name)
+        found = tree.read(matrix.name, matrix.cells)
         try:
             report = write_report(matrix, tree, found)
         except OSError as error:

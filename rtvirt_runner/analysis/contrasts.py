@@ -75,7 +75,10 @@ class Judged:
 
 def judge_contrasts(contrasts: Iterable[Contrast]) -> Judged:
     """Judge contrasts together; ratios, since runs differ by a share of a latency rather than by microseconds."""
-    return Judged(judge({key: each.effect() for key, each in {each.key: each for each in contrasts}.items()}))
+    distinct = {each.key: each for each in contrasts}
+    # by their number: a key names all cells of two points, which takes long to look up
+    findings = judge(dict(enumerate(each.effect() for each in distinct.values())))
+    return Judged(dict(zip(distinct, findings.values(), strict=True)))
 
 
 def contrasts_of_view(view: str, measured: Sequence[MergedMeasurement]) -> list[Contrast]:

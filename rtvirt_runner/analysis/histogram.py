@@ -7,7 +7,7 @@ from bisect import bisect_left
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
-from functools import cached_property
+from functools import cache, cached_property
 from itertools import accumulate
 
 from rtvirt_runner.analysis.estimates import Refused
@@ -103,14 +103,20 @@ def quantile(histogram: Histogram, q: float) -> int:
     """
     if not 0 < q <= 1 or histogram.samples == 0:
         raise ValueError(f"Quantile {q} of {histogram.samples} samples is undefined, expected 0 < q <= 1 and a sample.")
-    # exact arithmetic: as a float, 0.07 * 100 is above 7 and would give rank 8
-    rank = math.ceil(Fraction(str(q)) * histogram.samples)
+    share = _exact(q)
+    rank = -(-share.numerator * histogram.samples // share.denominator)  # rounded up
     if rank > histogram.samples - histogram.overflows:
         raise QuantileBeyondOverflow(
             f"Quantile {q} lies among the {histogram.overflows} samples that overflowed the histogram; "
             "measure again with more buckets."
         )
     return rank_value(histogram, rank)
+
+
+@cache
+def _exact(q: float) -> Fraction:
+    """As it is written: as a float, 0.07 * 100 is above 7 and would give rank 8."""
+    return Fraction(str(q))
 
 
 def rank_value(histogram: Histogram, rank: int) -> int:

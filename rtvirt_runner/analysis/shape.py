@@ -151,9 +151,10 @@ def _density(histogram: Histogram, bandwidth: float) -> Floats:
     return np.convolve(points, kernel / kernel.sum(), mode="same")
 
 
-def _taut_string(lower: Floats, upper: Floats) -> list[tuple[int, int, float]]:
+def _taut_string(below: Floats, above: Floats) -> list[tuple[int, int, float]]:
     """The shortest line from 0 at the first knot to 1 at the last between two bounds: (begin, end, slope) of pieces."""
-    lower, upper = lower.copy(), upper.copy()
+    lower: list[float] = below.tolist()  # looked at one by one, for which numpy is slow
+    upper: list[float] = above.tolist()
     lower[0] = upper[0] = 0.0
     lower[-1] = upper[-1] = 1.0
     pieces: list[tuple[int, int, float]] = []
@@ -165,10 +166,10 @@ def _taut_string(lower: Floats, upper: Floats) -> list[tuple[int, int, float]]:
             to_low = (lower[knot] - height) / (knot - anchor)
             to_high = (upper[knot] - height) / (knot - anchor)
             if to_low > high:  # it must bend up, around the upper bound
-                turn, end = high_at, float(upper[high_at])
+                turn, end = high_at, upper[high_at]
                 break
             if to_high < low:  # it must bend down, around the lower bound
-                turn, end = low_at, float(lower[low_at])
+                turn, end = low_at, lower[low_at]
                 break
             if to_low >= low:
                 low_at, low = knot, to_low

@@ -8,6 +8,7 @@ import re
 import stat
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import fields
+from functools import cache
 from pathlib import Path
 from typing import Any, cast
 
@@ -228,7 +229,8 @@ def require_int(value: Any, limits: tuple[int, int], where: str) -> int:
 def exact_fields(values: Any, kind: type, what: str) -> dict[str, Any]:
     """The values if their keys are exactly the fields of a dataclass; raises InputError otherwise."""
     given = mapping(values, what)
-    if wrong := sorted({item.name for item in fields(kind)} ^ given.keys()):
+    if given.keys() != (names := _fields(kind).keys()):
+        wrong = sorted(names ^ given.keys())
         raise InputError(
             f"{what} has missing or unknown fields: {', '.join(wrong)}; was it written by another version?"
         )
@@ -250,11 +252,16 @@ _KINDS: dict[str, tuple[str, Callable[[Any], bool]]] = {  # by a field's annotat
 def typed_fields(values: Any, kind: type, what: str) -> dict[str, Any]:
     """As exact_fields, and each value of its field's type, tuples as lists; raises InputError otherwise."""
     given = exact_fields(values, kind, what)
-    for item in fields(kind):
-        expected, fits = _KINDS.get(str(item.type), ("", lambda _: True))
-        if not fits(given[item.name]):
-            raise InputError(f"{what}: {item.name} is {format_value(given[item.name])}, expected {expected}.")
+    for field, (expected, fits) in _fields(kind).items():
+        if not fits(given[field]):
+            raise InputError(f"{what}: {field} is {format_value(given[field])}, expected {expected}.")
     return given
+
+
+@cache
+def _fields(kind: type) -> dict[str, tuple[str, Callable[[Any], bool]]]:
+    """Field of a dataclass -> what is expected there, and whether a value is that."""
+    return {item.name: _KINDS.get(str(item.type), ("", lambda _: True)) for item in fields(kind)}
 
 
 def require_bool(value: Any, where: str) -> bool:

@@ -43,7 +43,7 @@ class GuestState:
     def as_dict(self) -> dict[str, Any]:
         """The state as plain values, for Ansible and for cell.json."""
         lists = {"kernel_params": list(self.kernel_params), "settings": list(self.settings)}
-        values = {item.name: getattr(self, item.name) for item in fields(self)}
+        values = {name: getattr(self, name) for name in _FIELDS}
         return values | lists | {"placement": dict(self.placement)}
 
     @classmethod
@@ -52,6 +52,9 @@ class GuestState:
         given = checked_yaml.typed_fields(values, cls, "The guest_state of a cell")
         lists = {name: tuple(given[name]) for name in ("kernel_params", "settings")}
         return cls(**{**given, **lists})
+
+
+_FIELDS = tuple(item.name for item in fields(GuestState))
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +40,7 @@ class Program:
 
     def as_dict(self) -> dict[str, Any]:
         """The program as plain values, for cell.json."""
-        return asdict(self)
+        return dict(vars(self))  # flat: nothing to copy
 
     @classmethod
     def from_dict(cls, values: Any) -> Program:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import gc
 import json
 import os
 import shlex
@@ -178,7 +179,7 @@ class Request:
 
     def bad_records(self) -> list[BadRecord]:
         """What is in the place of records of this matrix and cannot be used."""
-        return unusable(self.tree.read(self.matrix.name))
+        return unusable(self.tree.read(self.matrix.name, self.matrix.cells))
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -639,7 +640,7 @@ def _measure(request: Request, measured: Sequence[Cell], args: argparse.Namespac
 def _finish(request: Request, args: argparse.Namespace) -> int:
     """Name what is still not done, then the verdicts, the page (the last line on stdout), and what to run next."""
     left = _name_what_is_left(request)
-    found = request.tree.read(request.matrix.name)
+    found = request.tree.read(request.matrix.name, request.matrix.cells)
     records = [each for each in found if isinstance(each, Record)]
     if records:
         _tell_verdicts(request.matrix, records, None)
@@ -808,7 +809,7 @@ def _way(request: Request, cell: Cell) -> str:
 
 def _status(args: argparse.Namespace) -> int:
     request = _load_measured(args)
-    found = request.tree.read(request.matrix.name)
+    found = request.tree.read(request.matrix.name, request.matrix.cells)
     bad = unusable(found)
     damaged = {each.path for each in bad}
     records = {each.cell.id: each for each in found if isinstance(each, Record) and each.path not in damaged}
@@ -881,8 +882,23 @@ def _state(cell: Cell, pending: set[str], records: dict[str, Record]) -> str:
 
 
 def _report(args: argparse.Namespace) -> int:
+    with _without_collector():
+        return _make_report(args)
+
+
+@contextlib.contextmanager
+def _without_collector() -> Iterator[None]:
+    """What a report reads lives to its end; to look through it for garbage takes a tenth of the time and finds none."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+
+
+def _make_report(args: argparse.Namespace) -> int:
     request = _load_measured(args)
-    found = request.tree.read(request.matrix.name)
+    found = request.tree.read(request.matrix.name, request.matrix.cells)
     if not found:
         raise UsageError(
             f"{request.tree.root} holds no results of matrix '{request.matrix.name}'; run 'rtvirt matrix' first."
@@ -911,7 +927,7 @@ def _report_writer() -> Callable[[Matrix, ResultsTree, Sequence[Record | BadReco
 
 def _verdict(args: argparse.Namespace) -> int:
     request = _load_measured(args)
-    found = request.tree.read(request.matrix.name)
+    found = request.tree.read(request.matrix.name, request.matrix.cells)
     bad = unusable(found)
     _name_bad_records(bad)
     records = [each for each in found if isinstance(each, Record)]

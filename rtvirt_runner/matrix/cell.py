@@ -70,6 +70,9 @@ class Cell:
         canonical = json.dumps(values, sort_keys=True, separators=(",", ":"))
         return f"{self.axes[:200]}-{hashlib.sha256(canonical.encode()).hexdigest()[:8]}"
 
+    def __hash__(self) -> int:
+        return hash(self.id)  # of all fields, as theirs would be, and worked out once
+
     def as_dict(self) -> dict[str, Any]:
         """The cell as plain values, its ``id`` first, for Ansible and for cell.json."""
         return {"id": self.id, **self._values()}
@@ -94,16 +97,22 @@ class Cell:
         return cell
 
     def _values(self) -> dict[str, Any]:
-        values = {item.name: getattr(self, item.name) for item in fields(self)}
+        values = {name: getattr(self, name) for name in _FIELDS}
         lists = {name: list(values[name]) for name in _TUPLES}
         parts = {name: values[name].as_dict() if values[name] else {} for name in ("guest_state", "program")}
         values = values | lists | parts
-        return {name: value for name, value in values.items() if name not in _LATER or value != _LATER[name]}
+        for name, meant in _LATER.items():
+            if values[name] == meant:
+                del values[name]
+        return values
+
+
+_FIELDS = tuple(item.name for item in fields(Cell))
 
 
 def _renamed(values: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
-    """The values with keys renamed, also in nested mappings."""
+    """The values with keys renamed, also in nested dicts."""
     return {
-        names.get(key, key): _renamed(value, names) if isinstance(value, Mapping) else value
+        names.get(key, key): _renamed(value, names) if isinstance(value, dict) else value
         for key, value in values.items()
     }

@@ -131,13 +131,16 @@ def _thread_of_json(name: str, thread: Any, interval_us: int | None, limit_us: i
             f"Thread {name} of cyclictest's JSON lacks or garbles a value: it, or its 'histogram', is no object."
         )
     counts = thread.get("histogram", {})
-    for us in counts:
-        if not _NUMBER.fullmatch(us):
-            raise ParseError(
-                f"Thread {name} of cyclictest's JSON lacks or garbles a value: its histogram has a bucket '{us[:60]}', "
-                "expected whole microseconds."
-            )
-    histogram = {_whole(us): _count(counts, us, name) for us in counts}
+    if not all(map(_NUMBER.fullmatch, counts)):
+        us = next(us for us in counts if not _NUMBER.fullmatch(us))
+        raise ParseError(
+            f"Thread {name} of cyclictest's JSON lacks or garbles a value: its histogram has a bucket '{us[:60]}', "
+            "expected whole microseconds."
+        )
+    if not {int}.issuperset(map(type, counts.values())) or min(counts.values(), default=0) < 0:
+        for us in counts:
+            _count(counts, us, name)  # refuses the first that is no count
+    histogram = {_whole(us): count for us, count in counts.items()}
     histogram = {us: count for us, count in histogram.items() if count}
     cycles = _count(thread, "cycles", name)
     # not in every version's JSON

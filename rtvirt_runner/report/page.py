@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import jinja2
 import pandas as pd
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from rtvirt_runner.analysis.claims import judge_claims
 from rtvirt_runner.analysis.comparisons import HostGuest, host_against_guest, points
@@ -116,7 +116,7 @@ def write_report(matrix: Matrix, tree: ResultsTree, found: Sequence[Record | Bad
     copied to ``report.previous-<n>`` first. Parquet is written where pyarrow is installed. ``found`` is what the tree
     has of the matrix, where that was read already.
     """
-    found = tree.read(matrix.name) if found is None else found
+    found = tree.read(matrix.name, matrix.cells) if found is None else found
     stored = {each.cell: each for each in found if isinstance(each, Record)}
     records = [stored[cell] for cell in matrix.cells if cell in stored]
     folder = tree.root / matrix.name / "report"
@@ -376,9 +376,11 @@ def _total(records: Iterable[Record], name: str) -> float:
     return math.fsum(getattr(record.status, name) for record in records)
 
 
-def _line_of(value: str, place: int) -> str:
-    """The first (0) or second (1) line of a number in a table: what was found, and how certain it is."""
-    return [*value.partition("\n")][2 * place]
+def _two_lines(value: str) -> Markup:
+    """A number of a table: what was found and, in small letters below it, how certain it is."""
+    found, _, certainty = value.partition("\n")
+    below = f"<small>{escape(_shown(certainty))}</small>" if certainty else ""
+    return Markup(f"{escape(_shown(found))}{below}")  # both are escaped
 
 
 _FILTERS: dict[str, Callable[..., Any]] = {
@@ -386,7 +388,7 @@ _FILTERS: dict[str, Callable[..., Any]] = {
     "number": number,
     "decimals": decimals,
     "total": _total,
-    "line": _line_of,
+    "two_lines": _two_lines,
 }
 
 

@@ -5,7 +5,9 @@
     .venv/bin/python tests/benchmarks/report_speed.py 60 1000      # these sizes only, without limits
 
 A size is a number of cells. Each report is made by ``rtvirt report`` in a process of its own: the start of Python,
-reading, statistics, page, table and all files of figures count.
+reading, statistics, page, table and all files of figures count. What Python and matplotlib write once on a machine
+(bytecode, the list of fonts) does not: a report that is not counted comes first. Processor time depends on what else
+the machine does: beside other work on the same cores, the same report takes up to half as much again.
 """
 
 from __future__ import annotations
@@ -55,6 +57,8 @@ SIZES = (
     Size(5_000, 250),
     Size(10_000, 500, 20.0, 600.0),
 )
+GROWTH = ((1_000, 5_000), (5_000, 10_000))  # with as many repetitions each
+MOST_GROWTH = 1.5  # of what a further cell takes: linear but for chance; were it quadratic, it would be 2.5
 
 
 @dataclass(frozen=True)
@@ -128,11 +132,12 @@ def _files(cell: Cell, output: str) -> dict[str, str]:
     }
 
 
-def report(root: Path, name: str) -> Cost:
-    """Make the report in a process of its own, and say what that took."""
+def report(root: Path, name: str, bytecode: Path) -> Cost:
+    """Make the report in a process of its own, and say what that took; Python's bytecode is kept in a folder."""
     code = "import sys; from rtvirt_runner.cli import start; sys.exit(start())"
     command = [sys.executable, "-c", code, "report", "--results", str(root), "--matrix", name]
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "PYTHONPYCACHEPREFIX": str(bytecode)}
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, env=environment)
     _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
@@ -142,14 +147,44 @@ def report(root: Path, name: str) -> Cost:
     return Cost(usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024, page.stat().st_size / 1024)
 
 
-def measure(size: Size) -> Cost:
+def measure(size: Size, bytecode: Path) -> Cost:
     """The cost of one size."""
     folder = Path(tempfile.mkdtemp(prefix="rtvirt-report-speed-"))
     try:
         write_results(size, folder)
-        return report(folder, f"cells-{size.cells}")
+        return report(folder, f"cells-{size.cells}", bytecode)
     finally:
         shutil.rmtree(folder)
+
+
+def show_growth(costs: dict[int, Cost]) -> bool:
+    """Print what a further cell takes, between sizes that were measured; returns whether that grows."""
+    if not all(cells in costs for pair in GROWTH for cells in pair):
+        return False
+    slopes = [1000 * (costs[most].seconds - costs[fewest].seconds) / (most - fewest) for fewest, most in GROWTH]
+    grows = slopes[1] > MOST_GROWTH * slopes[0]
+    said = ", ".join(
+        f"{slope:.2f} ms from {fewest:,} to {most:,}" for slope, (fewest, most) in zip(slopes, GROWTH, strict=True)
+    )
+    print(f"a further cell takes {said}: {'more than linear' if grows else 'linear'}")
+    return grows
+
+
+def measure_all(sizes: tuple[Size, ...], bytecode: Path) -> bool:
+    """Measure and print a line for each size; returns whether a limit was exceeded."""
+    measure(SIZES[0], bytecode)  # leaves what is written once
+    costs: dict[int, Cost] = {}
+    over = False
+    for size in sizes:
+        cost = costs[size.cells] = measure(size, bytecode)
+        over |= cost.seconds > size.limit_s or cost.mib > size.limit_mib
+        limits = [f"{limit:.0f}" if limit < float("inf") else "-" for limit in (size.limit_s, size.limit_mib)]
+        print(
+            f"{size.cells:>7,} {size.lanes:>6,} {cost.seconds:>8.2f} {limits[0]:>6} {cost.mib:>6.0f} {limits[1]:>6} "
+            f"{cost.page_kib:>10,.0f} {1000 * cost.seconds / size.cells:>8.2f}",
+            flush=True,
+        )
+    return show_growth(costs) or over
 
 
 def main() -> int:
@@ -161,16 +196,11 @@ def main() -> int:
     print(
         f"{'cells':>7} {'lanes':>6} {'CPU, s':>8} {'limit':>6} {'MiB':>6} {'limit':>6} {'page, KiB':>10} {'ms/cell':>8}"
     )
-    over = False
-    for size in sizes:
-        cost = measure(size)
-        over |= cost.seconds > size.limit_s or cost.mib > size.limit_mib
-        limits = [f"{limit:.0f}" if limit < float("inf") else "-" for limit in (size.limit_s, size.limit_mib)]
-        print(
-            f"{size.cells:>7,} {size.lanes:>6,} {cost.seconds:>8.2f} {limits[0]:>6} {cost.mib:>6.0f} {limits[1]:>6} "
-            f"{cost.page_kib:>10,.0f} {1000 * cost.seconds / size.cells:>8.2f}",
-            flush=True,
-        )
+    bytecode = Path(tempfile.mkdtemp(prefix="rtvirt-report-speed-"))
+    try:
+        over = measure_all(sizes, bytecode)
+    finally:
+        shutil.rmtree(bytecode)
     return int(over)
 
 

@@ -27,6 +27,7 @@ from rtvirt_runner.matrix.cell import Cell
 from rtvirt_runner.matrix.load import Matrix, load_matrix
 from rtvirt_runner.matrix.plan import measuring_s, plan
 from rtvirt_runner.run.playbooks import read_inventory
+from rtvirt_runner.run.progress import duration
 
 SMALL: dict[str, Any] = {
     "matrix": {
@@ -673,6 +674,16 @@ def test_a_matrix_plans_on_a_lab_or_says_what_it_lacks(matrix: str, lab: str, la
     else:
         planned = load_matrix(path, labs[lab], known)
         assert planned.cells and planned.notes == ()
+
+
+def test_the_documents_say_what_each_matrix_takes_on_each_lab(labs: dict[str, Lab]) -> None:
+    rows = []
+    for matrix, lab in sorted(each for each, lacks in PLANS.items() if not lacks):
+        cells = load_matrix(collection.matrix_path(matrix), labs[lab], Catalogue.load(collection.VARS, labs[lab])).cells
+        times = ", ".join(f"{board} {duration(seconds)}" for board, seconds in measuring_s(cells).items())
+        rows.append(f"| `{matrix}` | `inventory/{lab}` | {len(cells)} | {len(plan(cells))} | {times} |")
+    page = (collection.ROOT / "docs" / "writing-a-matrix.md").read_text(encoding="utf-8")
+    assert [line for line in page.splitlines() if re.match(r"\| `\w+` \| `inventory/", line)] == rows
 
 
 def test_on_the_papers_boards_the_papers_kernels_are_measured(labs: dict[str, Lab]) -> None:

@@ -16,7 +16,7 @@ from fakes import VARS, catalogue, done, failed, measure, system, virtual_lab
 from rtvirt_runner.matrix import results
 from rtvirt_runner.matrix.cell import Cell
 from rtvirt_runner.matrix.load import load_matrix
-from rtvirt_runner.matrix.results import SCHEMA_VERSION, ResultsError, ResultsTree
+from rtvirt_runner.matrix.results import SCHEMA_VERSION, BadRecord, Record, ResultsError, ResultsTree
 
 CELLS = load_matrix(VARS / "matrix_smoke.yml", virtual_lab(), catalogue()).cells
 CELL, GUEST_CELL = CELLS[0], CELLS[2]
@@ -62,6 +62,17 @@ def test_only_a_done_cell_is_done(tree: ResultsTree) -> None:
     assert tree.is_done("smoke", CELL)
     assert not tree.is_done("other", CELL)
     assert tree.pending("smoke", CELLS) == [cell for cell in CELLS if cell != CELL]
+
+
+def test_a_record_of_an_expected_cell_has_that_cell_and_is_judged_as_without(tree: ResultsTree) -> None:
+    path = measure(tree, "smoke", CELL) / "cell.json"
+    (record,) = tree.read("smoke", CELLS)
+    assert isinstance(record, Record) and record.cell is CELL
+    values = json.loads(path.read_text(encoding="utf-8"))
+    for wrong in ({"loops": float(CELL.loops)}, {"repetition": True}, {"interval_us": CELL.interval_us + 1}):
+        path.write_text(json.dumps(values | wrong), encoding="utf-8")
+        (bad,) = tree.read("smoke", CELLS)
+        assert isinstance(bad, BadRecord) and [bad] == tree.read("smoke"), wrong
 
 
 @pytest.mark.parametrize(
