@@ -20,11 +20,13 @@ import yaml
 from build import ROOT, ReleaseError, refuse_uncommitted, run
 
 CHANGELOGS = ROOT / "changelogs"
+NAMES = r"(?<=rtvirt_runner-)[0-9.]+(?=-py3)|(?<=rtvirt-testbed-)[0-9.]+(?=\.tar)"  # of the wheel and the archive
 # Where the version stands: the file, and what is around it there.
 PLACES = {
     "pyproject.toml": r'(?m)(?<=^version = ")[^"]+(?="$)',
     "galaxy.yml": r"(?m)(?<=^version: )\S+$",
-    "README.md": r"(?<=rtvirt_runner-)[0-9.]+(?=-py3)|(?<=rtvirt-testbed-)[0-9.]+(?=\.tar)",
+    "README.md": NAMES,
+    "docs/example-project.md": NAMES,
 }
 NEXT = """\
 Read CHANGELOG.rst, then:

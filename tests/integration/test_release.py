@@ -11,12 +11,12 @@ import sys
 import tarfile
 import tomllib
 import zipfile
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 import yaml
 from environments import Environment, make_environment
+from released import Release, build, git, install, make_release
 
 from rtvirt_runner.catalogue import collection
 
@@ -25,42 +25,9 @@ INSIDE = "ansible_collections/rtvirt/testbed/"
 PARTS: list[str] = tomllib.loads((collection.ROOT / "pyproject.toml").read_text())["tool"]["rtvirt"]["collection"]
 
 
-@dataclass(frozen=True)
-class Release:
-    """A commit of the checkout as it is now, and what was built from it."""
-
-    clone: Path
-    wheel: Path
-    archive: Path
-
-
-def git(clone: Path, *words: str) -> str:
-    author = ["-c", "user.name=nobody", "-c", "user.email=nobody@example.org"]
-    return subprocess.check_output(["git", "-C", clone, *author, *words], text=True)
-
-
-def build(clone: Path, output: Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, clone / "release" / "build.py", "--output", output]
-    return subprocess.run(command, capture_output=True, text=True, cwd="/")
-
-
 @pytest.fixture(scope="module")
 def release(tmp_path_factory: pytest.TempPathFactory) -> Release:
-    folder = tmp_path_factory.mktemp("release")
-    clone = folder / "clone"
-    listed = git(collection.ROOT, "ls-files", "-z", "--cached", "--others", "--exclude-standard").split("\0")
-    for name in filter(None, listed):
-        (clone / name).parent.mkdir(parents=True, exist_ok=True)
-        if os.path.lexists(collection.ROOT / name):  # what is removed, and not yet committed, is still listed
-            shutil.copy2(collection.ROOT / name, clone / name, follow_symlinks=False)
-    git(clone.parent, "init", "--quiet", str(clone))
-    git(clone, "add", "--all")
-    git(clone, "commit", "--quiet", "-m", "as it is now")
-    done = build(clone, folder / "dist")
-    assert done.returncode == 0, done.stderr
-    (wheel,), (archive,) = (folder / "dist").glob("*.whl"), (folder / "dist").glob("*.tar.gz")
-    assert done.stdout.count("\n") == 2 and str(wheel) in done.stdout and str(archive) in done.stdout
-    return Release(clone, wheel, archive)
+    return make_release(tmp_path_factory.mktemp("release"))
 
 
 @pytest.fixture(scope="module")
@@ -84,14 +51,6 @@ def bare(release: Release, tmp_path_factory: pytest.TempPathFactory) -> Environm
     made = make_environment(tmp_path_factory.mktemp("bare") / "venv", "ansible-core")
     install(release.archive, made)
     return made
-
-
-def install(archive: Path, environment: Environment) -> None:
-    """Install the archive where Ansible looks for collections of a user; by force, since a wheel has the collection."""
-    there = environment.root / "home"
-    there.mkdir(exist_ok=True)
-    done = environment.run("ansible-galaxy", "collection", "install", "--offline", "--force", archive, folder=there)
-    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def committed(release: Release, *parts: str) -> dict[str, bool]:
@@ -206,19 +165,26 @@ def clone(release: Release, tmp_path: Path) -> Path:
 def test_the_version_is_the_same_wherever_it_stands(clone: Path) -> None:
     version = tomllib.loads((collection.ROOT / "pyproject.toml").read_text())["project"]["version"]
     assert yaml.safe_load((collection.ROOT / "galaxy.yml").read_text())["version"] == version
-    named = re.findall(r"(?:rtvirt_runner|rtvirt-testbed)-([0-9.]+[0-9])", (collection.ROOT / "README.md").read_text())
-    assert len(named) == 3 and set(named) == {version}
+    pages = [collection.ROOT / "README.md", *(collection.ROOT / "docs").glob("*.md")]
+    names = "\n".join(page.read_text() for page in pages)
+    named = re.findall(r"(?:rtvirt_runner|rtvirt-testbed)-([0-9.]+[0-9])", names)
+    assert len(named) == 5 and set(named) == {version}
 
     done = prepare(clone, "98.7.6")
     assert done.returncode == 0 and "git commit -m 'release: 98.7.6'" in done.stdout, done.stderr
     assert (clone.parent / "asked").read_text() == "lint\nrelease --version 98.7.6\n"
-    assert git(clone, "diff", "--name-only").split() == ["README.md", "galaxy.yml", "pyproject.toml"]
+    assert git(clone, "diff", "--name-only").split() == [
+        "README.md",
+        "docs/example-project.md",
+        "galaxy.yml",
+        "pyproject.toml",
+    ]
     changed = git(clone, "diff", "--unified=0").splitlines()
     lines = [line for line in changed if line[0] in "+-" and line[:3] not in ("+++", "---")]
     assert [line.replace(version, "98.7.6")[1:] for line in lines if line[0] == "-"] == [
         line[1:] for line in lines if line[0] == "+"
     ]
-    assert len(lines) == 10
+    assert len(lines) == 14
 
 
 @pytest.mark.parametrize(
