@@ -59,6 +59,7 @@ NOT_EXECUTED = {
     ("docs/sealed-runs.md", "tar -xzf"): "needs an emulated machine; tests/machines/test_sealed.py runs a capsule",
     ("docs/statistics.md", "generalized"): "formulas",
     ("docs/statistics.md", "python -m"): "takes minutes; test_simulations.py runs smaller ones",
+    ("docs/versions.md", ".venv/bin/python release/"): "fetches packages of several versions",
     ("docs/verdicts.md", "if rtvirt compare"): "needs two sets of results; test_result_sets.py compares some",
     ("docs/verified-downloads.md", "gpg --locate-keys"): "needs keys of the network",
     ("docs/virtual-lab.md", "ssh -F"): "needs a board; tests/machines reach theirs by that file",

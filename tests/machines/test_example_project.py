@@ -30,7 +30,7 @@ pytestmark = [
             *("playbooks/reset.yml", "playbooks/tasks/reset_boot.yml", "release", "docs/example-project.md"),
         ]
     ),
-    pytest.mark.asserts_on("trials", "convergence"),
+    pytest.mark.asserts_on("trials", "convergence", "idempotence"),
     pytest.mark.xdist_group("example project"),
 ]
 PROJECT = Path(__file__).parent / "example_project"

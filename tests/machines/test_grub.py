@@ -22,7 +22,9 @@ pytestmark = [
     pytest.mark.xdist_group("grub"),
 ]
 NAME = "grub-machine"
-
+# All that the role may change, and how the machine was started.
+LOOK = """uname -r; sed 's/BOOT_IMAGE=[^ ]*//' /proc/cmdline; grub-editenv - list
+find /boot /etc /usr/local -type f -exec sha256sum {} + | sort; find /usr/lib/modules | sort"""
 
 # The machine is installed with one kernel, and the role brings an older one.
 CATALOGUE = {**installed_pc.CATALOGUE, "older-cloud": cloud_kernel("bookworm", "^6[.]1[.]")}
@@ -31,11 +33,16 @@ CATALOGUE = {**installed_pc.CATALOGUE, "older-cloud": cloud_kernel("bookworm", "
 @pytest.fixture(scope="module")
 def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
     with started_pc(tmp_path_factory.mktemp("grub"), NAME) as pc:
+        pc.shell(f"({LOOK}) >/root/before")
         yield pc
 
 
 def boot(pc: Machine, kernel_params: list[str]) -> subprocess.CompletedProcess[str]:
     """Let the role boot the older kernel with these parameters, on trial, and keep it or say why not."""
+    return play(pc, FILES / "boot.yml", kernel_params)
+
+
+def play(pc: Machine, playbook: Path, kernel_params: list[str]) -> subprocess.CompletedProcess[str]:
     given = {
         "kernel_boot_kernel": "older-cloud",
         "kernel_boot_catalogue": CATALOGUE,
@@ -48,7 +55,7 @@ def boot(pc: Machine, kernel_params: list[str]) -> subprocess.CompletedProcess[s
     (pc.folder / "hosts.json").write_text(json.dumps(lab))
     command = [Path(sys.executable).parent / "ansible-playbook", "-i", pc.folder / "hosts.json"]
     return subprocess.run(
-        [*command, "-e", json.dumps(given), FILES / "boot.yml"],
+        [*command, "-e", json.dumps(given), playbook],
         env={**os.environ, "ANSIBLE_CONFIG": str(collection.ANSIBLE_CONFIG)},
         cwd=collection.ROOT,
         stdin=subprocess.DEVNULL,
@@ -95,3 +102,12 @@ def test_a_kernel_that_panics_is_given_up_also_when_the_distribution_made_its_me
     assert "rdinit" not in machine.shell("cat /proc/cmdline")
     assert machine.shell("ls /boot/rtvirt") == "default.env\nkernels\nlast_good.env\noriginal.env"
     assert "next_entry=rtvirt" not in machine.shell("grub-editenv - list")
+
+
+def test_reset_returns_to_what_was_found(machine: Machine) -> None:
+    done = play(machine, collection.ROOT / "playbooks" / "reset.yml", [])
+    assert done.returncode == 0, done.stdout
+    assert "rtvirt: booting as-found (default)" in machine.console()
+    assert machine.shell(f"({LOOK}) | diff /root/before - || :") == ""
+    again = play(machine, collection.ROOT / "playbooks" / "reset.yml", [])
+    assert changed(again.stdout) == 0, again.stdout
