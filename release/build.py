@@ -39,11 +39,7 @@ class ReleaseError(RuntimeError):
 def build(output: Path) -> list[Path]:
     """Build wheel and archive into a folder; returns their paths. Raises ReleaseError."""
     os.umask(0o022)
-    if changes := _git("status", "--porcelain").decode().splitlines():
-        raise ReleaseError(
-            f"{ROOT} has {len(changes)} uncommitted changes or new files ({changes[0][3:]}), expected none; "
-            "commit, ignore or remove them."
-        )
+    refuse_uncommitted()
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     parts: list[str] = project["tool"]["rtvirt"]["collection"]
     version = _one_version(project["project"]["version"])
@@ -56,6 +52,15 @@ def build(output: Path) -> list[Path]:
         made = [_build_wheel(folder, time), _build_archive(folder, time)]
         assert all(version in path.name for path in made), made
         return [Path(shutil.copy(path, output)) for path in made]
+
+
+def refuse_uncommitted() -> None:
+    """Raise ReleaseError unless the checkout is what its commit says."""
+    if changes := _git("status", "--porcelain").decode().splitlines():
+        raise ReleaseError(
+            f"{ROOT} has {len(changes)} uncommitted changes or new files ({changes[0][3:]}), expected none; "
+            "commit, ignore or remove them."
+        )
 
 
 def _one_version(version: str) -> str:
@@ -84,7 +89,7 @@ def _export(parts: list[str], target: Path) -> None:
 
 def _build_wheel(folder: Path, time: int) -> Path:
     pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "wheel", "--quiet", "--no-index", "--no-deps"]
-    _run([*pip, "--no-build-isolation", "--wheel-dir", folder, folder / "package"], SOURCE_DATE_EPOCH=str(time))
+    run([*pip, "--no-build-isolation", "--wheel-dir", folder, folder / "package"], SOURCE_DATE_EPOCH=str(time))
     (wheel,) = folder.glob("*.whl")
     return wheel
 
@@ -93,7 +98,7 @@ def _build_archive(folder: Path, time: int) -> Path:
     """The archive of ansible-galaxy, with its files in order and the time of the commit."""
     galaxy = Path(sys.executable).parent / "ansible-galaxy"
     build = ["collection", "build", folder / "collection", "--output-path", folder / "galaxy"]
-    _run([galaxy, *build], ANSIBLE_CONFIG=str(folder / "collection" / "ansible.cfg"))
+    run([galaxy, *build], ANSIBLE_CONFIG=str(folder / "collection" / "ansible.cfg"))
     (made,) = (folder / "galaxy").glob("*.tar.gz")
     content: dict[str, bytes | None] = {}
     modes: dict[str, int] = {}
@@ -133,7 +138,8 @@ def _git(*words: str) -> bytes:
     return done.stdout
 
 
-def _run(command: list[str | Path], **variables: str) -> None:
+def run(command: list[str | Path], **variables: str) -> None:
+    """Run a command, with variables of the environment. Raises ReleaseError with what it said."""
     env = {**os.environ, **variables}
     done = subprocess.run(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     if done.returncode != 0:

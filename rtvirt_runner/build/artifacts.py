@@ -18,6 +18,7 @@ import re
 import shlex
 import shutil
 import subprocess
+import sys
 import tempfile
 import time
 from collections import deque
@@ -234,7 +235,9 @@ def _plain_paths(recipe: Recipe, out: Path) -> Iterator[tuple[Recipe, Path]]:
 
 def _environment(recipe: Recipe, out: Path) -> dict[str, str]:
     kept = {name: value for name, value in os.environ.items() if name not in {"TMPDIR", "LS_COLORS"}}
-    path = f"{TOOLS}:{kept.get('PATH', '/usr/bin:/bin')}:/usr/local/sbin:/usr/sbin:/sbin"
+    # python3 of a script is the Python that runs here, and not what the PATH has, which may be too old or run nothing.
+    ours = f"{TOOLS}:{Path(sys.executable).parent}" if sys.prefix != sys.base_prefix else str(TOOLS)
+    path = f"{ours}:{kept.get('PATH', '/usr/bin:/bin')}:/usr/local/sbin:/usr/sbin:/sbin"
     return {
         **kept,
         "PATH": path,

@@ -11,12 +11,12 @@ import sys
 import tarfile
 import tomllib
 import zipfile
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 import yaml
 from environments import Environment, make_environment
+from released import Release, build, git, install, make_release
 
 from rtvirt_runner.catalogue import collection
 
@@ -25,42 +25,9 @@ INSIDE = "ansible_collections/rtvirt/testbed/"
 PARTS: list[str] = tomllib.loads((collection.ROOT / "pyproject.toml").read_text())["tool"]["rtvirt"]["collection"]
 
 
-@dataclass(frozen=True)
-class Release:
-    """A commit of the checkout as it is now, and what was built from it."""
-
-    clone: Path
-    wheel: Path
-    archive: Path
-
-
-def git(clone: Path, *words: str) -> str:
-    author = ["-c", "user.name=nobody", "-c", "user.email=nobody@example.org"]
-    return subprocess.check_output(["git", "-C", clone, *author, *words], text=True)
-
-
-def build(clone: Path, output: Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, clone / "release" / "build.py", "--output", output]
-    return subprocess.run(command, capture_output=True, text=True, cwd="/")
-
-
 @pytest.fixture(scope="module")
 def release(tmp_path_factory: pytest.TempPathFactory) -> Release:
-    folder = tmp_path_factory.mktemp("release")
-    clone = folder / "clone"
-    listed = git(collection.ROOT, "ls-files", "-z", "--cached", "--others", "--exclude-standard").split("\0")
-    for name in filter(None, listed):
-        (clone / name).parent.mkdir(parents=True, exist_ok=True)
-        if os.path.lexists(collection.ROOT / name):  # what is removed, and not yet committed, is still listed
-            shutil.copy2(collection.ROOT / name, clone / name, follow_symlinks=False)
-    git(clone.parent, "init", "--quiet", str(clone))
-    git(clone, "add", "--all")
-    git(clone, "commit", "--quiet", "-m", "as it is now")
-    done = build(clone, folder / "dist")
-    assert done.returncode == 0, done.stderr
-    (wheel,), (archive,) = (folder / "dist").glob("*.whl"), (folder / "dist").glob("*.tar.gz")
-    assert done.stdout.count("\n") == 2 and str(wheel) in done.stdout and str(archive) in done.stdout
-    return Release(clone, wheel, archive)
+    return make_release(tmp_path_factory.mktemp("release"))
 
 
 @pytest.fixture(scope="module")
@@ -84,14 +51,6 @@ def bare(release: Release, tmp_path_factory: pytest.TempPathFactory) -> Environm
     made = make_environment(tmp_path_factory.mktemp("bare") / "venv", "ansible-core")
     install(release.archive, made)
     return made
-
-
-def install(archive: Path, environment: Environment) -> None:
-    """Install the archive where Ansible looks for collections of a user; by force, since a wheel has the collection."""
-    there = environment.root / "home"
-    there.mkdir(exist_ok=True)
-    done = environment.run("ansible-galaxy", "collection", "install", "--offline", "--force", archive, folder=there)
-    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def committed(release: Release, *parts: str) -> dict[str, bool]:
@@ -174,6 +133,91 @@ def test_what_must_not_get_in_is_refused(release: Release, name: str, tmp_path: 
     done = build(clone, tmp_path / "dist")
     assert done.returncode == 2 and told in done.stderr and done.stderr.count("\n") == 1, done.stderr
     assert not list(tmp_path.glob("dist/*"))
+
+
+# ------------------------------------------------------------------------------------------------ a release is prepared
+
+# In its place: the real program takes a minute, and is no dependency. It records what it was asked for.
+ANTSIBULL = '#!/bin/sh\n[ -z "$FAILS" ] || { echo "$FAILS"; exit 3; }\necho "$@" >>"$PWD/../asked"\n'
+
+
+def prepare(clone: Path, version: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    programs = clone.parent / "programs"
+    programs.mkdir(exist_ok=True)
+    if "PATH" not in variables:
+        (programs / "antsibull-changelog").write_text(ANTSIBULL)
+        (programs / "antsibull-changelog").chmod(0o755)
+    env = {**os.environ, "FAILS": "", "PATH": f"{programs}{os.pathsep}{os.environ['PATH']}", **variables}
+    command = [sys.executable, clone / "release" / "prepare.py", version]
+    return subprocess.run(command, capture_output=True, text=True, cwd="/", env=env)
+
+
+@pytest.fixture
+def clone(release: Release, tmp_path: Path) -> Path:
+    """A clone with a fragment, at a version that can still be followed by another."""
+    git(tmp_path, "clone", "--quiet", str(release.clone), str(tmp_path / "clone"))
+    (tmp_path / "clone/changelogs/fragments/9999-new.yml").write_text("minor_changes:\n  - Something new.\n")
+    git(tmp_path / "clone", "add", "--all")
+    git(tmp_path / "clone", "commit", "--quiet", "-m", "something new")
+    return tmp_path / "clone"
+
+
+def test_the_version_is_the_same_wherever_it_stands(clone: Path) -> None:
+    version = tomllib.loads((collection.ROOT / "pyproject.toml").read_text())["project"]["version"]
+    assert yaml.safe_load((collection.ROOT / "galaxy.yml").read_text())["version"] == version
+    pages = [collection.ROOT / "README.md", *(collection.ROOT / "docs").glob("*.md")]
+    names = "\n".join(page.read_text() for page in pages)
+    named = re.findall(r"(?:rtvirt_runner|rtvirt-testbed)-([0-9.]+[0-9])", names)
+    assert len(named) == 5 and set(named) == {version}
+
+    done = prepare(clone, "98.7.6")
+    assert done.returncode == 0 and "git commit -m 'release: 98.7.6'" in done.stdout, done.stderr
+    assert (clone.parent / "asked").read_text() == "lint\nrelease --version 98.7.6\n"
+    assert git(clone, "diff", "--name-only").split() == [
+        "README.md",
+        "docs/example-project.md",
+        "galaxy.yml",
+        "pyproject.toml",
+    ]
+    changed = git(clone, "diff", "--unified=0").splitlines()
+    lines = [line for line in changed if line[0] in "+-" and line[:3] not in ("+++", "---")]
+    assert [line.replace(version, "98.7.6")[1:] for line in lines if line[0] == "-"] == [
+        line[1:] for line in lines if line[0] == "+"
+    ]
+    assert len(lines) == 14
+
+
+@pytest.mark.parametrize(
+    ("version", "told"),
+    [
+        ("0.0.9", "the version is 0.0.9, expected three numbers, and not less than"),
+        ("98.7", "the version is 98.7, expected three numbers"),
+        ("98.7.6", "antsibull-changelog is missing; install it:"),
+        ("98.7.7", "lint ended with status 3: fragment x is none"),
+        ("98.7.8", "uncommitted changes or new files (roles/forgotten.yml), expected none"),
+        ("98.7.9", "changelogs/changelog.yaml says is released"),
+        ("98.8.0", "changelogs/fragments has no fragment, expected some"),
+    ],
+)
+def test_what_is_no_release_is_refused(clone: Path, version: str, told: str) -> None:
+    variables = {}
+    if version == "98.7.6":
+        variables["PATH"] = "/usr/bin:/bin"
+    elif version == "98.7.7":
+        variables["FAILS"] = "fragment x is none"
+    elif version == "98.7.8":
+        (clone / "roles/forgotten.yml").touch()
+    elif version == "98.7.9":
+        (clone / "changelogs/changelog.yaml").write_text(f"releases: {{{version}: {{}}}}\n")
+    elif version == "98.8.0":
+        git(clone, "rm", "--quiet", "changelogs/fragments/*.yml")
+    if version in ("98.7.9", "98.8.0"):
+        git(clone, "add", "--all")
+        git(clone, "commit", "--quiet", "-m", "a release")
+    before = git(clone, "status", "--porcelain")
+    done = prepare(clone, version, **variables)
+    assert done.returncode == 2 and told in done.stderr and done.stderr.count("\n") == 1, done.stderr
+    assert git(clone, "status", "--porcelain") == before
 
 
 # ----------------------------------------------------------------------------------------- where the wheel is installed

@@ -257,6 +257,29 @@ def test_a_line_longer_than_the_firmware_reads_is_refused(pi: Board) -> None:
     assert "the firmware reads 64" in str(pi.run(TRIAL, FOLDER=folder[-50:], INITRD="initrd.img").failure)
 
 
+RETURN = (FILES / "return.sh").read_text()
+
+
+def test_pi_returns_to_what_was_found_on_it(pi: Board) -> None:
+    before = {path.name: path.read_text() for path in pi.boot.glob("*.txt")}
+    pi.run(ADOPT + 'put "$state/original.env" <"$state/default.env"\n' + TRIAL + KEEP)
+    pi.running.write_text(f"{FIRMWARE}root=/dev/mmcblk0p2 isolcpus=3 rtvirt.kernel=linux-rt\n")
+    assert "kernel=kernels/linux-rt-12345678/vmlinuz" in pi.text("config.txt")
+    reply = pi.run(RETURN, LOADERS="rpi")
+    assert reply.failure is None and reply.facts == {"reboot": "yes"}
+    assert {path.name: path.read_text() for path in pi.boot.glob("*.txt")} == before
+    assert (pi.boot / "rtvirt/default.env").read_text() == (pi.boot / "rtvirt/original.env").read_text()
+    pi.running.write_text(FIRMWARE + LINE + "\n")
+    again = pi.run(RETURN, LOADERS="rpi")
+    assert again.facts == {} and again.changes == []
+
+
+def test_a_board_of_our_card_has_nothing_to_return_to(pi: Board) -> None:
+    pi.run(TRIAL + KEEP + 'put "$state/original.env" <"$state/default.env"')
+    before = pi.text("config.txt")
+    assert pi.run(RETURN, LOADERS="rpi").changes == [] and pi.text("config.txt") == before
+
+
 @pytest.fixture
 def pc(tmp_path: Path) -> Board:
     return Board(tmp_path, "grub", "BOOT_IMAGE=/boot/vmlinuz-6.1 root=UUID=1 ro")
@@ -294,3 +317,17 @@ def test_the_reason_why_grub_refuses_a_line_is_what_is_said(pc: Board, line: str
     )
     assert "quote a word as a whole" in str(reply.failure)
     assert not (pc.boot / "grub/rtvirt.cfg").exists()
+
+
+@pytest.mark.parametrize("theirs", ["", "menuentry 'mine' {}\n"])
+def test_grub_forgets_our_entries_and_keeps_the_operators(pc: Board, theirs: str) -> None:
+    (pc.boot / "grub").mkdir()
+    (pc.boot / "grub/rtvirt.cfg").write_text("menuentry 'rtvirt' {}\n")
+    if theirs:
+        (pc.boot / "grub/custom.cfg").write_text(theirs)
+    assert pc.run("grub_put_hook").failure is None
+    assert pc.text("grub/custom.cfg").startswith(theirs + "if [")
+    assert pc.run("grub_forget").failure is None
+    found = {path.name: path.read_text() for path in (pc.boot / "grub").iterdir()}
+    assert found == ({"custom.cfg": theirs} if theirs else {})
+    assert pc.run("grub_forget").changes == []

@@ -15,8 +15,9 @@ for target in $TARGETS; do
 done
 debian_tree extract "$SUITE" "$ARCHITECTURE" "$work/grub" "$packages"
 modules=$work/grub/usr/lib/grub
-libraries=$(dirname "$(find "$work/tools/usr/lib" -name libc.so.6 | head -n 1)")
-loader=$(find "$work/tools/usr/lib" "$work/tools/usr/lib64" -name 'ld-linux*.so.*' 2>/dev/null | head -n 1)
+# Debian 12 has packages with /lib, Debian 13 with /usr/lib alone.
+libraries=$(find "$work/tools/lib" "$work/tools/usr/lib" -name '*.so.*' -printf '%h\n' 2>/dev/null | sort -u | paste -s -d :)
+loader=$(find "$work/tools/lib" "$work/tools/usr/lib" "$work/tools/usr/lib64" -name 'ld-linux*.so.*' -type f 2>/dev/null | head -n 1)
 cat >"$work/start.cfg" <<'GRUB'
 search --no-floppy --label BOOT --set=root
 set prefix=($root)/grub

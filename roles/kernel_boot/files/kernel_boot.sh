@@ -7,7 +7,7 @@
 #   rtvirt_command   U-Boot's command that starts it      rtvirt_initrd, rtvirt_fdt   files in that folder, or nothing
 #   rtvirt_kernel_params  those in bootargs that are ours   bootargs        the whole command line
 #   rtvirt_whole     yes, the last line: the file was not cut short
-# There are up to three: default, last_good (the default before it), and trial. The loader's own part is behind the seven
+# There are up to three: default, last_good (the default before it), and trial. The loader's own part is behind the eight
 # functions that loader_u_boot.sh begins with; each knows of the one loader in its name.
 boot=${BOOT:-/boot}
 [ ! -e "$boot/firmware/config.txt" ] || boot=$boot/firmware  # of a Raspberry Pi
@@ -156,6 +156,9 @@ find_loader() {
 
 # What runs was started by this entry: its whole command line is there, if with more around it. usage: runs FILE
 runs() { case " $(running_line) " in *" $(field "$1" bootargs) "*) [ -e "$1" ] ;; *) return 1 ;; esac; }
+
+# Was what runs started by an entry of a kernel that we brought? The entry as-found does not name its kernel.
+our_kernel_runs() { case " $(running_line) " in *" rtvirt.kernel="*) ;; *) return 1 ;; esac; }
 
 # How does what runs differ from an entry of the wanted kernel? Prints a phrase, or nothing. usage: difference FILE FORMER_PARAMS
 difference() {

@@ -71,6 +71,20 @@ grub_put_hook() {
   { grep -vsF 'rtvirt.cfg' "$grub/custom.cfg" || :; echo "$grub_hook"; } | put "$grub/custom.cfg" 'the line that reads our entries'
 }
 
+# Take our entries away, so that the distribution's own default is started.
+grub_forget() {
+  remove "$grub/rtvirt.cfg"
+  if grep -qsF rtvirt.cfg "$grub/custom.cfg"; then
+    if grep -qvF rtvirt.cfg "$grub/custom.cfg"; then
+      grep -vF rtvirt.cfg "$grub/custom.cfg" | put "$grub/custom.cfg" 'without the line that reads our entries'
+    else
+      remove "$grub/custom.cfg"
+    fi
+  fi
+  # grub.cfg has emptied it, after a trial
+  [ "$RTVIRT_CHECK_MODE" = yes ] || [ -n "$(grub_next)" ] || [ ! -s "$grub/grubenv" ] || grub-editenv "$grub/grubenv" unset next_entry
+}
+
 # How GRUB finds our kernels: the id of their file system, and their folder's path in that.
 grub_device() { grub-probe --target=fs_uuid "$kernels"; }
 grub_folder() { grub-mkrelpath "$kernels"; }

@@ -162,6 +162,9 @@ rpi_unmark() {
   [ "$RTVIRT_CHECK_MODE" = yes ] || vcmailbox 0x00038064 4 0 0 >/dev/null
 }
 
+# Take our entries away: with the entry as-found there is nothing of ours outside $state.
+rpi_forget() { :; }
+
 # First what the texts for the firmware name, then those, then what nobody names any longer.
 rpi_entries_changed() {
   [ "$RTVIRT_CHECK_MODE" = no ] || return 0

@@ -24,5 +24,8 @@ u_boot_set_up() {
 u_boot_mark() { echo ready | put "$state/trial" 'the mark that the next boot is a trial'; }
 u_boot_unmark() { remove "$state/trial"; }
 
+# Take our entries away: such a board starts nothing else.
+u_boot_forget() { :; }
+
 # The entries have changed: nothing to do, U-Boot reads them itself.
 u_boot_entries_changed() { :; }

@@ -9,10 +9,20 @@ if [ "$(cat "$default")" != "$(cat "$state/original.env")" ]; then
   exit 0
 fi
 [ ! -e "$state/trial.env" ] || fail "A trial of kernel $(field "$state/trial.env" rtvirt_kernel) is not confirmed; let it end first."
+found=no
+[ "$(field "$default" rtvirt_kernel)" != as-found ] || found=yes
+if [ "$found" = yes ]; then
+  if our_kernel_runs; then
+    fact difference "kernel $(uname -r) still runs, which this role brought"
+    exit 0
+  fi
+  "${loader}_forget"
+fi
 folder=$(field "$default" rtvirt_folder) folder=${folder##*/}
-if [ -n "$folder" ]; then
+if [ -n "$folder" ] || [ "$found" = yes ]; then
   for other in "$kernels"/*; do
-    [ "${other##*/}" != "$folder" ] || continue
+    [ -s "$other/release" ] || continue
+    [ "${other##*/}" != "$folder" ] || [ "$found" = yes ] || continue
     release=$(cat "$other/release")
     remove "$other"
     [ "$release" = "$(uname -r)" ] || [ ! -e "/lib/modules/$release/.rtvirt" ] || remove "/lib/modules/$release"
@@ -20,5 +30,10 @@ if [ -n "$folder" ]; then
 fi
 remove "$state/last_good.env" "$state/original.env" "$state/kernels" /usr/local/lib/rtvirt \
   /etc/systemd/system/sysinit.target.wants/rtvirt-trial-guard.service /etc/systemd/system/rtvirt-trial-guard.service
-"${loader}_entries_changed"
+if [ "$found" = yes ]; then
+  remove "$state"
+  [ "$RTVIRT_CHECK_MODE" = yes ] || rmdir "$kernels" 2>/dev/null || :
+else
+  "${loader}_entries_changed"
+fi
 sync

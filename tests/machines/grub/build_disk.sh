@@ -1,7 +1,7 @@
 #!/bin/sh
 # Make the disk of a PC in $OUT, as root: Debian on one ext4 partition, started by GRUB from the BIOS, as its installer leaves it;
 # and the keys to it (client_key, known_hosts). Nothing is mounted, and no emulator is needed on an x86 machine.
-# Needs: KERNEL (folder of kernel_build), SUITE, NAME (of the machine), DISK_MIB.
+# Needs: KERNEL (folder of kernel_build), SUITE, NAME (of the machine), DISK_MIB, PACKAGES (more of them: nothing, or ,NAME for each).
 set -eu
 work=$(mktemp -d)
 trap 'rm -rf -- "$work"' EXIT
@@ -10,7 +10,7 @@ release=$(cat "$KERNEL/release")
 
 echo ":: installing Debian $SUITE (amd64)"
 debian_tree minbase "$SUITE" amd64 "$root" \
-  systemd-sysv,udev,kmod,openssh-server,initramfs-tools,zstd,busybox,grub2-common,grub-pc-bin
+  systemd-sysv,udev,kmod,openssh-server,initramfs-tools,zstd,busybox,grub2-common,grub-pc-bin"$PACKAGES"
 
 echo ":: adding kernel $release"
 mkdir -p "$root/usr/lib/modules"
@@ -48,6 +48,7 @@ GRUB_TERMINAL=serial
 GRUB_DISABLE_OS_PROBER=true
 GRUB
 mkdir -p "$root/boot/grub"
+chroot "$root" grub-editenv /boot/grub/grubenv create
 cp -R "$root/usr/lib/grub/i386-pc" "$root/boot/grub/i386-pc"
 # For the first boot; that runs update-grub, as an installation does.
 cat >"$root/boot/grub/grub.cfg" <<GRUB

@@ -27,7 +27,9 @@ class Environment:
     def site_packages(self) -> Path:
         return next(self.root.glob("lib/python3.*/site-packages"))
 
-    def run(self, program: str, *words: str | Path, folder: Path, **variables: str) -> subprocess.CompletedProcess[str]:
+    def run(
+        self, program: str, *words: str | Path, folder: Path, limit_s: float = 300, **variables: str
+    ) -> subprocess.CompletedProcess[str]:
         """Run one of the environment's programs, wait for it, and return what it printed."""
         keep = {name: os.environ[name] for name in ("PATH", "LANG", "LC_ALL", "TZ") if name in os.environ}
         env = {**keep, "HOME": str(self.root / "home"), "ANSIBLE_NOCOLOR": "1", **variables}
@@ -39,7 +41,7 @@ class Environment:
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
-            timeout=300,
+            timeout=limit_s,
         )
 
 
