@@ -4,7 +4,7 @@
 # lost.
 find_tracefs
 instance=$tracefs/instances/$TRACE_INSTANCE
-[ -d "$instance" ] || fail "This machine is not traced; was its time over?"
+[ -d "$instance" ] || fail "This machine has no trace; was its time over?"
 echo 0 >"$instance/tracing_on"
 end_guard
 folder=
