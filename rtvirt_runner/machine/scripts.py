@@ -43,6 +43,7 @@ SETS: Mapping[str, tuple[str, ...]] = {
         *("measure/trace_instance", "measure/break_cyclictest"),
     ),
     "end_trace": ("measure/trace_instance", "measure/end_trace"),
+    "remove_trace": ("measure/trace_instance", "measure/remove_trace"),
     "start_guest": (
         *("guest/unit_pid", "guest/unit", "guest/stop_guest", "guest/find_vcpus"),
         *("cpu_isolation/enter_cpuset", "cpu_isolation/thread", "guest/place_guest", "guest/start_guest"),

@@ -15,8 +15,11 @@ INSTANCE = "rtvirt"  # of tracefs
 BUFFER_KIB = 4096  # for each core; an event takes about 60 bytes
 LINES = 40_000  # of text that are fetched from a machine, below the limit of replies
 FILES = {"host": "trace-host.txt", "guest": "trace-guest.txt"}  # in what is stored of a trace
+TRACE_FILE = "trace.json"  # beside them: numbers and words
 MORE_LOOPS = 10  # times the cell's own, in which a wake-up is to be later than the threshold
-STEP_S = 1800  # of the machine's clock beyond its loops, for starting a guest and what comes between the commands
+# Of the machine's clock beyond its loops, for starting a guest and what comes between the commands: an idle emulated
+# board's runs a hundred times as fast as ours.
+STEPS_S = {"real": 1800, "virtual": 1_000_000}
 # What an explanation needs; those that a kernel lacks are reported as missing.
 EVENTS = (
     *("sched/sched_switch", "sched/sched_waking", "sched/sched_migrate_task"),
@@ -32,11 +35,14 @@ HOST_EVENTS = (
     *("kvm/kvm_entry", "kvm/kvm_exit", "kvm/kvm_userspace_exit"),
     *("kvm/kvm_timer_update_irq", "kvm/kvm_inj_virq"),
 )
+# A bell (7) that a guest writes to its console: the PL011 of QEMU's virt, the first serial port of a PC. It ends the
+# board's trace at once; the next command would come after so many events that what is to be explained is overwritten.
+BELLS = ("kvm/kvm_mmio:gpa==0x9000000&&val==7", "kvm/kvm_pio:port==0x3f8&&val==7")
 
 
 def lasts_s(cell: Cell) -> int:
     """After how many seconds of the machine's clock a trace is removed of which nobody has read the end."""
-    return break_limit_s(cell) + 2 * limit_s(cell) + STEP_S
+    return break_limit_s(cell) + 2 * limit_s(cell) + STEPS_S[cell.clock]
 
 
 def break_limit_s(cell: Cell) -> int:
@@ -52,7 +58,8 @@ def make_environment(lasts_s: int, *, buffer_kib: int = BUFFER_KIB) -> dict[str,
 def begin_environment(side: str) -> dict[str, str]:
     """The variables of the scripts ``begin_trace`` on a side (host or guest)."""
     events = (*EVENTS, *X86_EVENTS, *(HOST_EVENTS if side == "host" else ()))
-    return {"TRACE_INSTANCE": INSTANCE, "TRACE_EVENTS": " ".join(events)}
+    stops = BELLS if side == "host" else ()
+    return {"TRACE_INSTANCE": INSTANCE, "TRACE_EVENTS": " ".join(events), "TRACE_STOPS": " ".join(stops)}
 
 
 def break_environment(cell: Cell, threshold_us: int) -> dict[str, str]:
@@ -65,6 +72,7 @@ def break_environment(cell: Cell, threshold_us: int) -> dict[str, str]:
         "LOOPS": str(MORE_LOOPS * cell.loops),
         "LIMIT_S": str(break_limit_s(cell)),
         "THRESHOLD_US": str(threshold_us),
+        "RINGS": "yes" if cell.place == "guest" else "no",
     }
 
 

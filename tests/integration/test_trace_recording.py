@@ -37,7 +37,7 @@ BREAK = {
     "TRACE_INSTANCE": INSTANCE,
     **{"CPU": "0", "INTERVAL_US": "1000", "PRIORITY": "80", "LIMIT_S": "60"},
     **dict.fromkeys(("COMMAND", "PREPARE", "CLEANUP", "CPUS"), ""),
-    **{"REPEAT": "no", "FOLDER": "memory", "RUN_LIMIT_S": "60", "END_LIMIT_S": "30"},
+    **{"RINGS": "no", "REPEAT": "no", "FOLDER": "memory", "RUN_LIMIT_S": "60", "END_LIMIT_S": "30"},
 }
 
 

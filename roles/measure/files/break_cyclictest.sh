@@ -1,7 +1,7 @@
 # shellcheck shell=sh disable=SC2154
 # Run cyclictest, with the workload beside it, until a wake-up is later than a threshold, which marks and stops this machine's trace. Needs: enter_cpuset.sh of
 # cpu_isolation, run_workload.sh, trace_instance.sh.
-# TRACE_INSTANCE, THRESHOLD_US, LOOPS (at most), CPU, INTERVAL_US, PRIORITY, LIMIT_S and those of the workload as in measure_cell.sh. Facts: `break_us`, the
+# TRACE_INSTANCE, THRESHOLD_US, RINGS (yes or no: rings the console's bell then, which ends the trace of a guest's board), LOOPS (at most), CPU, INTERVAL_US, PRIORITY, LIMIT_S and those of the workload as in measure_cell.sh. Facts: `break_us`, the
 # latency that broke it, if one did, and `break_way`: `mark`, or `end` where the trace can only be stopped once cyclictest has ended (without unshare).
 command -v cyclictest >/dev/null || fail "There is no cyclictest on this machine; the role measure installs it."
 find_tracefs
@@ -31,6 +31,7 @@ trap finish EXIT
 ) >"$folder/cyclictest.txt" 2>"$folder/cyclictest.err" </dev/null
 status=$?
 echo 0 >"$tracefs/instances/$TRACE_INSTANCE/tracing_on"
+[ "$RINGS" = no ] || printf '\a' >/dev/console
 wrong=
 [ -z "$COMMAND" ] || end_workload
 for name in cyclictest.txt workload.txt workload.err; do file "$name" "$folder/$name"; done
