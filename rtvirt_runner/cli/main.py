@@ -31,6 +31,7 @@ from rich.tree import Tree
 
 from rtvirt_runner.analysis import exposure
 from rtvirt_runner.analysis.comparisons import ACROSS
+from rtvirt_runner.analysis.late.stored import read_trace
 from rtvirt_runner.build import artifacts, cache
 from rtvirt_runner.catalogue import checked_yaml, collection
 from rtvirt_runner.catalogue.catalogue import Catalogue
@@ -1104,20 +1105,20 @@ def _trace(args: argparse.Namespace) -> int:
     with extra("report"):  # its absence is found now, not after the trace
         import rtvirt_runner.report.traces  # noqa: F401
     say(f"tracing cell {cell.id}")
-    before = request.tree.traces(request.matrix.name, cell)
+    before = request.tree.traces(request.matrix.name).get(cell.id, [])
     outcome = cli_trace.trace(request.matrix, request.tree, cell, threshold, request.inventory, args)
-    found = [path for path in request.tree.traces(request.matrix.name, cell) if path not in before]
+    found = [path for path in request.tree.traces(request.matrix.name).get(cell.id, []) if path not in before]
     if outcome.interrupted:
         say(f"interrupted; to go on: {args.typed}")
         return INTERRUPTED
     if not outcome.ok or not found:
         _show_failures(outcome)
         return FAILED_CELLS
-    trace = cli_trace.read_trace(found[-1])
+    trace = read_trace(found[-1])
     for sentence in trace.sentences:
         tell(sentence)
     print(found[-1], flush=True)
-    return DONE if trace.is_explained else FAILED_CELLS
+    return FAILED_CELLS if trace.latency_us is None else DONE
 
 
 def _known_boards(args: argparse.Namespace, groups: Mapping[str, Sequence[str]]) -> Sequence[str]:

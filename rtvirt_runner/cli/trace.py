@@ -3,25 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import json
-from dataclasses import dataclass
 from pathlib import Path
 
 from rtvirt_runner.catalogue import checked_yaml, collection
 from rtvirt_runner.catalogue.checked_yaml import InputError, format_value
-from rtvirt_runner.machine.trace_script import TRACE_FILE
 from rtvirt_runner.matrix.cell import Cell
 from rtvirt_runner.matrix.load import Matrix
 from rtvirt_runner.matrix.results import ResultsTree
 from rtvirt_runner.run.playbooks import Outcome, run_playbook
-
-
-@dataclass(frozen=True)
-class Trace:
-    """What is said of a stored trace; ``is_explained``: whether the wake-up could be explained at all."""
-
-    sentences: tuple[str, ...]
-    is_explained: bool
 
 
 def traced_cell(matrix: Matrix, board: str, cell_id: str | None, inventory: Path) -> Cell:
@@ -61,9 +50,3 @@ def trace(
         verbosity=args.verbose,
         limit=[cell.board],
     )
-
-
-def read_trace(folder: Path) -> Trace:
-    """What is said of a stored trace."""
-    content = json.loads((folder / TRACE_FILE).read_text())
-    return Trace(tuple(content["sentences"]), content["explanation"] is not None)

@@ -21,7 +21,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
-import glob
 import itertools
 import json
 import math
@@ -225,11 +224,13 @@ class ResultsTree:
                 shutil.rmtree(partial, ignore_errors=True)
         return kept
 
-    def traces(self, matrix_name: str, cell: Cell) -> list[Path]:
-        """The folders of a cell's traced runs, the oldest first."""
-        final = self.record_path(matrix_name, cell)
-        found = final.parent.glob(f"{glob.escape(final.name)}.trace-*")
-        return sorted(found, key=lambda path: (len(path.name), path.name))
+    def traces(self, matrix_name: str) -> dict[str, list[Path]]:
+        """The folders of traced runs by the cell's id, the oldest first."""
+        found: dict[str, list[Path]] = {}
+        for path in (self.root / matrix_name).glob("*/*.trace-*"):
+            if not path.name.startswith(".") and path.parent.name not in TAKEN_FOLDERS:
+                found.setdefault(path.name.rpartition(".trace-")[0], []).append(path)
+        return {cell: sorted(each, key=lambda path: (len(path.name), path.name)) for cell, each in found.items()}
 
     def _order_path(self, matrix_name: str, key: str) -> Path:
         return self.root / matrix_name / _ORDERS / f"{key}.json"

@@ -91,7 +91,14 @@ def traced(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path
         yaml.safe_dump({"rtvirt_lab_workloads": rogue}, stream)
     (folder / "late.yml").write_text(yaml.safe_dump({"matrix": MATRIX}))
     command: list[str | Path] = [SCRIPTS / "rtvirt", "trace", BOARD, "--threshold", "2000", "--keep-boards"]
-    command += ["--matrix", str(folder / "late.yml"), "-i", folder / "lab", "--results", folder / "results"]
+    command += [
+        "--matrix",
+        str(folder / "late.yml"),
+        "-i",
+        folder / "lab" / "hosts.yml",
+        "--results",
+        folder / "results",
+    ]
     try:
         said = run(command, owned(), limit_s=3000)
         assert "status 0" in said, said

@@ -311,7 +311,8 @@ def test_a_trace_is_said_in_words_and_its_folder_last(
     def played(_playbook: Path, _inventory: Path, extravars: dict[str, str], **more: object) -> Outcome:
         asked.update(extravars, limit=more["limit"])
         cell = next(cell for cell in CELLS if cell.id == extravars["rtvirt_trace_cell"])
-        content = {"sentences": ["It was late."], "explanation": {}}
+        explanation = {"latency_us": 700.0, "causes": []}
+        content = {"threshold_us": 250, "sentences": ["It was late."], "explanation": explanation}
         results.keep_trace("smoke", cell, {"trace.json": json.dumps(content)})
         return Outcome(True, False, (), (), (), results.root)
 

@@ -8,17 +8,20 @@ from pathlib import Path
 
 import pytest
 from fake_traces import US, late_once
-from fakes import cyclictest_json, done, system
-from test_trace_script import guest_cell
+from fakes import catalogue, cyclictest_json, done, system, virtual_lab
 
 from rtvirt_runner.analysis.late.recording import Recording
+from rtvirt_runner.catalogue import collection
 from rtvirt_runner.catalogue.checked_yaml import InputError
 from rtvirt_runner.matrix.cell import Cell
+from rtvirt_runner.matrix.load import load_matrix
 from rtvirt_runner.matrix.results import Record, ResultsTree
 from rtvirt_runner.matrix.threshold import AUTO, read_threshold
+from rtvirt_runner.report.page import render_page
 from rtvirt_runner.report.traces import TracedRun
 
-CELL = guest_cell()
+MATRIX = load_matrix(collection.matrix_path("smoke"), virtual_lab(), catalogue())
+CELL = next(cell for cell in MATRIX.cells if cell.place == "guest")
 PAIR = late_once("host_thread", 700 * US)
 TEXTS = {"host": "".join(PAIR.host.text()), "guest": "".join(PAIR.guest.text())}
 
@@ -61,7 +64,7 @@ def test_it_lies_beside_the_records_and_is_none(tmp_path: Path) -> None:
     files, _ = traced(tmp_path, TEXTS).files()
     first, second = (tree.keep_trace("smoke", CELL, files) for _ in range(2))
     assert [first.name, second.name] == [f"{CELL.id}.trace-1", f"{CELL.id}.trace-2"]
-    assert tree.traces("smoke", CELL) == [first, second]
+    assert tree.traces("smoke") == {CELL.id: [first, second]}
     assert tree.read("smoke") == []
     assert tree.pending("smoke", [CELL]) == [CELL]
     assert list(tree.root.glob("*/**/.*")) == []
@@ -91,6 +94,39 @@ def test_a_trace_without_the_wake_up_is_kept_and_says_so(tmp_path: Path) -> None
 def test_a_real_board_has_no_virtual_time(tmp_path: Path) -> None:
     _, said = traced(tmp_path, TEXTS, cell=replace(CELL, clock="real")).files()
     assert "virtual" not in " ".join(said)
+
+
+def page(tmp_path: Path, *stored: dict[str, str | bytes]) -> str:
+    tree = ResultsTree(tmp_path / "results")
+    for files in stored:
+        tree.keep_trace("smoke", CELL, files)
+    return render_page(MATRIX, [], traces=tree.traces("smoke")).text
+
+
+def test_the_page_shows_each_wake_up_and_its_causes_per_tuning(tmp_path: Path) -> None:
+    files, said = traced(tmp_path, TEXTS).files()
+    text = page(tmp_path, files, files)
+    assert f"<h3>{CELL.axes} " in text and text.count("data:image/svg+xml;base64,") == 2
+    assert f">{CELL.tuning} (2)</th>" in text and "host: other task, rogue</th>" in text
+    for sentence in said[:2]:
+        assert text.count(f"<li>{sentence}</li>") == 2
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["", "{", "[]", "{}", '{"threshold_us": 1, "sentences": "no", "explanation": null}', "[" * 999, "\0" * (1 << 21)],
+)
+def test_a_damaged_trace_has_a_sentence_on_the_page(tmp_path: Path, content: str) -> None:
+    text = page(tmp_path, {"trace.json": content})
+    assert "trace.json" in text and "<h3>" + CELL.axes not in text
+
+
+def test_nothing_of_a_trace_runs_on_the_page(tmp_path: Path) -> None:
+    script = "<script>alert(1)</script>"
+    cause = {"cause": script, "side": script, "who": script, "us": 5}
+    explanation = {"latency_us": 5, "causes": [cause]}
+    content = json.dumps({"threshold_us": 1, "sentences": [script], "explanation": explanation})
+    assert script not in page(tmp_path, {"trace.json": content, "late-wake-up.svg": f"<svg>{script}</svg>"})
 
 
 @pytest.mark.parametrize("value", [250, "250", AUTO, 1, 1_000_000])
