@@ -29,15 +29,19 @@ def pending_plan(
     board: str | None = None,
     sealed: bool = False,
     only: str | Sequence[str] = (),
+    done: bool = False,
 ) -> list[dict[str, Any]]:
-    """The boot groups with pending cells of a matrix, as plain values; raises AnsibleFilterError, one sentence."""
+    """The boot groups with pending cells of a matrix, as plain values; raises AnsibleFilterError, one sentence.
+
+    With ``done``, those with done cells as well.
+    """
     try:
         loaded, lab, catalogue = load_matrix(matrix_file, groups, hostvars, vars_dir)
         chosen = select_cells(loaded, [only] if isinstance(only, str) else [str(name) for name in only])
     except checked_yaml.InputError as error:
         raise AnsibleFilterError(str(error)) from error
     tree = results.ResultsTree(Path(str(results_dir)))
-    pending = tree.pending(loaded.name, chosen)
+    pending = list(chosen) if done else tree.pending(loaded.name, chosen)
     try:
         tree.refuse_newer(loaded.name, pending)
     except results.ResultsError as error:

@@ -32,6 +32,7 @@ from rich.tree import Tree
 
 from rtvirt_runner.analysis import exposure
 from rtvirt_runner.analysis.comparisons import ACROSS
+from rtvirt_runner.analysis.late.stored import read_trace
 from rtvirt_runner.build import artifacts, cache
 from rtvirt_runner.catalogue import checked_yaml, collection
 from rtvirt_runner.catalogue.catalogue import Catalogue
@@ -42,6 +43,7 @@ from rtvirt_runner.cli import boards as cli_boards
 from rtvirt_runner.cli import cache as cli_cache
 from rtvirt_runner.cli import inspect as cli_inspect
 from rtvirt_runner.cli import kernels as cli_kernels
+from rtvirt_runner.cli import trace as cli_trace
 from rtvirt_runner.machine import preflight
 from rtvirt_runner.matrix.cell import Cell
 from rtvirt_runner.matrix.load import Matrix, load_matrix, state_cell
@@ -49,6 +51,7 @@ from rtvirt_runner.matrix.plan import measuring_s, plan
 from rtvirt_runner.matrix.results import BadRecord, Record, ResultsError, ResultsTree, unusable
 from rtvirt_runner.matrix.select import select_cells
 from rtvirt_runner.matrix.stored import read_stored, store_matrix, stored_matrices
+from rtvirt_runner.matrix.threshold import AUTO, read_threshold
 from rtvirt_runner.matrix.ways import cells_measured, why_over_ssh
 from rtvirt_runner.printable import printable
 from rtvirt_runner.run.now import Now, running
@@ -84,6 +87,7 @@ examples:
                                          bring a board into a state, for work by hand
   rtvirt ssh virtual-cb2-guest uname -a  a shell, or one command, on a board or in its guest
   rtvirt console virtual-cb2 --follow    what a board writes to its serial console
+  rtvirt trace virtual-cb2               why a wake-up in its guest was late (docs/late-wake-ups.md)
   rtvirt reset virtual-cb2               take back what was changed on a board; an emulated one is stopped
   rtvirt reprovision cb2                 a board from a blank card, all its data are lost (docs/real-boards.md)
   rtvirt kernels                         the kernel catalogue, what of it is built, what runs where
@@ -100,6 +104,7 @@ examples:
 results:
   results/<matrix>/report/index.html     the page; cells.csv beside it has a row per cell
   results/<matrix>/<board>/<cell>/       one record per cell (docs/results-folder.md)
+  results/<matrix>/<board>/<cell>.trace-<n>/  a late wake-up that was traced, and its cause
   results/<matrix>/log/                  the whole output of each run
 Records that cannot be used are named with their reason, the others count, and plan, status, report, verdict, claims and
 compare end with exit status 3; matrix keeps them aside and measures their cells again.
@@ -122,6 +127,12 @@ Says of each board of a matrix whether a real-time task with the matrix's budget
 the cheapest tuning that does, does not meet it, or cannot be told, with margin, certainty, and what to do next. The
 exit status is 0 when all boards meet the budget that decides, 1 when one does not, 3 when records cannot be used, 4
 when none fails but not all can be told (docs/verdicts.md). {_STORED}"""
+
+_TRACE = """\
+Runs one cell of a matrix on its board: without a trace, traced, and traced until a wake-up is later than a threshold.
+Then says who had each microsecond of that wake-up, on the board and in its guest, and stores traces, picture and words
+beside the cell's record, which stays as it is (docs/late-wake-ups.md).
+"""
 
 _COMPARE = """\
 Point by point (a cell with all its repetitions), by average and p99: better, worse, same (within the margin), not told
@@ -310,6 +321,14 @@ def _parser() -> argparse.ArgumentParser:
     )
     _add_capsule(commands.add_parser("capsule", help="write an archive from which anybody runs sealed cells again"))
     _add_boards(commands, inventory)
+    _add_trace(
+        commands.add_parser(
+            "trace",
+            parents=[common],
+            description=_TRACE,
+            help="trace a late wake-up on board and guest, and say its cause",
+        )
+    )
     _add_inspect(
         commands.add_parser(
             "inspect", parents=[inventory], help="show what is wanted of a board and what it has, read from it"
@@ -472,6 +491,20 @@ def _add_capsule(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--output", type=Path, metavar="FILE", help="the archive (default: ./<matrix>-capsule.tar.gz)")
     parser.set_defaults(run=_capsule)
+
+
+def _add_trace(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("board", metavar="BOARD", help="a board of the inventory")
+    parser.add_argument("--cell", metavar="ID", help="a cell of the matrix (default: the board's first in a guest)")
+    parser.add_argument(
+        "--threshold",
+        default=AUTO,
+        metavar=f"US|{AUTO}",
+        help=f"how late a wake-up is to be, in us; {AUTO}: later than the p99.9 of the cell without a trace (default)",
+    )
+    parser.add_argument("--keep-boards", action="store_true", help="leave a virtual board running at the end")
+    parser.add_argument("-v", "--verbose", action="count", default=0, help="more from Ansible in the log; repeatable")
+    parser.set_defaults(run=_trace)
 
 
 def _add_inspect(parser: argparse.ArgumentParser) -> None:
@@ -1086,6 +1119,29 @@ def _reprovision(args: argparse.Namespace) -> int:
     if args.rotate_identity:
         extravars["rtvirt_rotate_identity"] = True
     return _play(args, collection.REPROVISION, extravars, [f"rtvirt ssh {args.boards[0]}"])
+
+
+def _trace(args: argparse.Namespace) -> int:
+    threshold = read_threshold(args.threshold, "--threshold")
+    request = _load(args)
+    cell = cli_trace.traced_cell(request.matrix, args.board, args.cell, request.inventory)
+    with extra("report"):  # its absence is found now, not after the trace
+        import rtvirt_runner.report.traces  # noqa: F401
+    say(f"tracing cell {cell.id}")
+    before = request.tree.traces(request.matrix.name).get(cell.id, [])
+    outcome = cli_trace.trace(request.matrix, request.tree, cell, threshold, request.inventory, args)
+    found = [path for path in request.tree.traces(request.matrix.name).get(cell.id, []) if path not in before]
+    if outcome.interrupted:
+        say(f"interrupted; to go on: {args.typed}")
+        return INTERRUPTED
+    if not outcome.ok or not found:
+        _show_failures(outcome)
+        return FAILED_CELLS
+    trace = read_trace(found[-1])
+    for sentence in trace.sentences:
+        tell(sentence)
+    print(found[-1], flush=True)
+    return FAILED_CELLS if trace.latency_us is None else DONE
 
 
 def _known_boards(args: argparse.Namespace, groups: Mapping[str, Sequence[str]]) -> Sequence[str]:

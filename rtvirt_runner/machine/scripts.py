@@ -35,10 +35,15 @@ SETS: Mapping[str, tuple[str, ...]] = {
         *("cpu_isolation/enter_cpuset", "cpu_isolation/thread", "measure/run_workload"),
         *("measure/cyclictest_thread", "measure/measure_cell"),
     ),
-    # an ftrace instance of rtvirt's own: begins, is stopped by a late wake-up, is read and removed
+    # an ftrace instance of rtvirt's own: is made, begins, is stopped by a late wake-up, is read and removed
+    "make_trace": ("measure/trace_instance", "measure/make_trace"),
     "begin_trace": ("measure/trace_instance", "measure/begin_trace"),
-    "break_cyclictest": ("cpu_isolation/enter_cpuset", "measure/trace_instance", "measure/break_cyclictest"),
+    "break_cyclictest": (
+        *("cpu_isolation/enter_cpuset", "measure/run_workload"),
+        *("measure/trace_instance", "measure/break_cyclictest"),
+    ),
     "end_trace": ("measure/trace_instance", "measure/end_trace"),
+    "remove_trace": ("measure/trace_instance", "measure/remove_trace"),
     "start_guest": (
         *("guest/unit_pid", "guest/unit", "guest/stop_guest", "guest/find_vcpus"),
         *("cpu_isolation/enter_cpuset", "cpu_isolation/thread", "guest/place_guest", "guest/start_guest"),

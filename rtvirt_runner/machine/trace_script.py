@@ -1,19 +1,26 @@
 """The scripts that record a late wake-up with ftrace, and their environment.
 
-On the board first: ``begin_trace``, before the guest has its priority; in the guest the same, then
-``break_cyclictest`` and ``end_trace``; on the board ``end_trace`` last. A board's own wake-up needs all three there.
-They are for SSH and for a sealed machine's queue alike.
+On the board first: ``make_trace``, before the guest has its priority, then ``begin_trace``; in the guest the same, then
+``break_cyclictest``; ``end_trace`` on the board, whose buffers still fill, and in the guest. A board's own wake-up
+needs all four there. They are for SSH and for a sealed machine's queue alike.
 """
 
 from __future__ import annotations
 
+from rtvirt_runner.machine import cell_script
 from rtvirt_runner.machine.cell_script import limit_s
 from rtvirt_runner.matrix.cell import Cell
 
 INSTANCE = "rtvirt"  # of tracefs
 BUFFER_KIB = 4096  # for each core; an event takes about 60 bytes
 LINES = 40_000  # of text that are fetched from a machine, below the limit of replies
-FILES = {"host": "trace-host.txt", "guest": "trace-guest.txt"}  # in the record of a cell
+FILES = {"host": "trace-host.txt", "guest": "trace-guest.txt"}  # in what is stored of a trace
+TRACE_FILE = "trace.json"  # beside them: numbers and words
+PICTURE = "late-wake-up.svg"
+MORE_LOOPS = 10  # times the cell's own, in which a wake-up is to be later than the threshold
+# Of the machine's clock beyond its loops, for starting a guest and what comes between the commands: an idle emulated
+# board's runs a hundred times as fast as ours.
+STEPS_S = {"real": 1800, "virtual": 1_000_000}
 # What an explanation needs; those that a kernel lacks are reported as missing.
 EVENTS = (
     *("sched/sched_switch", "sched/sched_waking", "sched/sched_migrate_task"),
@@ -29,29 +36,44 @@ HOST_EVENTS = (
     *("kvm/kvm_entry", "kvm/kvm_exit", "kvm/kvm_userspace_exit"),
     *("kvm/kvm_timer_update_irq", "kvm/kvm_inj_virq"),
 )
+# A bell (7) that a guest writes to its console: the PL011 of QEMU's virt, the first serial port of a PC. It ends the
+# board's trace at once; the next command would come after so many events that what is to be explained is overwritten.
+BELLS = ("kvm/kvm_mmio:gpa==0x9000000&&val==7", "kvm/kvm_pio:port==0x3f8&&val==7")
 
 
-def begin_environment(side: str, lasts_s: int, *, buffer_kib: int = BUFFER_KIB) -> dict[str, str]:
-    """The variables of the scripts ``begin_trace`` on a side (host or guest); the trace is removed after lasts_s."""
+def lasts_s(cell: Cell) -> int:
+    """After how many seconds of the machine's clock a trace is removed of which nobody has read the end."""
+    return break_limit_s(cell) + 2 * limit_s(cell) + STEPS_S[cell.clock]
+
+
+def break_limit_s(cell: Cell) -> int:
+    """The limit of the cyclictest that breaks, in seconds of the machine's clock."""
+    return MORE_LOOPS * limit_s(cell)
+
+
+def make_environment(lasts_s: int, *, buffer_kib: int = BUFFER_KIB) -> dict[str, str]:
+    """The variables of the scripts ``make_trace``; the trace is removed after lasts_s."""
+    return {"TRACE_INSTANCE": INSTANCE, "TRACE_BUFFER_KIB": str(buffer_kib), "TRACE_LIMIT_S": str(lasts_s)}
+
+
+def begin_environment(side: str) -> dict[str, str]:
+    """The variables of the scripts ``begin_trace`` on a side (host or guest)."""
     events = (*EVENTS, *X86_EVENTS, *(HOST_EVENTS if side == "host" else ()))
-    return {
-        "TRACE_INSTANCE": INSTANCE,
-        "TRACE_EVENTS": " ".join(events),
-        "TRACE_BUFFER_KIB": str(buffer_kib),
-        "TRACE_LIMIT_S": str(lasts_s),
-    }
+    stops = BELLS if side == "host" else ()
+    return {"TRACE_INSTANCE": INSTANCE, "TRACE_EVENTS": " ".join(events), "TRACE_STOPS": " ".join(stops)}
 
 
 def break_environment(cell: Cell, threshold_us: int) -> dict[str, str]:
     """The variables of the scripts ``break_cyclictest`` in a cell's place."""
-    return {
+    names = ("CPU", "INTERVAL_US", "PRIORITY")
+    workload = ("COMMAND", "PREPARE", "CLEANUP", "CPUS", "REPEAT", "FOLDER", "RUN_LIMIT_S", "END_LIMIT_S")
+    measured = cell_script.environment(cell)
+    return {name: measured[name] for name in (*names, *workload)} | {
         "TRACE_INSTANCE": INSTANCE,
-        "CPU": str(cell.measured_cpu),
-        "INTERVAL_US": str(cell.interval_us),
-        "PRIORITY": str(cell.priority),
-        "LOOPS": str(cell.loops),
-        "LIMIT_S": str(limit_s(cell)),
+        "LOOPS": str(MORE_LOOPS * cell.loops),
+        "LIMIT_S": str(break_limit_s(cell)),
         "THRESHOLD_US": str(threshold_us),
+        "RINGS": "yes" if cell.place == "guest" else "no",
     }
 
 

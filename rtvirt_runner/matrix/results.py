@@ -7,6 +7,7 @@
         <raw files>    output of the tools, unparsed, so that old results can be parsed again
     results/<matrix>/<board>/<cell id>.damaged-<n>    what could not be used, kept when the cell was measured again
     results/<matrix>/<board>/<cell id>.earlier-<n>    a record that was kept when its cell was to be measured again
+    results/<matrix>/<board>/<cell id>.trace-<n>      a late wake-up of the cell that was traced, which is no record
     results/<matrix>/sealed/<key>.json    order and parts of a sealed machine
     results/<matrix>/matrix.json          the matrix (stored.py)
     results/<matrix>/lock                 locked by whoever writes
@@ -48,7 +49,7 @@ _ORDERS = "sealed"  # the folder of orders, beside those of boards
 _OWN_FILES = ("cell.json", "system.json", "status.json")
 _MACHINES = ("board", "guest", "emulator", "run", "sealed", "after")  # objects of system.json
 _RECORD = re.compile(r".+-[0-9a-f]{8}")  # the name of a record's folder: the cell's id
-_ASIDE = re.compile(r".+\.(?:damaged|earlier)-[0-9]+")
+_ASIDE = re.compile(r".+\.(?:damaged|earlier|trace)-[0-9]+")
 _PASSING = re.compile(r"\.(?:partial|replaced)-.+")  # of a writer that is running, or was killed
 
 
@@ -204,6 +205,33 @@ class ResultsTree:
         """Store a matrix, whole or not at all, in the place of the one before."""
         folder = self.root / matrix_name
         _keep_file(folder, folder / MATRIX_FILE, content)
+
+    def keep_trace(self, matrix_name: str, cell: Cell, files: Mapping[str, str | bytes]) -> Path:
+        """Store the files of a traced run of a cell, whole or not at all, beside the cell's record; returns the folder.
+
+        Each gets a folder of its own, which no reader of records looks into. Raises ResultsError for what the disk
+        refuses.
+        """
+        final = self.record_path(matrix_name, cell)
+        partial = final.with_name(f".partial-{final.name}.trace")
+        contents = {name: _encoded(each) if isinstance(each, str) else each for name, each in files.items()}
+        with _writing(self.root / matrix_name):
+            final.parent.mkdir(exist_ok=True)
+            try:
+                _write_folder(partial, contents)
+                kept = _rename_free(partial, final, "trace")
+                _sync_folder(final.parent)
+            finally:
+                shutil.rmtree(partial, ignore_errors=True)
+        return kept
+
+    def traces(self, matrix_name: str) -> dict[str, list[Path]]:
+        """The folders of traced runs by the cell's id, the oldest first."""
+        found: dict[str, list[Path]] = {}
+        for path in (self.root / matrix_name).glob("*/*.trace-*"):
+            if not path.name.startswith(".") and path.parent.name not in TAKEN_FOLDERS:
+                found.setdefault(path.name.rpartition(".trace-")[0], []).append(path)
+        return {cell: sorted(each, key=lambda path: (len(path.name), path.name)) for cell, each in found.items()}
 
     def _order_path(self, matrix_name: str, key: str) -> Path:
         return self.root / matrix_name / _ORDERS / f"{key}.json"
@@ -393,8 +421,13 @@ def _load_file(path: Path) -> dict[str, Any]:
 
 def _set_aside(path: Path, why: Literal["damaged", "earlier"]) -> Path:
     """Rename a record to the first free name that readers leave out; returns it."""
+    return _rename_free(path, path, why)
+
+
+def _rename_free(path: Path, record: Path, why: Literal["damaged", "earlier", "trace"]) -> Path:
+    """Rename a folder to the first free name beside a record that readers leave out; returns it."""
     for number in itertools.count(1):
-        aside = path.with_name(f"{path.name}.{why}-{number}")
+        aside = record.with_name(f"{record.name}.{why}-{number}")
         if os.path.lexists(aside):
             continue
         try:

@@ -43,6 +43,7 @@ from rtvirt_runner.report.experiment_sections import blocks, cautions
 from rtvirt_runner.report.figures.drawing import Drawing
 from rtvirt_runner.report.figures.histograms import Lane, histogram_figures
 from rtvirt_runner.report.format import decimals, number, unit
+from rtvirt_runner.report.late_causes import late_causes
 from rtvirt_runner.report.machines import machines
 from rtvirt_runner.report.provenance import sources
 from rtvirt_runner.report.tables import Table, cell_table, pair_table, varying
@@ -128,7 +129,8 @@ def write_report(matrix: Matrix, tree: ResultsTree, found: Sequence[Record | Bad
         files["cells.parquet"] = _as_parquet(frame)
     if _GUIDE.is_file():
         files["reading-the-page.txt"] = _GUIDE.read_bytes()
-    page = render_page(matrix, records, unusable(found), tree.load_matrix(matrix.name), files)
+    traces = tree.traces(matrix.name)
+    page = render_page(matrix, records, unusable(found), tree.load_matrix(matrix.name), files, traces)
     for name, content in files.items():
         _write_if_changed(folder / name, content)
     if "cells.parquet" not in files:  # of an earlier report, and no longer of these cells
@@ -227,8 +229,12 @@ def render_page(
     bad: Sequence[BadRecord] = (),
     stored: Mapping[str, Any] | None = None,
     files: Iterable[str] = ("cells.csv",),
+    traces: Mapping[str, Sequence[Path]] | None = None,
 ) -> Page:
-    """As ``render``, with figures; ``stored`` is the matrix as kept with its results, ``files`` are beside the page."""
+    """As ``render``, with figures; ``stored`` is the matrix as kept with its results, ``files`` are beside the page.
+
+    ``traces``: the folders of traced runs by the cell's id.
+    """
     measurements = {record.cell: read_measurement(record) for record in records}
     # in the order of the experiments for the reader, not in that of the plan
     told = dict.fromkeys(cell for experiment in matrix.experiments for cell in experiment.cells)
@@ -279,6 +285,7 @@ def render_page(
         verdicts=[each for each in verdicts if each.budget.name == budgets[0].name],
         other_verdicts=[each for each in verdicts if each.budget.name != budgets[0].name],
         late=_late_rows(measured),
+        causes=late_causes(told, traces or {}),
         claims=judge_claims(measured) if measured else [],
         pairs=[pair_table(each, clock, judged, budgets[0]) for clock, each in _by_clock(pairs)],
         maxima=[(clock, table) for clock, each in _by_clock(plain_pairs) if (table := maxima(each)).columns],

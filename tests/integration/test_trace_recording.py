@@ -36,6 +36,8 @@ pytestmark = pytest.mark.skipif(not traceable(), reason="tracing this machine ta
 BREAK = {
     "TRACE_INSTANCE": INSTANCE,
     **{"CPU": "0", "INTERVAL_US": "1000", "PRIORITY": "80", "LIMIT_S": "60"},
+    **dict.fromkeys(("COMMAND", "PREPARE", "CLEANUP", "CPUS"), ""),
+    **{"RINGS": "no", "REPEAT": "no", "FOLDER": "memory", "RUN_LIMIT_S": "60", "END_LIMIT_S": "30"},
 }
 
 
@@ -72,8 +74,9 @@ class Machine:
         return [each for each in there.split() if each == INSTANCE]
 
     def begin(self, **more: str) -> script_reply.Reply:
-        known = trace_script.begin_environment("host", 300, buffer_kib=2048)
-        return self.run("begin_trace", {**known, "TRACE_INSTANCE": INSTANCE, **more})
+        known = trace_script.make_environment(300, buffer_kib=2048) | trace_script.begin_environment("host")
+        made = self.run("make_trace", {**known, "TRACE_INSTANCE": INSTANCE, **more})
+        return made if made.failure else self.run("begin_trace", {**known, "TRACE_INSTANCE": INSTANCE, **more})
 
     def end(self, **more: str) -> script_reply.Reply:
         return self.run("end_trace", {**trace_script.end_environment("host"), "TRACE_INSTANCE": INSTANCE, **more})
@@ -178,8 +181,28 @@ def test_a_killed_run_leaves_nothing_for_the_next_and_nothing_for_ever(machine: 
         time.sleep(0.1)
     assert machine.instances() == []
     ended = machine.end()
-    assert ended.failure == "This machine is not traced; was its time over?"
-    assert not Path(f"/run/rtvirt/{INSTANCE}.pid").exists()
+    assert ended.failure == "This machine has no trace; was its time over?"
+    assert not Path(f"/run/rtvirt/{INSTANCE}.trace").exists()
+
+
+def test_a_trace_outlives_the_commands_of_its_run_and_not_the_run(machine: Machine, tmp_path: Path) -> None:
+    def held_by(owner: str) -> dict[str, str]:
+        known = {"RTVIRT_CHECK_MODE": "no", "LOCK": f"{tmp_path}/lock", "ENDS_LOAD": "no", "OWNER": owner}
+        text = script_reply.compose("fact held yes", known, hold=stripped(script_text("hold_machine")))
+        with machine.start() as process:
+            assert process.stdin is not None and process.stdout is not None
+            process.stdin.write(text)
+            process.stdin.flush()  # and it stays open, as from the relay
+            return script_reply.parse(process.stdout.read()).facts
+
+    held_by("this run")
+    machine.begin()
+    assert held_by("this run") == {"held": "yes"}
+    assert "this run left behind: trace (" in held_by("another run")["leftovers"]
+    for _ in range(100):
+        if not machine.instances():
+            break
+        time.sleep(0.1)
 
 
 def test_what_others_trace_is_left_alone(machine: Machine) -> None:

@@ -283,6 +283,11 @@ def test_status_says_what_a_run_does_now(results: ResultsTree, capsys: pytest.Ca
         (["ssh", "virtual-cb3"], "unknown board or guest 'virtual-cb3'"),
         (["ssh", "virtual-cb2", "-i", "lab"], "-i comes after virtual-cb2"),
         (["console", "virtual-cb2", "--lines", "0"], "--lines is 0, expected 1 or more"),
+        (["trace", "virtual-cb3"], "unknown board of matrix first 'virtual-cb3'"),
+        (["trace", "virtual-cb2", "--threshold", "0"], "--threshold is '0', expected auto or whole microseconds"),
+        (["trace", "virtual-cb2", "--threshold", "-250"], "--threshold is '-250', expected auto or whole"),
+        (["trace", "virtual-cb2", "--cell", "x"], "--cell is 'x', expected a cell of matrix first on board"),
+        (["trace", "virtual-cb2", "--matrix", "frist"], "there is no matrix 'frist'"),
     ],
 )
 def test_what_a_board_cannot_be_asked_for_is_refused_before_ansible_starts(
@@ -293,8 +298,31 @@ def test_what_a_board_cannot_be_asked_for_is_refused_before_ansible_starts(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.delattr("rtvirt_runner.cli.boards.run_playbook")
+    monkeypatch.delattr("rtvirt_runner.cli.trace.run_playbook")
     assert cli.main(words) == 2
     assert sentence in capsys.readouterr().err
+
+
+def test_a_trace_is_said_in_words_and_its_folder_last(
+    results: ResultsTree, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked: dict[str, object] = {}
+
+    def played(_playbook: Path, _inventory: Path, extravars: dict[str, str], **more: object) -> Outcome:
+        asked.update(extravars, limit=more["limit"])
+        cell = next(cell for cell in CELLS if cell.id == extravars["rtvirt_trace_cell"])
+        explanation = {"latency_us": 700.0, "causes": []}
+        content = {"threshold_us": 250, "sentences": ["It was late."], "explanation": explanation}
+        results.keep_trace("smoke", cell, {"trace.json": json.dumps(content)})
+        return Outcome(True, False, (), (), (), results.root)
+
+    monkeypatch.setattr("rtvirt_runner.cli.trace.run_playbook", played)
+    words = ["trace", "virtual-cb2", "--matrix", "smoke", "--results", str(results.root), "--threshold", "250"]
+    assert cli.main(words) == 0
+    said = capsys.readouterr().out.splitlines()
+    assert said[0] == "It was late."
+    assert said[1].endswith(".trace-1") and "_guest_" in said[1]
+    assert (asked["rtvirt_trace_threshold"], asked["limit"]) == ("250", ["virtual-cb2"])
 
 
 def test_report_without_results_says_what_to_do(results: ResultsTree, capsys: pytest.CaptureFixture[str]) -> None:

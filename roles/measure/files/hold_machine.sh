@@ -41,6 +41,15 @@ end_load() {
   rm -f /run/rtvirt/load.pid
 }
 
+# A trace outlives the commands of its run; its guard removes it when it is told to end.
+end_traces() {
+  for path in /run/rtvirt/*.trace; do
+    [ -s "$path" ] || continue
+    read -r pid <"$path"
+    kill "$pid" 2>/dev/null && left="$left trace ($pid)"
+  done
+}
+
 # Working folders are named after the shell that made them: rtvirt.PID.XXXXXX.
 remove_folders() {
   for path in /tmp/rtvirt.*.* /dev/shm/rtvirt.*.* /var/tmp/rtvirt.*.*; do
@@ -70,7 +79,9 @@ hold_machine() {
     tries=$((tries + 1))
     sleep 0.2
   done
+  [ "$tries" -gt 0 ] || read -r _ owner 2>/dev/null <"$LOCK" || owner=
   name_owner
+  [ "$owner" = "$OWNER" ] || end_traces
   [ "$ENDS_LOAD" = no ] || end_load
   remove_folders
   [ -z "$left" ] || fact leftovers "ended or removed what ${owner:-an ended run} left behind:$left"
@@ -84,5 +95,6 @@ watch_connection() {
   kill -s KILL "$$"
   end_holders
   end_load
+  end_traces
   remove_folders
 }

@@ -27,9 +27,9 @@ remove_instance() {
 
 # End the process that would remove the instance by itself.
 end_guard() {
-  [ -s "/run/rtvirt/$TRACE_INSTANCE.pid" ] || return 0
-  read -r guard <"/run/rtvirt/$TRACE_INSTANCE.pid"
-  rm -f "/run/rtvirt/$TRACE_INSTANCE.pid"
+  [ -s "/run/rtvirt/$TRACE_INSTANCE.trace" ] || return 0
+  read -r guard <"/run/rtvirt/$TRACE_INSTANCE.trace"
+  rm -f "/run/rtvirt/$TRACE_INSTANCE.trace"
   ! kill -s KILL -- "-$guard" 2>/dev/null || wait "$guard" 2>/dev/null
 }
 

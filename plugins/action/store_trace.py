@@ -1,0 +1,72 @@
+"""Explain a traced run of a cell and store it; wraps rtvirt_runner.report.traces."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ansible.plugins.action import ActionBase
+from ansible_collections.rtvirt.testbed.plugins.modules.store_trace import DOCUMENTATION
+from ansible_collections.rtvirt.testbed.plugins.plugin_utils.options import argument_spec
+from ansible_collections.rtvirt.testbed.plugins.plugin_utils.package import package_imports
+from ansible_collections.rtvirt.testbed.plugins.plugin_utils.plain import plain
+
+with package_imports():
+    from rtvirt_runner.analysis.late.recording import Recording
+    from rtvirt_runner.catalogue.checked_yaml import InputError
+    from rtvirt_runner.catalogue.extras import extra
+    from rtvirt_runner.machine.trace_script import FILES
+    from rtvirt_runner.matrix.cell import Cell
+    from rtvirt_runner.matrix.results import Record, ResultsError, ResultsTree
+    from rtvirt_runner.matrix.threshold import read_threshold
+
+
+class ActionModule(ActionBase):
+    """Returns path (the folder) and sentences."""
+
+    TRANSFERS_FILES = False
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Explain and store."""
+        super().run(tmp, task_vars)
+        _, args = self.validate_argument_spec(argument_spec=argument_spec(DOCUMENTATION))
+        cell, name = Cell.from_dict(plain(args["cell"])), str(args["matrix_name"])
+        try:
+            with extra("report"):  # here, because matplotlib takes a second to import
+                from rtvirt_runner.report.traces import TracedRun
+            without, traced = _record(args["without_dir"], name, cell), _record(args["with_dir"], name, cell)
+            ended, broke = plain(args["ended"]), plain(args["broke"])
+            texts = {side: answer["files"].get(FILES[side], "") for side, answer in ended.items()}
+            broke_us = int(broke["break_us"]) if "break_us" in broke else None
+            run = TracedRun(
+                Recording(cell, texts, broke_us, traced.system["board"], _rang(cell, broke, ended["host"])),
+                read_threshold(str(args["asked"]), "asked"),
+                args["threshold_us"],
+                without,
+                traced,
+                {
+                    "begun": plain(args["begun"]),
+                    "broke": broke,
+                    "ended": {side: ended[side]["facts"] for side in ended},
+                },
+            )
+            files, sentences = run.files()
+            path = ResultsTree(Path(str(args["results_dir"]))).keep_trace(name, cell, files)
+        except (InputError, ResultsError) as error:
+            return {"failed": True, "msg": str(error)}
+        return {"changed": True, "path": str(path), "sentences": sentences}
+
+
+def _rang(cell: Cell, broke: Mapping[str, Any], board: Mapping[str, Any]) -> bool:
+    """Whether a guest's bell ended its board's trace."""
+    return cell.place == "guest" and "break_us" in broke and board["facts"].get("trace_stopped") == "yes"
+
+
+def _record(folder: str, matrix_name: str, cell: Cell) -> Record:
+    """The record of the cell in a results folder; raises ResultsError if it is no measurement."""
+    found = ResultsTree(Path(str(folder))).find(matrix_name, cell)
+    if not isinstance(found, Record) or found.output is None:
+        reason = found.reason if found else "it was not measured"
+        raise ResultsError(f"The cell that is to be traced is no measurement: {reason}")
+    return found
