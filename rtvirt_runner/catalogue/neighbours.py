@@ -139,7 +139,7 @@ def _neighbour(
         cores=body["cores"],
         load=_load(body.get("load", []), workloads, scratch_mib, f"{where}.load"),
         vcpus=checked_yaml.require_int(body.get("vcpus", 1), (1, 64), f"{where}.vcpus"),
-        memory_mib=checked_yaml.require_int(body.get("memory_mib", 128), (32, 1 << 20), f"{where}.memory_mib"),
+        memory_mib=checked_yaml.require_int(body.get("memory_mib", 256), (32, 1 << 20), f"{where}.memory_mib"),
         gic=body.get("gic", ""),
         kernel=body.get("kernel", ""),
         scratch_mib=scratch_mib,
