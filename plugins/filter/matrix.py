@@ -1,4 +1,4 @@
-"""Filters plan, boot_group and board_environment; wraps rtvirt_runner.matrix, which expands, orders and resumes."""
+"""Filters plan, boot_group, board_environment, neighbour_load; wraps rtvirt_runner.matrix, which expands and orders."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ with FilterImports() as imports:
     from ansible_collections.rtvirt.testbed.plugins.plugin_utils.ansible_matrix import load_matrix, read_state
 
     from rtvirt_runner.catalogue import checked_yaml
-    from rtvirt_runner.machine import cell_script
+    from rtvirt_runner.machine import cell_script, guest_script
     from rtvirt_runner.matrix import plan, results, ways
     from rtvirt_runner.matrix.cell import Cell
     from rtvirt_runner.matrix.select import select_cells
@@ -77,9 +77,23 @@ def board_environment(cell: Mapping[str, Any]) -> dict[str, str]:
     return cell_script.board_environment(Cell.from_dict(plain(cell)))
 
 
+def neighbour_load(programs: Mapping[str, Mapping[str, Any]]) -> str:
+    """The script that a neighbour runs; raises AnsibleFilterError for a program without a command."""
+    try:
+        return guest_script.neighbour_load(plain(programs))
+    except checked_yaml.InputError as error:
+        raise AnsibleFilterError(str(error)) from error
+
+
 class FilterModule:
     """The plugin class that Ansible loads."""
 
     def filters(self) -> dict[str, Callable[..., Any]]:
         """The filters by name."""
-        return imports.usable({"plan": pending_plan, "boot_group": boot_group, "board_environment": board_environment})
+        filters = {
+            "plan": pending_plan,
+            "boot_group": boot_group,
+            "board_environment": board_environment,
+            "neighbour_load": neighbour_load,
+        }
+        return imports.usable(filters)

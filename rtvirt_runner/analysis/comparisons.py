@@ -110,6 +110,15 @@ class Load:
 
 
 @dataclass(frozen=True)
+class Neighbours:
+    """Points that differ only in tuning and neighbour."""
+
+    rows: tuple[
+        tuple[MergedMeasurement, MergedMeasurement | None], ...
+    ]  # a point; beside a neighbour also the one without, with the same tuning, if measured
+
+
+@dataclass(frozen=True)
 class Guests:
     """Points that differ only in the guest."""
 
@@ -177,6 +186,22 @@ def loads(measured: Sequence[MergedMeasurement]) -> list[Load]:
         by_tuning = grouped(those, lambda each: each.cell.tuning)
         ordered = [each for group in by_tuning for each in sorted(group, key=lambda each: each.cell.place == "guest")]
         found.append(Load(tuple((p, hosts.get(p.cell.tuning) if p.cell.place == "guest" else None) for p in ordered)))
+    return found
+
+
+def neighbours(measured: Sequence[MergedMeasurement]) -> list[Neighbours]:
+    """One per point that was measured beside a neighbour; by tuning, the point without a neighbour first."""
+    found = []
+    for those in grouped(measured, lambda each: axes_of(each.cell, but=("tuning", "neighbour"))):
+        if not any(point.cell.neighbour_state for point in those):
+            continue
+        alone = {point.cell.tuning: point for point in those if not point.cell.neighbour_state}
+        by_tuning = grouped(those, lambda each: each.cell.tuning)
+        ordered = [
+            each for tuning in by_tuning for each in sorted(tuning, key=lambda each: bool(each.cell.neighbour_state))
+        ]
+        rows = ((point, alone.get(point.cell.tuning) if point.cell.neighbour_state else None) for point in ordered)
+        found.append(Neighbours(tuple(rows)))
     return found
 
 
@@ -252,7 +277,7 @@ def _not_applicable(setting: str, base: MergedMeasurement) -> str:
 
 def axes_of(cell: Cell, but: Sequence[str] = ()) -> tuple[str, ...]:
     """Clock and axes of a cell, without the repetition and those of ``but``: what two cells share that are compared."""
-    axes = ("clock", "board", "kernel", "tuning", "split", "place", "guest", "workload")
+    axes = ("clock", "board", "kernel", "tuning", "split", "place", "guest", "workload", "neighbour")
     return tuple(str(getattr(cell, axis)) for axis in axes if axis not in but)
 
 
@@ -294,7 +319,7 @@ def host_against_guest(measurements: Iterable[Measurement]) -> list[HostGuest]:
     found: dict[tuple[Any, ...], dict[str, list[Measurement]]] = {}
     for each in measurements:
         cell = each.cell
-        point = (cell.board, cell.kernel, cell.tuning, cell.split, cell.workload)
+        point = (cell.board, cell.kernel, cell.tuning, cell.split, cell.workload, cell.neighbour)
         found.setdefault(point, {}).setdefault(cell.guest, []).append(each)
     return list(itertools.chain.from_iterable(_pairs(flavours) for flavours in found.values()))
 

@@ -20,6 +20,7 @@ from rtvirt_runner.analysis.comparisons import (
     grouped,
     guests_side_by_side,
     loads,
+    neighbours,
 )
 from rtvirt_runner.analysis.effects import Effect, Finding, effect, judge
 from rtvirt_runner.analysis.estimates import Refused
@@ -164,6 +165,13 @@ def _of_loads(measured: Sequence[MergedMeasurement]) -> Iterator[Contrast]:
                 yield from _latencies(host, point)
 
 
+def _of_neighbours(measured: Sequence[MergedMeasurement]) -> Iterator[Contrast]:
+    for those in neighbours(measured):
+        for point, alone in those.rows:
+            if alone:
+                yield from _latencies(alone, point)
+
+
 def _of_guests(measured: Sequence[MergedMeasurement]) -> Iterator[Contrast]:
     for guests in guests_side_by_side(measured):
         for point in guests.others:
@@ -181,6 +189,7 @@ _VIEWS: Mapping[str, Callable[[Sequence[MergedMeasurement]], Iterator[Contrast]]
     "ablation": _of_ablations,
     "gic": _of_gics,
     "load": _of_loads,
+    "neighbour": _of_neighbours,
     "partitioning": _of_guests,
     "flavours": _of_guests,
     "slowdown": _of_slowdowns,

@@ -14,7 +14,7 @@ from rtvirt_runner.matrix.results import Record
 from rtvirt_runner.parsers import workload
 from rtvirt_runner.parsers.workload import WorkloadRun
 
-AXIS_COLUMNS = ["board", "kernel", "tuning", "split", "place", "guest", "workload", "repetition"]
+AXIS_COLUMNS = ["board", "kernel", "tuning", "split", "place", "guest", "workload", "neighbour", "repetition"]
 NUMBER_COLUMNS = ["samples", "min_us", "avg_us", "max_us", "p50_us", "p99_us", "p999_us", "overflows"]
 WORKLOAD_COLUMNS = ["workload_iterations", "workload_s_per_iteration", "workload_digest", "slowdown"]
 STATUS_COLUMNS = [
@@ -48,7 +48,7 @@ def tidy_frame(records: Iterable[Record]) -> pd.DataFrame:
 
 def _foreground(cell: Cell) -> tuple[str, ...]:
     """Key that host and guest cells share when the same workload runs on the same core."""
-    return (cell.board, cell.clock, cell.kernel, cell.tuning, cell.split, cell.workload)
+    return (cell.board, cell.clock, cell.kernel, cell.tuning, cell.split, cell.workload, cell.neighbour)
 
 
 def _host_seconds(measurements: Iterable[Measurement]) -> dict[tuple[str, ...], float]:

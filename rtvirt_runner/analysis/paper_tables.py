@@ -38,7 +38,7 @@ def maxima(pairs: Sequence[HostGuest]) -> Maxima:
 
     Ablations of a tuning are left out: they have a view of their own.
     """
-    idle = [pair for pair in pairs if pair.cell.workload == "idle" and MINUS not in pair.cell.tuning]
+    idle = [pair for pair in pairs if pair.cell.beside == "idle" and MINUS not in pair.cell.tuning]
     boards = dict.fromkeys(pair.cell.board for pair in idle)
     splits = dict.fromkeys((pair.cell.board, pair.cell.split) for pair in idle)
     columns = [column for board in boards for column in splits if column[0] == board]
@@ -71,7 +71,7 @@ def preemption(measurements: Iterable[Measurement]) -> Preemption:
         cell = each.cell
         if cell.place == "host" and each.histogram:
             kernel = (cell.kernel, each.realtime)
-            maximum = points.setdefault((cell.board, cell.workload, cell.tuning, cell.split), {})
+            maximum = points.setdefault((cell.board, cell.beside, cell.tuning, cell.split), {})
             maximum[kernel] = max(maximum.get(kernel, 0), each.histogram.max_us)
     points = {point: kernels for point, kernels in points.items() if len({realtime for _, realtime in kernels}) == 2}
     varied = [axis for axis in (2, 3) if len({point[axis] for point in points}) > 1]
@@ -107,7 +107,7 @@ def figure_curves(measurements: Iterable[Measurement]) -> list[FigureCurve]:
         for point in measured
         if load_paper().hardware_of(point.cell.board) == figure.hardware
         and point.cell.place in figure.places
-        and point.cell.workload in figure.workloads
+        and point.cell.beside in figure.workloads
         and point.cell.split in figure.splits
         and (figure.compares_kernels or point.measurements[0].realtime)
     ]

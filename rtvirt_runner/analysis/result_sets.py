@@ -20,6 +20,7 @@ from rtvirt_runner.analysis.effects import Effect, Finding, effect, judge, repet
 from rtvirt_runner.analysis.estimates import Interval, Refused
 from rtvirt_runner.analysis.measurement import Measurement
 from rtvirt_runner.analysis.repetitions import Statistic, values_of_runs
+from rtvirt_runner.matrix.cell import Cell
 from rtvirt_runner.matrix.load import Experiment
 
 Change = Literal["better", "worse", "same", "not told", "unlike", "only before", "only after"]
@@ -231,7 +232,12 @@ def _point(
 
 
 def _name(point: MergedMeasurement) -> str:
-    return "_".join(axes_of(point.cell)[1:])
+    return _cell_name(point.cell)
+
+
+def _cell_name(cell: Cell) -> str:
+    """The axes of a cell without its repetition; of its neighbour only one that there is."""
+    return "_".join(axes_of(cell, ("clock", *(() if cell.neighbour_state else ("neighbour",)))))
 
 
 def _statistic(
@@ -279,7 +285,7 @@ def _needed(effects: Iterable[Effect | Refused], margin: float) -> int | None:
 
 def _experiments(rows: Sequence[PointChange], experiments: Sequence[Experiment]) -> Iterable[ExperimentChange]:
     for each in experiments:
-        names = {"_".join(axes_of(cell)[1:]) for cell in each.cells}
+        names = {_cell_name(cell) for cell in each.cells}
         changes = [row.change for row in rows if row.name.partition(" / ")[0] in names]
         if changes:
             yield ExperimentChange(each.name, _together(changes), dict(Counter(changes)))

@@ -71,10 +71,10 @@ class WorkloadVerdict:
 
 @dataclass(frozen=True)
 class Configuration:
-    """A kernel, a tuning, a split and a guest of a board, beside all workloads."""
+    """A kernel, a tuning, a split and a guest of a board, beside all workloads and neighbours."""
 
     workloads: tuple[WorkloadVerdict, ...]
-    missing: tuple[str, ...]  # workloads that were measured in other guests of the board only
+    missing: tuple[str, ...]  # what was beside them (Cell.beside) that were measured in other guests of the board only
     answer: Answer
 
     @property
@@ -160,7 +160,7 @@ class BoardVerdict:
         if not self.chosen:
             return "Measure in a guest that runs under KVM."
         if self.answer == "does not meet":
-            workload = self.chosen.worst.point.cell.workload
+            workload = self.chosen.worst.point.cell.beside
             return f"Find out what is late beside {workload} with {self.chosen.name}, or try another tuning."
         said = []
         if self.chosen.missing:
@@ -212,7 +212,7 @@ class BoardVerdict:
 def _about(worst: WorkloadVerdict) -> str:
     histogram = worst.point.histogram
     return (
-        f"beside {worst.point.cell.workload} the latest wake-up of {histogram.samples:,} came after "
+        f"beside {worst.point.cell.beside} the latest wake-up of {histogram.samples:,} came after "
         f"{histogram.max_us:,} us, the average after {histogram.avg_us:,.0f}"
     )
 
@@ -220,6 +220,7 @@ def _about(worst: WorkloadVerdict) -> str:
 def _workload_dict(each: WorkloadVerdict) -> dict[str, Any]:
     return {
         "workload": each.point.cell.workload,
+        "neighbour": each.point.cell.neighbour,
         "answer": each.answer,
         "reason": each.reason,
         "limits_us": {"latest": each.limits.latest_us, "average": each.limits.average_us},
@@ -264,7 +265,7 @@ def _board(name: str, measurements: Sequence[Measurement], budget: Budget) -> Bo
     guests = [point for point in points(measurements) if point.cell.place == "guest"]
     usable = [point for point in guests if not point.guest_uses_tcg]
     clock = next((each.cell.clock for each in measurements), "real")
-    workloads = list(dict.fromkeys(point.cell.workload for point in usable))
+    workloads = list(dict.fromkeys(point.cell.beside for point in usable))
     groups = grouped(usable, _state)
     configurations = sorted(
         (_configuration(each, workloads, budget, len(groups)) for each in groups), key=lambda each: each.cost
@@ -282,7 +283,7 @@ def _state(point: MergedMeasurement) -> tuple[str, ...]:
     """What makes a configuration: guests that differ in their name and in having a scratch disk are one."""
     guest = point.cell.guest_state.as_dict() if point.cell.guest_state else {}
     state = {key: value for key, value in guest.items() if key not in ("name", "scratch_mib")}
-    return (*axes_of(point.cell, ("workload", "guest")), json.dumps(state, sort_keys=True))
+    return (*axes_of(point.cell, ("workload", "guest", "neighbour")), json.dumps(state, sort_keys=True))
 
 
 def _configuration(
@@ -292,7 +293,7 @@ def _configuration(
     verdicts = tuple(
         _workload(point, budget, 1 - chance / configurations, 1 - chance / (2 * len(those))) for point in those
     )
-    missing = tuple(name for name in workloads if name not in {point.cell.workload for point in those})
+    missing = tuple(name for name in workloads if name not in {point.cell.beside for point in those})
     answers = [each.answer for each in verdicts]
     if missing:
         answers.append("cannot be told")

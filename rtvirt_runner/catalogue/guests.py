@@ -78,8 +78,9 @@ class Guest:
         board_gic: str,
         kernels: Mapping[str, Kernel],
         where: str,
+        placement: Mapping[str, Any] | None = None,
     ) -> GuestState:
-        """The state of the running guest; split and tuning decide vCPUs and placement.
+        """The state of the running guest; split and tuning decide vCPUs, and placement unless it is given.
 
         Raises InputError when a partitioned guest would have no vCPU left to isolate.
         """
@@ -103,29 +104,30 @@ class Guest:
             scratch_mib=self.scratch_mib,
             memory_lock="memory_lock" in tuning.settings,
             huge_pages="huge_pages" in tuning.settings,
-            placement=tuning.placement(split),
+            placement=tuning.placement(split) if placement is None else placement,
             kernel_params=tuning.inside().kernel_params(inner, isolcpus_flags) if partitioned else (),
             settings=tuning.inside().machine_settings() if partitioned else (),
             host_cpus=inner.host_list,
             guest_cpus=inner.guest_list,
         )
 
-    def check_architecture(self, own: str, board: str, where: str) -> None:
-        """Check that the board can run the guest, by the architectures of the two kernels.
 
-        Raises InputError when it cannot.
-        """
-        if self.flavour == "debian" and own != board:
-            raise InputError(
-                f"{where}: guest '{self.name}' is the board's own Debian (flavour debian), which is {board}, with a "
-                f"kernel for {own}, expected one for {board}; give it another kernel, or the flavour minimal."
-            )
-        runs = ARCHITECTURES[board].kvm_guests
-        if own not in runs:
-            raise InputError(
-                f"{where}: guest '{self.name}' has a kernel for {own}, which no board of {board} runs, expected one "
-                f"for {' or '.join(runs)}; give it another kernel."
-            )
+def check_architecture(what: str, flavour: str, own: str, board: str, where: str) -> None:
+    """Check that a board can run a guest, by the architectures of the two kernels; ``what`` names the guest.
+
+    Raises InputError when it cannot.
+    """
+    if flavour == "debian" and own != board:
+        raise InputError(
+            f"{where}: {what} is the board's own Debian (flavour debian), which is {board}, with a "
+            f"kernel for {own}, expected one for {board}; give it another kernel, or the flavour minimal."
+        )
+    runs = ARCHITECTURES[board].kvm_guests
+    if own not in runs:
+        raise InputError(
+            f"{where}: {what} has a kernel for {own}, which no board of {board} runs, expected one "
+            f"for {' or '.join(runs)}; give it another kernel."
+        )
 
 
 def load_guests(path: Path, kernels: Mapping[str, Any]) -> dict[str, Guest]:

@@ -25,7 +25,7 @@ ISOLCPUS_FLAGS = ("plain", "managed_irq,domain")
 #   unit                        a systemd unit; undone by starting it
 #   thread_affinity             CPU affinity of all kernel threads that may be moved; restored
 #   thread_priority             policy and priority of a kernel thread by name; restored
-#   procedure                   the shell function procedure_SOURCE of settings.sh or cpuset.sh
+#   procedure                   the shell function procedure_SOURCE of settings.sh, cpuset.sh or resctrl.sh
 Kind = Literal[
     "exact", "choice", "list", "mask", "parameter", "unit", "thread_affinity", "thread_priority", "procedure"
 ]
@@ -287,6 +287,22 @@ SETTINGS: Mapping[str, Setting] = {
             "KVM does not poll when a vCPU halts",
             (Item("exact", "/sys/module/kvm/parameters/halt_poll_ns", "0", may_refuse=True),),
             of_hypervisor=True,
+        ),
+        Setting(
+            "cache_partition",
+            "board",
+            "half of the last-level cache for the guest's cores alone",
+            (Item("procedure", "cache_partition", "{guest_cpus}"),),
+            "By resctrl (`/sys/fs/resctrl`, group `rtvirt`; Intel RDT, AMD QoS, Arm MPAM): the upper half of the ways "
+            "of each L3 is for the guest cores, the lower half for all others",
+        ),
+        Setting(
+            "bandwidth_limit",
+            "board",
+            "half of the memory bandwidth at most for other cores than the guest's",
+            (Item("procedure", "bandwidth_limit", "{guest_cpus}"),),
+            "By resctrl: the guest cores are in the group `rtvirt`, and `MB` of all others is 50 %. Not where `MB` is "
+            "no percentage (AMD)",
         ),
         Setting(
             "qemu_process",

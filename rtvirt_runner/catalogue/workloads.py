@@ -80,11 +80,18 @@ class Workload:
                 f"{where}: workload '{self.name}' writes to a disk and the guest has none, expected a guest with "
                 "scratch_mib; use one such as 'minimal-scratch'."
             )
+        return self._program(self._cpus(place, split, where))
+
+    def load(self, vcpus: int) -> Program:
+        """The program as the load of a machine with so many vCPUs, on any of them; for a workload with a command."""
+        return self._program(format_cpu_list(range(vcpus)))
+
+    def _program(self, cpus: str) -> Program:
         return Program(
             command=self.command,
             prepare=self.prepare,
             cleanup=self.cleanup,
-            cpus=self._cpus(place, split, where),
+            cpus=cpus,
             repeat=self.repeat,
             folder=self.folder,
             prints=self.prints,

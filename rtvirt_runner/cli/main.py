@@ -39,6 +39,7 @@ from rtvirt_runner.catalogue.catalogue import Catalogue
 from rtvirt_runner.catalogue.checked_yaml import InputError
 from rtvirt_runner.catalogue.extras import extra
 from rtvirt_runner.catalogue.lab import Lab
+from rtvirt_runner.catalogue.neighbours import NO_NEIGHBOUR
 from rtvirt_runner.cli import boards as cli_boards
 from rtvirt_runner.cli import cache as cli_cache
 from rtvirt_runner.cli import inspect as cli_inspect
@@ -734,6 +735,7 @@ def _plan(args: argparse.Namespace) -> int:
         boots = tree.add(f"{boot.board}: boot {boot.kernel}, {params}, repetition {boot.repetition}")
         for guest in boot.guests:
             name = f"guest {guest.name}, {guest.vcpus} vCPUs" if guest.vcpus else "no guest"
+            name += f" beside neighbour {guest.neighbour.name}" if guest.neighbour else ""
             settings = f", {len(guest.settings)} settings for cores {guest.guest_cpus}" if guest.settings else ""
             branch = boots.add(f"{name}{settings}")
             for cell in guest.cells:
@@ -761,6 +763,7 @@ def _plan_json(request: Request, pending: Collection[str]) -> dict[str, Any]:
                 {
                     "guest": guest.name,
                     "vcpus": guest.vcpus,
+                    "neighbour": guest.neighbour.name if guest.neighbour else NO_NEIGHBOUR,
                     "settings": list(guest.settings),
                     "host_cpus": guest.host_cpus,
                     "guest_cpus": guest.guest_cpus,

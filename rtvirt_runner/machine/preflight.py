@@ -70,7 +70,7 @@ def asked_by(groups: Iterable[Mapping[str, Any]], fallback: str) -> dict[str, An
     return {
         "cpus": sorted({str(group["host_cpus"]) for group in groups}),
         "guest_cpus": sorted({str(group["guest_cpus"]) for group in groups}),
-        "guest": any(group["state"] for group in groups),
+        "guest": any(group["state"] or group["neighbour"] for group in groups),
         "may_emulate": fallback == "emulate",
     }
 

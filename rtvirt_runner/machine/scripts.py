@@ -12,19 +12,22 @@ from rtvirt_runner.catalogue import checked_yaml, collection
 
 _MACHINE_STATE = (
     *("measure/machine_state", "measure/conditions"),
-    *("cpu_isolation/thread", "cpu_isolation/settings", "cpu_isolation/cpuset", "cpu_isolation/show"),
+    *("cpu_isolation/thread", "cpu_isolation/settings", "cpu_isolation/cpuset", "cpu_isolation/resctrl"),
+    "cpu_isolation/show",
 )
 SETS: Mapping[str, tuple[str, ...]] = {
     # state of a board or a guest: kernel, cores, settings read back
     "machine_state": _MACHINE_STATE,
     # state of a board, and of the QEMU process of its guest
     "board_state": (*_MACHINE_STATE, "guest/unit_pid", "measure/guest_threads"),
+    # state of the second guest of a board
+    "neighbour_state": ("guest/unit_pid", "guest/neighbour", "cpu_isolation/thread", "measure/neighbour_threads"),
     # what decides whether a machine can be measured, before anything on it is changed
     "preflight": ("measure/preflight",),
     # release and name of the kernel alone, which also tells whether the machine answers
     "running_kernel": ("measure/running_kernel",),
     # applies the settings of a tuning on a board or in a guest
-    "apply_settings": tuple(f"cpu_isolation/{name}" for name in ("thread", "settings", "cpuset", "apply")),
+    "apply_settings": tuple(f"cpu_isolation/{name}" for name in ("thread", "settings", "cpuset", "resctrl", "apply")),
     # the lease of a board, in front of what its holder runs there
     "lease": ("measure/lease",),
     # functions that hold a machine for one command
@@ -49,6 +52,16 @@ SETS: Mapping[str, tuple[str, ...]] = {
         *("cpu_isolation/enter_cpuset", "cpu_isolation/thread", "guest/place_guest", "guest/start_guest"),
     ),
     "stop_guest": ("guest/unit_pid", "guest/unit", "guest/stop_guest", "guest/absent"),
+    # a second guest, and what runs in it
+    "start_neighbour": (
+        *("guest/unit_pid", "guest/neighbour", "guest/unit", "guest/stop_guest", "guest/spent_neighbour"),
+        *("guest/find_vcpus", "cpu_isolation/enter_cpuset", "cpu_isolation/thread", "guest/place_guest"),
+        *("guest/start_guest", "guest/give_load"),
+    ),
+    "stop_neighbour": (
+        *("guest/unit_pid", "guest/neighbour", "guest/unit", "guest/stop_guest", "guest/neighbour_absent"),
+    ),
+    "neighbour_load": ("cpu_isolation/enter_cpuset", "measure/run_workload", "guest/neighbour_load"),
 }
 
 

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from rtvirt_runner.catalogue import collection
+from rtvirt_runner.catalogue.guests import GuestState
 from rtvirt_runner.catalogue.settings import far_environment
 from rtvirt_runner.machine import cell_script, guest_script, script_reply
 from rtvirt_runner.machine.scripts import script_text
@@ -24,7 +25,8 @@ from rtvirt_runner.matrix.cell import Cell
 from rtvirt_runner.matrix.plan import BootGroup, GuestGroup
 
 RUNNER = collection.ROOT / "roles" / "sealed_board" / "files" / "run_queue.sh"
-GUEST = "sealed-guest"
+LIB = "/var/lib/rtvirt"  # folder of the guest's files on the board
+GUEST, NEIGHBOUR = "sealed-guest", "sealed-neighbour"
 # Functions that Debian's kernels call once at boot, half of the instructions until their first program: the self-tests
 # of a jitter entropy source and of key derivation, the keys that modules are signed with, and BPF's type information.
 # No timer, scheduler or KVM code depends on them. A kernel ignores names that it does not know.
@@ -46,13 +48,9 @@ class GuestFiles:
 
     folder: Path
 
-    @property
-    def uploads(self) -> dict[str, Path]:
-        """Path on the board -> file on the controller."""
-        return {
-            "/var/lib/rtvirt/guest.img": self.folder / "initrd.img",
-            "/var/lib/rtvirt/guest.vmlinuz": self.folder / "vmlinuz",
-        }
+    def uploads_to(self, there: str) -> dict[str, Path]:
+        """Path on the board, in the folder of a guest there -> file on the controller."""
+        return {f"{there}/guest.img": self.folder / "initrd.img", f"{there}/guest.vmlinuz": self.folder / "vmlinuz"}
 
     def text(self, name: str) -> str:
         """One of its one-line files: ``release`` or ``architecture``."""
@@ -131,36 +129,51 @@ def _add_group(
     queue.plan.append("group")
     setup = [(queue.add_step(text), place) for text, place in _setup(queue, group, guests)]
     queue.plan += [f"setup {name} {place}" for name, place in setup]
+    states = ("board_state", *(("neighbour_state",) if group.neighbour else ()))
     for cell in cells:
         known = cell_script.board_environment(cell)
-        state = queue.add_step(_step(script_text("board_state", "start_load"), known))
+        state = queue.add_step(_step(script_text(*states, "start_load"), known))
         measure = queue.add_step(_step(cell_script.script(cell), cell_script.environment(cell)))
-        end = queue.add_step(_step(script_text("board_state", "end_load"), known))
+        end = queue.add_step(_step(script_text(*states, "end_load"), known))
         queue.cells[cell.id] = CellSteps(tuple(name for name, _ in setup), state, measure, end)
         place = "guest" if cell.place == "guest" else "board"
         queue.plan.append(f"cell {phase_us(repetition)} {state} {measure} {place} {end}")
 
 
 def _setup(queue: Queue, group: GuestGroup, guests: Mapping[tuple[str, str], GuestFiles]) -> Iterable[tuple[str, str]]:
-    """Texts and places of the steps of playbooks/tasks/set_guest.yml."""
+    """Texts and places of the steps of playbooks/tasks/set_guest.yml.
+
+    No neighbour is ever stopped: in a plan, the cells beside one come last.
+    """
     board = far_environment(group.settings, group.host_cpus, group.guest_cpus, "settings")
     yield _step(script_text("apply_settings"), board), "board"
-    if not group.state:
+    if group.state:
+        files = guests[group.state.kernel, group.state.flavour]
+        environment = _guest_environment(group.state, GUEST, files)
+        yield _uploads(queue, files.uploads_to(LIB)) + _step(script_text("start_guest"), environment), "board"
+    else:
         yield _step(script_text("stop_guest"), guest_script.absent_environment(GUEST)), "board"
-        return
-    files = guests[group.state.kernel, group.state.flavour]
-    environment = guest_script.environment(
-        replace(group.state, kernel_params=(*KERNEL_PARAMS, *group.state.kernel_params)),
-        name=GUEST,
+    if group.neighbour:
+        files = guests[group.neighbour.guest.kernel, group.neighbour.guest.flavour]
+        environment = _guest_environment(group.neighbour.guest, NEIGHBOUR, files)
+        load = {name: program.as_dict() for name, program in group.neighbour.load.items()}
+        environment["LOAD"] = guest_script.neighbour_load(load)
+        uploads = f"mkdir -p {LIB}/neighbour\n" + _uploads(queue, files.uploads_to(f"{LIB}/neighbour"))
+        yield uploads + _step(script_text("start_neighbour"), environment), "board"
+    if group.state and group.state.settings:
+        cores = group.state.host_cpus, group.state.guest_cpus
+        inside = far_environment(group.state.settings, *cores, "guest_state")
+        yield _step(script_text("apply_settings"), inside), "guest"
+
+
+def _guest_environment(state: GuestState, name: str, files: GuestFiles) -> dict[str, str]:
+    return guest_script.environment(
+        replace(state, kernel_params=(*KERNEL_PARAMS, *state.kernel_params)),
+        name=name,
         release=files.text("release"),
         architecture=files.text("architecture"),
         brought=True,
     )
-    yield _uploads(queue, files.uploads) + _step(script_text("start_guest"), environment), "board"
-    if group.state.settings:
-        cores = group.state.host_cpus, group.state.guest_cpus
-        inside = far_environment(group.state.settings, *cores, "guest_state")
-        yield _step(script_text("apply_settings"), inside), "guest"
 
 
 def _step(script: str, environment: Mapping[str, str]) -> str:

@@ -77,7 +77,7 @@ def board_changes(cell: Cell, expects: Mapping[str, Any], before: Facts, after: 
     """Changes on the board during a cell; ``expects`` as of ``verify_state.board_differences``."""
     fixed_frequency = "governor" in map(setting_name, cell.settings)
     found = _changes("board", before, after, cell.guest_cpus, fixed_frequency)
-    return _with(found, board_differences(cell, expects, after))
+    return _with(found, [*board_differences(cell, expects, after), *_neighbour(cell, before, after)])
 
 
 def guest_changes(cell: Cell, expects: Mapping[str, Any], before: Facts, after: Facts) -> Changes:
@@ -191,6 +191,18 @@ def _threads(before: Facts, after: Facts) -> Iterator[str]:
             placed = [f"'{_placed(each[key])}'" for each in (old, new)]
             if placed[0] != placed[1]:
                 yield _was(f"thread {old[key].get('name')} of QEMU", *placed)
+
+
+def _neighbour(cell: Cell, before: Facts, after: Facts) -> Iterator[str]:
+    """The same neighbour as before, whose load had the time of a core."""
+    was, now = (
+        {row.get("tid"): _number(row.get("ticks")) or 0 for row in _rows(each.get("neighbour_vcpu_threads"))}
+        for each in (before, after)
+    )
+    if was and now and was.keys() != now.keys():
+        yield "the neighbour was started again: its vCPU threads are others"
+    elif cell.neighbour_state and cell.neighbour_state.load and now and sum(now.values()) <= sum(was.values()):
+        yield "the load of the neighbour got no time on its cores"
 
 
 def _placed(row: Row) -> str:

@@ -38,7 +38,8 @@ def board_differences(cell: Cell, expects: Mapping[str, Any], board: Mapping[str
 
     ``expects`` is that of the kernel's catalogue entry, empty for the running kernel; ``board`` the facts read back.
     """
-    return [*_kernel(cell, expects, board), *setting_differences(cell.settings, board), *_guest(cell, board)]
+    found = [*_kernel(cell, expects, board), *setting_differences(cell.settings, board)]
+    return [*found, *_guest(cell, board), *_neighbour(cell, board)]
 
 
 def guest_differences(cell: Cell, expects: Mapping[str, Any], guest: Mapping[str, Any]) -> list[str]:
@@ -99,3 +100,21 @@ def _guest(cell: Cell, board: Mapping[str, Any]) -> list[str]:
     wanted = _wanted_guest(cell)
     rows = thread_rows(wanted.placement, vcpus, board.get("qemu_threads", []), online)
     return [*differences, *row_differences([*rows, *memory_rows(wanted.as_dict(), board)])]
+
+
+def _neighbour(cell: Cell, board: Mapping[str, Any]) -> list[str]:
+    running, wanted = board.get("neighbour_running") == "yes", cell.neighbour_state
+    if not wanted:
+        return ["a neighbour is running, expected none"] if running else []
+    load = str(board.get("neighbour_load", ""))
+    if not running:
+        return [f"the neighbour {wanted.name} is not running: {board.get('neighbour_end') or 'it said nothing'}"]
+    differences = []
+    if load != f"runs {' '.join(wanted.load) or 'nothing'}":
+        said = load.removeprefix("ended: ") or "it said nothing"
+        differences.append(f"the load of the neighbour {wanted.name} is not running: {said}")
+    vcpus = board.get("neighbour_vcpu_threads", [])
+    if len(vcpus) != wanted.guest.vcpus:
+        differences.append(f"the neighbour has {len(vcpus)} vCPU threads, expected {wanted.guest.vcpus}")
+    rows = thread_rows(wanted.guest.placement, vcpus, board.get("neighbour_qemu_threads", []))
+    return [*differences, *(f"neighbour, {each}" for each in row_differences(rows))]

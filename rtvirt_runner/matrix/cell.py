@@ -12,12 +12,14 @@ from typing import Any, get_args
 from rtvirt_runner.catalogue.checked_yaml import InputError, known, typed_fields
 from rtvirt_runner.catalogue.guests import GuestState
 from rtvirt_runner.catalogue.lab import Clock
+from rtvirt_runner.catalogue.neighbours import NO_NEIGHBOUR, NeighbourState
 from rtvirt_runner.catalogue.workloads import Program
 
 PLACES = ("host", "guest")
 # Fields that came later, and the value that older records mean: left out where they have it, so that ids stay.
-_LATER: Mapping[str, Any] = {"late_us": 0}
+_LATER: Mapping[str, Any] = {"late_us": 0, "neighbour": NO_NEIGHBOUR, "neighbour_state": {}}
 _TUPLES = ("kernel_params", "settings")  # lists in JSON
+_PARTS = ("guest_state", "program", "neighbour_state")  # mappings in JSON, empty for None
 # Present name -> the name used to compute ids and found in older records, so that measured cells keep their id.
 _FIRST_NAMES = {"kernel_params": "kernel_words"}
 
@@ -26,7 +28,8 @@ _FIRST_NAMES = {"kernel_params": "kernel_words"}
 class Cell:
     """One point of the matrix with one repetition number: the unit that is run, stored, and skipped when done.
 
-    The first eight fields are the axes. Everything that changes what is measured is a field, and so part of the id.
+    The first eight fields and ``neighbour`` are the axes. Everything that changes what is measured is a field, and so
+    part of the id.
     """
 
     board: str
@@ -51,6 +54,8 @@ class Cell:
     priority: int
     histogram_us: int
     late_us: int = 0  # later wake-ups are listed with their times; 0: none are
+    neighbour: str = NO_NEIGHBOUR  # a second guest on the board, 'none' when no other than the measured one runs
+    neighbour_state: NeighbourState | None = None  # None without a neighbour
 
     @property
     def vcpus(self) -> int:
@@ -58,9 +63,15 @@ class Cell:
         return self.guest_state.vcpus if self.guest_state else 0
 
     @property
+    def beside(self) -> str:
+        """What runs while it is measured: the workload, and the neighbour if there is one."""
+        return self.workload if self.neighbour == NO_NEIGHBOUR else f"{self.workload} and neighbour {self.neighbour}"
+
+    @property
     def axes(self) -> str:
         """The axes' values and the repetition, without what they stand for."""
         names = [self.board, self.kernel, self.tuning, self.split, self.place, self.guest, self.workload]
+        names += [self.neighbour] if self.neighbour != NO_NEIGHBOUR else []
         return "_".join([*names, f"r{self.repetition}"])
 
     @cached_property
@@ -88,6 +99,8 @@ class Cell:
         known(given["place"], PLACES, "place", "A cell: place")
         given |= {name: tuple(given[name]) for name in _TUPLES}
         given["guest_state"] = GuestState.from_dict(given["guest_state"]) if given["guest_state"] else None
+        neighbour = given["neighbour_state"]
+        given["neighbour_state"] = NeighbourState.from_dict(neighbour) if neighbour else None
         given["program"] = Program.from_dict(given["program"]) if given["program"] else None
         cell = cls(**given)
         if values.get("id", cell.id) != cell.id:
@@ -99,7 +112,7 @@ class Cell:
     def _values(self) -> dict[str, Any]:
         values = {name: getattr(self, name) for name in _FIELDS}
         lists = {name: list(values[name]) for name in _TUPLES}
-        parts = {name: values[name].as_dict() if values[name] else {} for name in ("guest_state", "program")}
+        parts = {name: values[name].as_dict() if values[name] else {} for name in _PARTS}
         values = values | lists | parts
         for name, meant in _LATER.items():
             if values[name] == meant:

@@ -19,17 +19,18 @@ from rtvirt_runner.catalogue import checked_yaml
 from rtvirt_runner.catalogue.catalogue import Catalogue
 from rtvirt_runner.catalogue.checked_yaml import InputError
 from rtvirt_runner.catalogue.cpus import Split, format_cpu_list, parse_cpu_list
-from rtvirt_runner.catalogue.guests import NO_GUEST
+from rtvirt_runner.catalogue.guests import NO_GUEST, GuestState, check_architecture
 from rtvirt_runner.catalogue.lab import KERNEL_ROLES, RUNNING, Board, Lab
+from rtvirt_runner.catalogue.neighbours import NO_NEIGHBOUR, NeighbourState
 from rtvirt_runner.matrix.budget import Budget, read_budgets
 from rtvirt_runner.matrix.cell import PLACES, Cell
 from rtvirt_runner.matrix.plan import plan
 
 Point = dict[str, str]  # axis -> value
 
-AXES = ("board", "kernel", "tuning", "split", "place", "guest", "workload")  # as written in a matrix file
+AXES = ("board", "kernel", "tuning", "split", "place", "guest", "workload", "neighbour")  # as written in a matrix file
 HISTOGRAMS = "histograms"
-COMPARISONS = ("ablation", "gic", "load", "partitioning", "flavours", "slowdown", "ecu", "sysbench")
+COMPARISONS = ("ablation", "gic", "load", "partitioning", "flavours", "slowdown", "ecu", "sysbench", "neighbour")
 VIEWS = (HISTOGRAMS, *COMPARISONS)  # how the page shows an experiment
 
 _STATE = "wanted"  # name of a state's split
@@ -108,11 +109,12 @@ def read_matrix(document: Any, path: Path, lab: Lab, catalogue: Catalogue) -> Ma
 def state_cell(state: Any, board: str, lab: Lab, catalogue: Catalogue) -> Cell:
     """The idle cell of a board in a state, for bringing the board into that state.
 
-    ``state`` has the keys kernel, tuning, host_cpus, guest_cpus and, for a guest, guest. Raises InputError.
+    ``state`` has the keys kernel, tuning, host_cpus, guest_cpus and, for a guest, guest; for a second one neighbour.
+    Raises InputError.
     """
     where = "rtvirt_state"
     state = checked_yaml.require_nonempty(state, where)
-    checked_yaml.known_keys(state, ("kernel", "tuning", "host_cpus", "guest_cpus", "guest"), where)
+    checked_yaml.known_keys(state, ("kernel", "tuning", "host_cpus", "guest_cpus", "guest", "neighbour"), where)
     _check_lab(lab, catalogue)
     split = _split({key: state.get(key) for key in ("host_cpus", "guest_cpus")}, where)
     expansion = _Expansion(
@@ -126,6 +128,7 @@ def state_cell(state: Any, board: str, lab: Lab, catalogue: Catalogue) -> Cell:
     guest = state.get("guest", NO_GUEST)
     point: dict[str, Any] = {"board": board, "kernel": state.get("kernel"), "tuning": state.get("tuning")}
     point |= {"split": _STATE, "workload": "idle", "guest": guest, "place": "host" if guest == NO_GUEST else "guest"}
+    point |= {"neighbour": state.get("neighbour", NO_NEIGHBOUR)}
     return expansion.cell(point, where)
 
 
@@ -196,6 +199,7 @@ class _Expansion:
         axes = self._values(checked_yaml.require_nonempty(body, where), where)
         if "guest" not in axes and axes.get("place") == ["host"]:
             axes["guest"] = [NO_GUEST]
+        axes.setdefault("neighbour", [NO_NEIGHBOUR])
         if missing := [axis for axis in AXES if axis not in axes]:
             raise InputError(f"{where} lacks the axis '{missing[0]}', expected all of {', '.join(AXES)}; add it.")
         return axes
@@ -234,6 +238,7 @@ class _Expansion:
             "place": list(PLACES),
             "guest": list(self.catalogue.guests),
             "workload": list(self.catalogue.workloads),
+            "neighbour": [NO_NEIGHBOUR, *self.catalogue.neighbours],
         }[axis]
 
     def _check_board(self, value: Any, where: str) -> None:
@@ -312,14 +317,11 @@ class _Expansion:
         if not on_host:
             entry = self.catalogue.guests[point["guest"]]
             guest = entry.state(tuning, split, board.guest_kernel or point["kernel"], board.gic, kernels, where)
-            if guest.kernel == RUNNING:
-                raise InputError(
-                    f"{where}: guest '{entry.name}' on board '{board.name}' has no kernel of its own, expected one of "
-                    "the catalogue, since the board's is not rtvirt's; set guest_kernel in the inventory."
-                )
-            if point["kernel"] != RUNNING:  # the architecture of the running kernel is unknown
-                theirs, ours = kernels[guest.kernel].architecture, kernels[point["kernel"]].architecture
-                entry.check_architecture(theirs, ours, where)
+            self._check_guest_kernel(f"guest '{entry.name}'", guest, point["kernel"], board, where)
+        settings = tuning.machine_settings(board.boots)
+        neighbour = self._neighbour(point, board, split, where)
+        if neighbour and guest and board.architecture in ("", "arm64"):  # of which a vCPU may never sleep
+            self.catalogue.neighbours[neighbour.name].check_starts(settings, guest.placement, where)
         workload = self.catalogue.workloads[point["workload"]]
         return Cell(
             board=board.name,
@@ -337,12 +339,36 @@ class _Expansion:
             # the same physical core in both places: the difference is what virtualization costs
             measured_cpu=split.guest_cpus[-1] if on_host else len(split.guest_cpus) - 1,
             kernel_params=kernel_params,
-            settings=tuning.machine_settings(board.boots),
+            settings=settings,
             guest_state=guest,
             program=workload.program(point["place"], split, guest.scratch_mib if guest else 0, where),
             board_command=workload.board_command,
+            neighbour=point["neighbour"],
+            neighbour_state=neighbour,
             **self.cyclictest,
         )
+
+    def _neighbour(self, point: Point, board: Board, split: Split, where: str) -> NeighbourState | None:
+        if point["neighbour"] == NO_NEIGHBOUR:
+            return None
+        kernels, board_kernel = self.catalogue.kernels, board.guest_kernel or point["kernel"]
+        entry = self.catalogue.neighbours[point["neighbour"]]
+        state = entry.state(split, self.catalogue.workloads, board_kernel, board.gic, kernels, where)
+        self._check_guest_kernel(f"neighbour '{entry.name}'", state.guest, point["kernel"], board, where)
+        return state
+
+    def _check_guest_kernel(self, what: str, state: GuestState, kernel: str, board: Board, where: str) -> None:
+        """Check that a guest has a kernel of the catalogue that the board can run."""
+        if state.kernel == RUNNING:
+            raise InputError(
+                f"{where}: {what} on board '{board.name}' has no kernel of its own, expected one of the catalogue, "
+                "since the board's is not rtvirt's; set guest_kernel in the inventory."
+            )
+        if kernel != RUNNING:  # the architecture of the running kernel is unknown
+            kernels = self.catalogue.kernels
+            check_architecture(
+                what, state.flavour, kernels[state.kernel].architecture, kernels[kernel].architecture, where
+            )
 
     def _check_kernel(self, kernel: str, board: Board, where: str) -> None:
         if board.boots and kernel == RUNNING:

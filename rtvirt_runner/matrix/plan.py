@@ -9,17 +9,19 @@ from dataclasses import dataclass
 from typing import Any
 
 from rtvirt_runner.catalogue.guests import NO_GUEST, GuestState
+from rtvirt_runner.catalogue.neighbours import NeighbourState
 from rtvirt_runner.matrix.cell import Cell
 
 
 @dataclass(frozen=True)
 class GuestGroup:
-    """Cells that share the board's settings and the state of the guest, or have no guest."""
+    """Cells that share the board's settings, and the states of the guest and of its neighbour, or have none."""
 
     settings: tuple[str, ...]
     host_cpus: str
     guest_cpus: str
     state: GuestState | None  # as Cell.guest_state
+    neighbour: NeighbourState | None  # as Cell.neighbour_state
     cells: tuple[Cell, ...]
 
     @property
@@ -33,14 +35,16 @@ class GuestGroup:
         return self.state.vcpus if self.state else 0
 
     def as_dict(self) -> dict[str, Any]:
-        """The group as plain values for Ansible."""
+        """The group as plain values for Ansible; ``images`` are those of its guests, by kernel and flavour."""
+        states = [state for state in (self.state, self.neighbour.guest if self.neighbour else None) if state]
         return {
             "name": self.name,
             "settings": list(self.settings),
             "host_cpus": self.host_cpus,
             "guest_cpus": self.guest_cpus,
             "state": self.state.as_dict() if self.state else {},
-            "image": {"kernel": self.state.kernel, "flavour": self.state.flavour} if self.state else {},
+            "neighbour": self.neighbour.as_dict() if self.neighbour else {},
+            "images": [{"kernel": state.kernel, "flavour": state.flavour} for state in states],
             "cells": [cell.as_dict() for cell in self.cells],
         }
 
@@ -104,9 +108,12 @@ def measuring_s(cells: Iterable[Cell]) -> dict[str, float]:
 
 
 def _guest_groups(cells: Sequence[Cell]) -> tuple[GuestGroup, ...]:
-    """Group cells by guest first: a guest keeps running when only the settings of its board change."""
+    """Group cells by guest first: a guest keeps running when only the board's settings, or its neighbour, change.
 
-    states = {id(cell.guest_state): cell.guest_state for cell in cells}
+    Cells beside a neighbour come last, so that what a board has done before the others does not depend on them.
+    """
+
+    states = {id(state): state for cell in cells for state in (cell.guest_state, cell.neighbour_state)}
     texts = {key: json.dumps(state.as_dict() if state else {}, sort_keys=True) for key, state in states.items()}
 
     def guest(cell: Cell) -> str:
@@ -115,10 +122,19 @@ def _guest_groups(cells: Sequence[Cell]) -> tuple[GuestGroup, ...]:
     def board(cell: Cell) -> tuple[tuple[str, ...], str, str]:
         return cell.settings, cell.host_cpus, cell.guest_cpus
 
+    def neighbour(cell: Cell) -> str:
+        return texts[id(cell.neighbour_state)]
+
     guests, boards = _ranks(map(guest, cells)), _ranks(map(board, cells))
-    ordered = sorted(cells, key=lambda cell: (bool(cell.vcpus), guests[guest(cell)], boards[board(cell)]))
-    groups = (tuple(members) for _, members in itertools.groupby(ordered, key=lambda each: (guest(each), board(each))))
-    return tuple(GuestGroup(*board(each[0]), each[0].guest_state, each) for each in groups)
+    neighbours = _ranks(map(neighbour, cells))
+
+    def dearest_first(cell: Cell) -> tuple[Any, ...]:
+        last = bool(cell.neighbour_state), bool(cell.vcpus)
+        return (*last, guests[guest(cell)], boards[board(cell)], neighbours[neighbour(cell)])
+
+    ordered = sorted(cells, key=dearest_first)
+    groups = (tuple(members) for _, members in itertools.groupby(ordered, key=dearest_first))
+    return tuple(GuestGroup(*board(each[0]), each[0].guest_state, each[0].neighbour_state, each) for each in groups)
 
 
 def _ranks(values: Iterable[Hashable]) -> dict[Any, int]:

@@ -58,19 +58,24 @@ def _answer(pairs: Sequence[HostGuest]) -> Answer:
     if said and (worst, guest) in [each[:2] for each in (*idle, *busy)]:
         said.append("nothing in the guest came later")
     else:
-        said.append(f"the worst is {worst.workload} ({', '.join(where)}), {number(inside.max_us)}{us} at its latest")
+        said.append(f"the worst is {worst.beside} ({', '.join(where)}), {number(inside.max_us)}{us} at its latest")
     text = ". ".join(f"{each[0].upper()}{each[1:]}" for each in said)
     emulated = " A guest here was emulated, without KVM." if any(pair.guest_uses_tcg for pair in pairs) else ""
     return Answer(cell.board, cell.clock, cell.tuning, f"{text}.{emulated}")
 
 
 def _is_idle(cell: Cell) -> bool:
-    return cell.program is None and not cell.board_command
+    return cell.program is None and not _is_loaded(cell)
 
 
 def _keeps_core_busy(cell: Cell) -> bool:
     """Whether a program computes on the measured core, and neither writes to a disk nor is the board loaded."""
-    return cell.program is not None and cell.program.folder != "disk" and not cell.board_command
+    return cell.program is not None and cell.program.folder != "disk" and not _is_loaded(cell)
+
+
+def _is_loaded(cell: Cell) -> bool:
+    """Whether something loads the board beside the measured core, a neighbour included."""
+    return bool(cell.board_command or cell.neighbour_state)
 
 
 def _costs(both: Sequence[_Both], us: str) -> str:

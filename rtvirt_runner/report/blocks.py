@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rtvirt_runner.analysis.comparisons import MergedMeasurement
+from rtvirt_runner.catalogue.neighbours import NO_NEIGHBOUR
 from rtvirt_runner.matrix.cell import Cell
 from rtvirt_runner.report.figures.drawing import Drawing
 from rtvirt_runner.report.format import decimals, number, quantile
@@ -63,7 +64,15 @@ class Block:
 
 def common_title(cell: Cell, axes: Sequence[str], *more: str) -> str:
     """Title of a comparison: board, split, and the given axes, which are constant in it."""
-    return ", ".join([cell.board, f"split {cell.split}", *(str(getattr(cell, axis)) for axis in (*axes, *more))])
+    return ", ".join([cell.board, f"split {cell.split}", *(axis_value(cell, axis) for axis in (*axes, *more))])
+
+
+def axis_value(cell: Cell, axis: str) -> str:
+    """A cell's value of an axis, as it stands beside values of other axes."""
+    value = str(getattr(cell, axis))
+    if axis == "neighbour":
+        return "no neighbour" if value == NO_NEIGHBOUR else f"neighbour {value}"
+    return value
 
 
 def avg_p99_max(point: MergedMeasurement) -> tuple[str, str, str]:

@@ -14,10 +14,12 @@ from rtvirt_runner.analysis.comparisons import (
     Guests,
     Load,
     MergedMeasurement,
+    Neighbours,
     ablations,
     gic_orders,
     guests_side_by_side,
     loads,
+    neighbours,
     points,
 )
 from rtvirt_runner.analysis.contrasts import AxisContrasts, Judged, What, axis_contrasts
@@ -26,7 +28,7 @@ from rtvirt_runner.analysis.paper import load_paper
 from rtvirt_runner.catalogue.settings import SETTINGS
 from rtvirt_runner.matrix.cell import Cell
 from rtvirt_runner.matrix.load import HISTOGRAMS
-from rtvirt_runner.report.blocks import Block, TableRow, avg_p99_max, common_title
+from rtvirt_runner.report.blocks import Block, TableRow, avg_p99_max, axis_value, common_title
 from rtvirt_runner.report.figures.comparisons import SpanRow, ablation_figure, span_figure
 from rtvirt_runner.report.figures.drawing import Drawing
 from rtvirt_runner.report.findings import ONCE, both, called, factor, factors, judged_once, told
@@ -51,6 +53,9 @@ def blocks(
         ],
         "gic": lambda: [_gic(each, axes, f"{name}-gic-{n}", judged) for n, each in enumerate(gic_orders(measured))],
         "load": lambda: [_load(each, axes, f"{name}-load-{n}", judged) for n, each in enumerate(loads(measured))],
+        "neighbour": lambda: [
+            _beside(each, axes, f"{name}-neighbour-{n}", judged) for n, each in enumerate(neighbours(measured))
+        ],
         "partitioning": lambda: _guests(measured, axes, f"{name}-partitioning", judged),
         "flavours": lambda: _guests(measured, axes, f"{name}-flavours", judged),
         "slowdown": lambda: slowdown_blocks(measured, axes, f"{name}-slowdown", judged),
@@ -68,8 +73,10 @@ def cautions(measurements: Sequence[Measurement]) -> list[str]:
         emulator = each.record.system.get("emulator")
         if isinstance(emulator, dict) and emulator.get("warning"):
             said.setdefault(str(emulator["warning"]), []).append(board)
-        if each.cell.clock == "virtual" and each.cell.board_command:
+        if each.cell.clock == "virtual" and (each.cell.board_command or each.cell.neighbour_state):
             said.setdefault(_SHARED_TIME, []).append(board)
+        if each.cell.clock == "virtual" and each.cell.neighbour_state:
+            said.setdefault(_NO_CACHES, []).append(board)
         if each.guest_uses_tcg:
             said.setdefault(_EMULATED, []).append(board)
         if each.guest_is_compat:
@@ -81,6 +88,9 @@ _SHARED_TIME = (
     "the emulator runs all cores of this board in turn, on one thread, so cores that are busy share its time. Load on "
     "other cores therefore slows the measured core too, which on a chip it would not: such figures compare tunings "
     "with each other, and what isolating a core buys looks smaller than it is."
+)
+_NO_CACHES = (
+    "the emulator has no caches and no memory bandwidth to share, so a neighbour costs nothing there: on a chip it may."
 )
 _EMULATED = (
     "its guests did not run under KVM but were emulated by QEMU, instruction by instruction. Their latencies say that "
@@ -316,6 +326,50 @@ def _load_says(load: Load, judged: Judged) -> list[str]:
                 f"{number(point.histogram.max_us)} against {number(host.histogram.max_us)}."
             )
     return said
+
+
+# --------------------------------------------------------------------------------------------------------- neighbours
+
+
+def _beside(those: Neighbours, axes: Sequence[str], name: str, judged: Judged) -> Block:
+    first = those.rows[0][0].cell
+    labels = [f"{point.cell.tuning}, {axis_value(point.cell, 'neighbour')}" for point, _ in those.rows]
+    rows = list(zip(labels, those.rows, strict=True))
+    return Block(
+        title=common_title(first, [axis for axis in axes if axis not in ("tuning", "neighbour")], "place"),
+        says=tuple(_beside_says(those, judged)),
+        figure=_spans([(label, point) for label, (point, _) in rows], name, "Latency by tuning and neighbour"),
+        caption=(
+            f"Latency in {unit(first.clock)} by tuning, without a neighbour and beside each. A factor is against the "
+            "same tuning without a neighbour."
+        ),
+        heads=("avg", "p99", "max", "avg, factor", "p99, factor", "p99 is"),
+        rows=tuple(_beside_row(label, *row, judged) for label, row in rows),
+    )
+
+
+def _beside_row(label: str, point: MergedMeasurement, alone: MergedMeasurement | None, judged: Judged) -> TableRow:
+    against = (*factors(alone, point, judged), called(judged.of(alone, point, "p99"))) if alone else (EN_DASH,) * 3
+    return TableRow(label, (*avg_p99_max(point), *against), point.guest_uses_tcg)
+
+
+def _beside_says(those: Neighbours, judged: Judged) -> list[str]:
+    said = []
+    for tuning in dict.fromkeys(point.cell.tuning for point, _ in those.rows):
+        points_ = [point for point, _ in those.rows if point.cell.tuning == tuning]
+        latest = [f"{number(each.histogram.max_us)} with {axis_value(each.cell, 'neighbour')}" for each in points_]
+        said.append(
+            f"Tuning {tuning}: the latest wake-up in {unit(points_[0].cell.clock)} is "
+            f"{listed(latest).replace('with no neighbour', 'without a neighbour')}."
+        )
+    pairs = [(point, alone) for point, alone in those.rows if alone]
+    if judged_once([finding for point, alone in pairs for finding in both(alone, point, judged)]):
+        return [*said, ONCE]
+    found = [
+        (f"neighbour {point.cell.neighbour} with tuning {point.cell.tuning}", judged.of(alone, point, "p99"))
+        for point, alone in pairs
+    ]
+    return [*said, sentence] if (sentence := told("p99, against no neighbour,", found, "beside")) else said
 
 
 # ------------------------------------------------------------------------------------------------------------- guests

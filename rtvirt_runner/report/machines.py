@@ -38,16 +38,23 @@ _FACT_NAMES = {
     "guest_accelerator": "what runs the guest",
     "accelerator_reason": "why that",
     "cpuset_kind": "cores kept at run time by",
+    "neighbour_load": "load of the neighbour",
+    "neighbour_accelerator": "what runs the neighbour",
+    "neighbour_argv": "QEMU's arguments of the neighbour",
 }
 _VALUES = {
     ("guest_accelerator", "kvm"): "KVM",
+    ("neighbour_accelerator", "kvm"): "KVM",
     ("guest_accelerator", "tcg"): "QEMU's emulation (tcg): this is no KVM guest",
 }
 _SETTING = "setting "
 # Not shown: different in every cell, or shown through other facts. They are in system.json.
-_COUNTERS = {"guest_running", "kvm_exits", "isolation_applied", "qemu_locked_kib", "qemu_huge_kib"}
+_COUNTERS = {
+    *("guest_running", "kvm_exits", "isolation_applied", "qemu_locked_kib", "qemu_huge_kib"),
+    *("neighbour_running", "neighbour_vcpu_threads", "neighbour_qemu_threads"),
+}
 # What may decide a value, what explains most of them first
-_AXES = ("tuning", "split", "guest", "place", "kernel", "workload", "repetition")
+_AXES = ("tuning", "split", "guest", "place", "kernel", "workload", "neighbour", "repetition")
 _OF_THE_KERNEL = {"uname_r", "uname_v", "realtime"}
 _MOST_VALUES, _MOST_WORDS = 12, 160
 _Point = tuple[str, ...]  # a cell's values of _AXES

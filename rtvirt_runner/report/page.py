@@ -38,7 +38,7 @@ from rtvirt_runner.matrix.load import HISTOGRAMS, Experiment, Matrix
 from rtvirt_runner.matrix.results import BadRecord, Record, ResultsTree, unusable
 from rtvirt_runner.printable import printable, spreadsheet_text
 from rtvirt_runner.report.answer import Answer, answers
-from rtvirt_runner.report.blocks import Block
+from rtvirt_runner.report.blocks import Block, axis_value
 from rtvirt_runner.report.experiment_sections import blocks, cautions
 from rtvirt_runner.report.figures.drawing import Drawing
 from rtvirt_runner.report.figures.histograms import Lane, histogram_figures
@@ -352,7 +352,7 @@ def _drawings(section: Section) -> list[Drawing]:
 
 
 def _lane(pair: HostGuest, axes: Sequence[str]) -> Lane:
-    others = [pair.guest if axis == "guest" else str(getattr(pair.cell, axis)) for axis in axes]
+    others = [pair.guest if axis == "guest" else axis_value(pair.cell, axis) for axis in axes]
     others += ["emulated"] if pair.guest_uses_tcg else []
     return Lane(
         pair.cell.board, "\n".join([f"split {pair.cell.split}", *others]), pair.cell.split, pair.host_us, pair.guest_us

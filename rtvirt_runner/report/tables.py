@@ -23,9 +23,10 @@ from rtvirt_runner.analysis.quantiles import SHOWN, QuantileEstimate, quantile_e
 from rtvirt_runner.analysis.repetitions import over_runs, values_of_runs
 from rtvirt_runner.analysis.shape import Peaks, peaks, widths
 from rtvirt_runner.catalogue.guests import NO_GUEST
+from rtvirt_runner.catalogue.neighbours import NO_NEIGHBOUR
 from rtvirt_runner.matrix.budget import Budget
 from rtvirt_runner.matrix.cell import Cell
-from rtvirt_runner.report.blocks import TableRow
+from rtvirt_runner.report.blocks import TableRow, axis_value
 from rtvirt_runner.report.findings import called, factors
 from rtvirt_runner.report.format import EN_DASH, decimals, listed, number, ratio_2dp, unit
 
@@ -33,7 +34,8 @@ from rtvirt_runner.report.format import EN_DASH, decimals, listed, number, ratio
 _USUAL_AXES = ("split", "guest", "kernel")
 _USUAL_SHARE = 0.6
 # Axes that are shown beside board, place and repetition, where their values vary.
-_VARIED_AXES = ("kernel", "tuning", "workload", "guest")
+_VARIED_AXES = ("kernel", "tuning", "workload", "guest", "neighbour")
+_ORDER = ("workload", "neighbour", "tuning", *_USUAL_AXES)  # of what names a row
 _USUAL_QUANTILES = ("0.5", "0.99", "0.999")
 _INTERVALS = (
     "Below a number is its interval of 95 % over repetitions, below a factor that of all effects of this page together."
@@ -161,7 +163,7 @@ def cell_table(measurements: Sequence[Measurement], axes: Sequence[str], clock: 
 def _ordered(axes: Sequence[str], cells: Sequence[Cell]) -> list[str]:
     """Axes that vary, and the split if it does: what a reader looks for first before the others."""
     shown = {*axes, *(["split"] if len({cell.split for cell in cells}) > 1 else [])}
-    return [axis for axis in ("workload", "tuning", *_USUAL_AXES) if axis in shown]
+    return [axis for axis in _ORDER if axis in shown]
 
 
 def _usual(rows: Sequence[dict[str, str]]) -> dict[str, str]:
@@ -176,7 +178,7 @@ def _usual(rows: Sequence[dict[str, str]]) -> dict[str, str]:
 
 def _head(cell: Cell, axes: Sequence[str], guest: str, usual: dict[str, str]) -> str:
     """The values of axes that are not the usual ones; a host has no guest to name."""
-    names = {axis: str(getattr(cell, axis)) for axis in axes} | ({"guest": guest} if "guest" in axes else {})
+    names = {axis: axis_value(cell, axis) for axis in axes} | ({"guest": guest} if "guest" in axes else {})
     said = [name for axis, name in names.items() if name != usual.get(axis) and (axis, name) != ("guest", NO_GUEST)]
     return ", ".join(said)
 
@@ -188,8 +190,9 @@ def _first(axes: Sequence[str], usual: dict[str, str]) -> str:
 def _unsaid(cells: Sequence[Cell], axes: Sequence[str], usual: dict[str, str]) -> str:
     """A sentence about values that rows do not say."""
     always = []
-    for axis in ("workload", "tuning", *_USUAL_AXES):
-        values = {getattr(cell, axis) for cell in cells} - ({NO_GUEST} if axis == "guest" else set())
+    for axis in _ORDER:
+        absent = {"guest": NO_GUEST, "neighbour": NO_NEIGHBOUR}.get(axis)
+        values = {getattr(cell, axis) for cell in cells} - {absent}
         if axis not in axes and len(values) == 1:
             always.append(f"{axis} {values.pop()}")
     mostly = [f"{axis} {usual[axis]}" for axis in axes if axis in usual]

@@ -68,6 +68,18 @@ BAD_LABS = {
 BAD_CATALOGUES = {
     "a misspelt key of a kernel": ("kernels.yml", "patches: [{", "patchs: [{", ("patchs", "did you mean 'patches'?")),
     "a misspelt key of a guest": ("guests.yml", "memory_mib:", "memory:", ("unknown key 'memory'", "memory_mib")),
+    "a misspelt key of a neighbour": (
+        "neighbours.yml",
+        "cores: host",
+        "core: host",
+        ("'core'", "did you mean 'cores'?"),
+    ),
+    "a neighbour's load that is none": (
+        "neighbours.yml",
+        "load: [bitcount]",
+        "load: [bitcuont]",
+        ("did you mean 'bitcount'?",),
+    ),
     "a misspelt key of a workload": ("workloads.yml", " command:", " comand:", ("comand", "did you mean 'command'?")),
     "a flag that is none": (
         "kernels.yml",

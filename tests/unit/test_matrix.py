@@ -21,6 +21,7 @@ from rtvirt_runner.catalogue import collection
 from rtvirt_runner.catalogue.catalogue import Catalogue
 from rtvirt_runner.catalogue.checked_yaml import InputError
 from rtvirt_runner.catalogue.lab import Lab
+from rtvirt_runner.catalogue.neighbours import NeighbourState
 from rtvirt_runner.catalogue.workloads import Program
 from rtvirt_runner.matrix.budget import Limits
 from rtvirt_runner.matrix.cell import Cell
@@ -145,7 +146,7 @@ def test_the_collections_own_matrices_expand_over_the_virtual_lab() -> None:
     asked += ["ablation", "partitioning", "flavours"]
     for name, repetitions in (("smoke", 1), ("paper", 3)):
         matrix = load_matrix(VARS / f"matrix_{name}.yml", virtual_lab(), catalogue())
-        assert [experiment.name for experiment in matrix.experiments] == asked
+        assert [experiment.name for experiment in matrix.experiments if experiment.name != "neighbour"] == asked
         assert max(cell.repetition for cell in matrix.cells) == repetitions
         cells = {each.name: [cell for cell in each.cells if cell.repetition == 1] for each in matrix.experiments}
         assert len(cells["core_splits"]) == 16  # two tunings, host and guest, four points
@@ -259,6 +260,7 @@ def test_everything_that_changes_what_is_measured_changes_the_id(tmp_path: Path)
     assert cell.guest_state
     other["guest_state"] = dataclasses.replace(cell.guest_state, vcpus=2)
     other["program"] = Program("true", "", "", "0", False, "memory", "text", "", "")
+    other["neighbour_state"] = NeighbourState("loud", "host", cell.guest_state, {"bitcount": other["program"]})
     ids = {cell.id}
     for item in dataclasses.fields(cell):
         value = getattr(cell, item.name)
@@ -300,10 +302,15 @@ def test_each_boot_state_is_entered_once_per_repetition() -> None:
 
 def test_each_guest_state_is_entered_once_per_boot_and_cells_without_a_guest_come_first() -> None:
     for boot in plan(repeated().cells):
-        states = [str((guest.state, guest.settings, guest.host_cpus, guest.guest_cpus)) for guest in boot.guests]
+        states = [
+            str((guest.state, guest.settings, guest.host_cpus, guest.guest_cpus, guest.neighbour))
+            for guest in boot.guests
+        ]
         assert len(states) == len(set(states))
         names = [guest.name for guest in boot.guests]
         assert "none" not in names or names[0] == "none"
+        beside = [bool(guest.neighbour) for guest in boot.guests]
+        assert beside == sorted(beside)
 
 
 def test_the_boot_without_words_comes_first() -> None:

@@ -352,7 +352,7 @@ def test_no_two_values_of_a_fact_are_said_to_be_of_the_same_cells(tree: ResultsT
 
 
 def test_a_value_that_no_axes_decide_is_told_with_a_count() -> None:
-    point = ("paper", "1-1", "none", "host", "debian-rt", "idle", "1")
+    point = ("paper", "1-1", "none", "host", "debian-rt", "idle", "none", "1")
     assert seen_in({"0": [point, point], "1": [point]}) == {"0": "in 2 of 3 cells", "1": "in 1 of 3 cells"}
 
 

@@ -22,7 +22,7 @@ from rtvirt_runner.matrix.stored import store_matrix
 
 SMOKE = load_matrix(collection.matrix_path("smoke"), virtual_lab(), catalogue())
 IDLE = [replace(cell, loops=1000) for cell in SMOKE.cells if (cell.workload, cell.tuning) == ("idle", "paper")]
-IDLE = [cell for cell in IDLE if cell.split == "1-1"]
+IDLE = [cell for cell in IDLE if (cell.split, cell.neighbour) == ("1-1", "none")]
 
 
 def measure(folder: Path, cells: Sequence[Cell], us: float, repetitions: int, seed: int, release: str = "6.12") -> Path:

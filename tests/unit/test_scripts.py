@@ -33,6 +33,7 @@ def test_what_reads_a_state_or_obeys_check_mode_says_so_and_what_measures_does_n
     assert {name for name, each in safe.items() if each} == {
         *("machine_state", "board_state", "running_kernel", "preflight"),
         *("apply_settings", "start_guest", "stop_guest", "lease"),
+        *("neighbour_state", "start_neighbour", "stop_neighbour"),
     }
 
 

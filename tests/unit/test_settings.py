@@ -130,7 +130,9 @@ def machine(request: pytest.FixtureRequest, tmp_path: Path) -> Machine:
         environment = {} if words is None else far_environment(words, "0", "1-3", "role")
         if rows:
             environment = {"SETTINGS": "made", "HOST_CPUS": "0", "GUEST_CPUS": "1-3", "SETTING_ROWS": rows}
-        script = "".join((FILES / f"{name}.sh").read_text() for name in ("thread", "settings", "cpuset", act))
+        script = "".join(
+            (FILES / f"{name}.sh").read_text() for name in ("thread", "settings", "cpuset", "resctrl", act)
+        )
         text = compose(script, {"RTVIRT_CHECK_MODE": check, **environment})
         text = re.sub(r"(?<!\w)(/proc|/sys|/run/rtvirt)(?=[/\s])", rf"{tmp_path}\1", text).replace("/REAL/", "/")
         environ = {**os.environ, **({"PATH": path} if path else {})}
@@ -234,6 +236,60 @@ def test_statistics_of_memory_are_gathered_less_often(machine: Machine, tmp_path
     assert states(machine("show", ["vm_stat_interval"])) == {("vm_stat_interval", "stat_interval"): "ok"}
     assert machine("apply", []).failure is None
     assert interval.read_text() == "1\n"
+
+
+def resctrl(root: Path, **resources: str) -> Path:
+    """A folder like that of resctrl, with a group; written to, a real schemata keeps its other lines."""
+    for name, value in resources.items():
+        for folder in ("", "rtvirt/"):
+            put(root, f"sys/fs/resctrl/{folder}schemata", f"    {name}:{value}\n")
+        put(root, f"sys/fs/resctrl/info/{name}/cbm_mask", "7ff\n")
+        put(root, f"sys/fs/resctrl/info/{name}/bandwidth_gran", "20\n")
+    return root / "sys/fs/resctrl"
+
+
+def test_a_machine_without_resctrl_is_said_not_to_have_it(machine: Machine, tmp_path: Path) -> None:
+    put(tmp_path, "proc/filesystems", "nodev\tsysfs\n")
+    reply = machine("apply", ["cache_partition", "bandwidth_limit"])
+    assert (reply.failure, reply.changes, set(states(reply).values())) == (None, [], {"absent"})
+
+
+def test_the_guests_cores_get_a_part_of_the_cache_for_themselves(machine: Machine, tmp_path: Path) -> None:
+    folder = resctrl(tmp_path, L3="0=7ff;1=7ff")
+    reply = machine("apply", ["cache_partition"])
+    assert (reply.failure, len(reply.changes), set(states(reply).values())) == (None, 1, {"ok"})
+    assert (folder / "rtvirt/cpus_list").read_text() == "1-3\n"
+    assert (folder / "rtvirt/schemata").read_text() == "L3:0=7e0;1=7e0\n"
+    assert (folder / "schemata").read_text() == "L3:0=1f;1=1f\n"
+    assert machine("apply", ["cache_partition"]).changes == []
+    assert set(states(machine("show", ["cache_partition"])).values()) == {"ok"}
+    (folder / "schemata").write_text("L3:0=7ff;1=1f\n")
+    assert "differs" in states(machine("show", ["cache_partition"])).values()
+
+
+def test_the_bandwidth_of_other_cores_is_halved_and_restored(machine: Machine, tmp_path: Path) -> None:
+    folder = resctrl(tmp_path, MB="0=100")
+    assert (machine("apply", ["bandwidth_limit"]).failure, (folder / "schemata").read_text()) == (None, "MB:0=40\n")
+    assert machine("show", None).facts["isolation_applied"] == "bandwidth_limit"
+    for path in (folder / "rtvirt").iterdir():  # a real group is removed with its files
+        path.unlink()
+    assert machine("apply", []).failure is None
+    assert ((folder / "schemata").read_text(), (folder / "rtvirt").exists()) == ("MB:0=100\n", False)
+    assert not list((tmp_path / "run/rtvirt").iterdir())
+
+
+def test_a_bandwidth_that_is_no_percentage_is_not_limited(machine: Machine, tmp_path: Path) -> None:
+    folder = resctrl(tmp_path, MB="0=2048")
+    reply = machine("apply", ["bandwidth_limit"])
+    assert (reply.failure, set(states(reply).values())) == (None, {"absent"})
+    assert (folder / "schemata").read_text() == "    MB:0=2048\n"
+
+
+def test_a_group_that_the_kernel_refuses_is_told(machine: Machine, tmp_path: Path) -> None:
+    folder = resctrl(tmp_path, L3="0=7ff")
+    (folder / "rtvirt/cpus_list").mkdir()
+    reply = machine("apply", ["cache_partition"])
+    assert reply.failure and "cpus_list is '', expected '1-3', and the kernel refuses to change it" in reply.failure
 
 
 def fair_servers(root: Path) -> dict[str, list[str]]:

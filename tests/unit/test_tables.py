@@ -18,7 +18,7 @@ from rtvirt_runner.matrix.load import load_matrix
 from rtvirt_runner.matrix.results import Record, ResultsTree
 
 MATRIX = load_matrix(VARS / "matrix_smoke.yml", virtual_lab(), catalogue())
-CELLS = [each for each in MATRIX.cells if each.kernel == "linux-6.12-rt"]
+CELLS = [each for each in MATRIX.cells if each.kernel == "linux-6.12-rt" and not each.neighbour_state]
 PREEMPTION = next(each for each in MATRIX.experiments if each.name == "preemption").cells
 CAPTURED = Path(__file__).parents[1] / "data" / "cyclictest"
 
@@ -49,11 +49,11 @@ def record(tree: ResultsTree, of: Cell, histogram: dict[int, int], realtime: boo
 
 def test_the_tidy_frame_has_a_row_per_record_and_a_column_per_axis(tree: ResultsTree) -> None:
     frame = tidy_frame([record(tree, HOST, {50: 999, 90: 1})])
-    assert ",".join(frame.columns[:17]) == (
-        "board,kernel,tuning,split,place,guest,workload,repetition,"
+    assert ",".join(frame.columns[:18]) == (
+        "board,kernel,tuning,split,place,guest,workload,neighbour,repetition,"
         "samples,min_us,avg_us,max_us,p50_us,p99_us,p999_us,overflows,clock"
     )
-    assert list(frame.columns[17:22]) == ["status", "ssh_commands", "overhead_s", "measure_s", "cell_id"]
+    assert list(frame.columns[18:23]) == ["status", "ssh_commands", "overhead_s", "measure_s", "cell_id"]
     row = frame.iloc[0]
     assert (row.board, row.split, row.place, row.guest) == ("virtual-rpi2", "1-1", "host", "none")
     assert (row.samples, row.min_us, row.avg_us, row.max_us) == (1000, 50, 50.04, 90)

@@ -31,7 +31,10 @@ def test_the_paper_takes_cores_away_at_boot_and_places_the_whole_process() -> No
 
 
 def test_full_asks_for_every_setting_but_the_papers_placement() -> None:
-    assert set(FULL.settings) == set(SETTINGS) - {"qemu_process", "cpuset", "fair_server", "vm_stat_interval"}
+    assert set(FULL.settings) == set(SETTINGS) - {
+        *("qemu_process", "cpuset", "fair_server", "vm_stat_interval"),
+        *("cache_partition", "bandwidth_limit"),
+    }
     assert FULL.kernel_params(SPLIT) == (
         "isolcpus=managed_irq,domain,1-2",
         "nohz_full=1-2",

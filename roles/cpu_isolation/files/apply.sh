@@ -1,5 +1,5 @@
 # shellcheck shell=sh disable=SC2154,SC2034
-# Apply the settings item by item, and restore those that are no longer requested. Needs: thread.sh, settings.sh, cpuset.sh.
+# Apply the settings item by item, and restore those that are no longer requested. Needs: thread.sh, settings.sh, cpuset.sh, resctrl.sh.
 ACT=apply
 
 require_root() {

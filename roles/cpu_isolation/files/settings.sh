@@ -291,6 +291,7 @@ undo_settings() {
     'cores of '*) [ ! -d "/proc/$pid" ] || taskset -c -p "$before" "$pid" >/dev/null ;;
     'priority of '*) [ ! -d "/proc/$pid" ] || set_policy "${before% *}" "${before#* }" "$pid" ;;
     cpuset) cpuset_undo ;;
+    resctrl) resctrl_undo ;;
     esac || failures="${failures:+$failures; }$setting: $source could not be set back to $before"
   done <<JOURNAL
 $(sed '1!G;h;$!d' "$journal")

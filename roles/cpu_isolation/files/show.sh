@@ -1,6 +1,6 @@
 # shellcheck shell=sh disable=SC2154,SC2034
 # Report the value wanted and the value found, a row per item, and the settings that are applied. Changes nothing.
-# Needs: thread.sh, settings.sh, cpuset.sh. Without SETTINGS it compares with the settings applied last.
+# Needs: thread.sh, settings.sh, cpuset.sh, resctrl.sh. Without SETTINGS it compares with the settings applied last.
 if [ -z "${SETTINGS+given}" ]; then
   SETTINGS='' HOST_CPUS='' GUEST_CPUS='' SETTING_ROWS=''
   {

@@ -33,6 +33,9 @@ place() {
 
 place_guest() {
   pid=$(unit_pid)
+  # All of a measured guest's QEMU is on the guest's cores, all of a neighbour's on the host's.
+  side=guest
+  [ "$who" = guest ] || side=host
   read -r everywhere </sys/devices/system/cpu/online
   # shellcheck disable=SC2046  # the cores are words
   set -- $(cores_of "${CPUS:-$everywhere}")
@@ -40,7 +43,7 @@ place_guest() {
     tid=${task##*/} vcpu=
     while read -r index number; do [ "$number" != "$tid" ] || vcpu=$index; done <"$run/guest.vcpus"
     case $MODE in
-    process) place "$tid" "$CPUS" "$POLICY" "$PRIORITY" guest ;;
+    process) place "$tid" "$CPUS" "$POLICY" "$PRIORITY" "$side" ;;
     threads)
       if [ -n "$vcpu" ]; then
         eval "core=\${$((vcpu + 1))}"

@@ -2,7 +2,6 @@
 # check mode: safe
 # Start the guest and wait until it is ready, unless it runs with the same definition; then place QEMU's threads.
 # Needs: unit.sh, stop_guest.sh, find_vcpus.sh, place_guest.sh. The role's tasks name the variables.
-lib=/var/lib/rtvirt
 mkdir -p "$run" "$lib"
 # The reason for the guest's panic (a call trace follows it), or the last lines of its console.
 console() {
@@ -153,9 +152,9 @@ start_guest() {
 wait_for_guest() {
   read -r began _ </proc/uptime
   until grep -q '^guest: ready' "$run/guest.console" 2>/dev/null; do
-    [ -n "$(unit_pid)" ] || give_up "The guest ended before it was ready: $(console) $(unit_said)"
+    [ -n "$(unit_pid)" ] || give_up "The $who ended before it was ready: $(console) $(unit_said)"
     read -r now _ </proc/uptime
-    [ $((${now%.*} - ${began%.*})) -lt "$TIMEOUT_S" ] || give_up "The guest was not ready after $TIMEOUT_S s of the board's time: $(console)"
+    [ $((${now%.*} - ${began%.*})) -lt "$TIMEOUT_S" ] || give_up "The $who was not ready after $TIMEOUT_S s of the board's time: $(console)"
     sleep 0.5
   done
 }

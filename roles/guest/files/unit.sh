@@ -7,9 +7,9 @@ unit_start() {
   cores=$1
   shift
   if unit_systemd; then
-    systemctl reset-failed rtvirt-guest 2>/dev/null
+    systemctl reset-failed "$unit" 2>/dev/null
     # A short stop timeout, for a QEMU that waits for a vCPU that never stops.
-    systemd-run --quiet --unit=rtvirt-guest --property=LimitMEMLOCK=infinity --property=TimeoutStopSec=10 ${cores:+"--property=CPUAffinity=$cores"} "$@"
+    systemd-run --quiet --unit="$unit" --property=LimitMEMLOCK=infinity --property=TimeoutStopSec=10 ${cores:+"--property=CPUAffinity=$cores"} "$@"
   else
     # shellcheck disable=SC2016  # the inner shell's
     setsid sh -c 'echo $$ >"$1"; shift; ulimit -l unlimited; exec "$@"' sh "$run/guest.pid" ${cores:+taskset --cpu-list "$cores"} "$@" \
@@ -19,7 +19,7 @@ unit_start() {
 }
 unit_said() {
   # QEMU's own messages, without systemd's.
-  if unit_systemd; then journalctl _SYSTEMD_UNIT=rtvirt-guest.service --lines=3 --output=cat; else tail -n 3 "$run/guest.log"; fi 2>/dev/null | tr '\n' ' '
+  if unit_systemd; then journalctl _SYSTEMD_UNIT="$unit.service" --lines=3 --output=cat; else tail -n 3 "$run/guest.log"; fi 2>/dev/null | tr '\n' ' '
 }
 # Whether the process still exists, be it only to release its memory after its main thread has ended; a zombie without threads does not
 # count.
@@ -30,7 +30,7 @@ unit_runs() {
 }
 unit_stop() {
   if unit_systemd; then
-    systemctl stop rtvirt-guest
+    systemctl stop "$unit"
   else
     pid=$(unit_pid)
     [ -n "$pid" ] || return 0

@@ -1,14 +1,15 @@
 # shellcheck shell=sh
 # check mode: safe
 # The process of the board's guest, or nothing. Where it has a NAME, only that guest's.
-run=/run/rtvirt
+# shellcheck disable=SC2034  # others use them
+run=/run/rtvirt lib=/var/lib/rtvirt unit=rtvirt-guest who=guest
 unit_systemd() { [ -d /run/systemd/system ]; }
 unit_pid() {
   if unit_systemd; then
     # No answer at all is no answer: on an emulated board that is overloaded the clock races past systemd's own limits.
     pid='' tries=0
     while [ -z "$pid" ] && [ "$tries" -lt 20 ]; do
-      pid=$(systemctl show --property=MainPID --value rtvirt-guest 2>/dev/null)
+      pid=$(systemctl show --property=MainPID --value "$unit" 2>/dev/null)
       tries=$((tries + 1))
     done
     [ "${pid:-0}" = 0 ] || echo "$pid"
