@@ -62,8 +62,8 @@ def _trace(folder: Path, content: Any) -> StoredTrace:
 
 
 def _cause(given: Mapping[str, Any]) -> StoredCause:
-    names = (_checked(given[key], (str,)) for key in ("cause", "side", "who"))
-    return StoredCause(*names, _number(given["us"]))
+    cause, side, who = (_checked(given[key], (str,)) for key in ("cause", "side", "who"))
+    return StoredCause(cause, side, who, _number(given["us"]))
 
 
 def _number(value: Any) -> float:
