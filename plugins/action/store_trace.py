@@ -16,10 +16,10 @@ with package_imports():
     from rtvirt_runner.analysis.late.recording import Recording
     from rtvirt_runner.catalogue.checked_yaml import InputError
     from rtvirt_runner.catalogue.extras import extra
-    from rtvirt_runner.machine.trace_script import FILES
     from rtvirt_runner.matrix.cell import Cell
     from rtvirt_runner.matrix.results import Record, ResultsError, ResultsTree
     from rtvirt_runner.matrix.threshold import read_threshold
+    from rtvirt_runner.matrix.trace_files import FILES
 
 
 class ActionModule(ActionBase):

@@ -10,14 +10,11 @@ from __future__ import annotations
 from rtvirt_runner.machine import cell_script
 from rtvirt_runner.machine.cell_script import limit_s
 from rtvirt_runner.matrix.cell import Cell
+from rtvirt_runner.matrix.trace_files import FILES, MORE_LOOPS
 
 INSTANCE = "rtvirt"  # of tracefs
 BUFFER_KIB = 4096  # for each core; an event takes about 60 bytes
 LINES = 40_000  # of text that are fetched from a machine, below the limit of replies
-FILES = {"host": "trace-host.txt", "guest": "trace-guest.txt"}  # in what is stored of a trace
-TRACE_FILE = "trace.json"  # beside them: numbers and words
-PICTURE = "late-wake-up.svg"
-MORE_LOOPS = 10  # times the cell's own, in which a wake-up is to be later than the threshold
 # Of the machine's clock beyond its loops, for starting a guest and what comes between the commands: an idle emulated
 # board's runs a hundred times as fast as ours.
 STEPS_S = {"real": 1800, "virtual": 1_000_000}

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rtvirt_runner.analysis.late.stored import CauseByGroup, StoredTrace, causes_by_group, read_trace
-from rtvirt_runner.machine.trace_script import PICTURE
 from rtvirt_runner.matrix.cell import Cell
+from rtvirt_runner.matrix.trace_files import PICTURE
 from rtvirt_runner.parsers import ParseError
 
 _MOST_BYTES = 1 << 20  # of a picture

@@ -11,8 +11,8 @@ from rtvirt_runner.analysis.histogram import Histogram, Summary, summarize
 from rtvirt_runner.analysis.late.recording import Explained, Recording
 from rtvirt_runner.analysis.late.trace_dat import trace_dat, trace_dat_pair
 from rtvirt_runner.analysis.late.words import sentences
-from rtvirt_runner.machine.trace_script import FILES, MORE_LOOPS, PICTURE, TRACE_FILE
 from rtvirt_runner.matrix.results import Record
+from rtvirt_runner.matrix.trace_files import FILES, MORE_LOOPS, PICTURE, TRACE_FILE
 from rtvirt_runner.parsers import ParseError
 from rtvirt_runner.report.figures.late_wakeup import late_wakeup
 from rtvirt_runner.report.format import clock_suffix, decimals, number, unit

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rtvirt_runner.machine.trace_script import TRACE_FILE
+from rtvirt_runner.matrix.trace_files import TRACE_FILE
 from rtvirt_runner.parsers import ParseError, strict_json
 
 _MOST_BYTES = 1 << 20
