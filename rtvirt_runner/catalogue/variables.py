@@ -43,7 +43,7 @@ OUTPUTS: tuple[str, ...] = (
     *("board_image_other_root", "board_image_rootfs", "cpu_isolation_found", "cpu_isolation_kernel_params"),
     *("cpu_isolation_reboot_required", "guest_image_artifact", "guest_started", "kernel_boot_files"),
     *("kernel_boot_files_artifact", "kernel_boot_forgotten", "kernel_boot_original"),
-    *("kernel_boot_reboot_required", "kernel_boot_script_artifact", "kernel_boot_settled"),
+    *("kernel_boot_reboot_required", "kernel_boot_returned", "kernel_boot_script_artifact", "kernel_boot_settled"),
     *("kernel_build_artifacts", "kvm_host_state", "measure_state", "rtvirt_all_plans", "rtvirt_answer"),
     *("rtvirt_answers", "rtvirt_boot", "rtvirt_card", "rtvirt_cards", "rtvirt_cards_wanted"),
     *("rtvirt_cell_limit_s", "rtvirt_conditions", "rtvirt_connection", "rtvirt_expects", "rtvirt_found"),
