@@ -1129,7 +1129,7 @@ def _trace(args: argparse.Namespace) -> int:
     request = _load(args)
     cell = cli_trace.traced_cell(request.matrix, args.board, args.cell, request.inventory)
     with extra("report"):  # its absence is found now, not after the trace
-        import rtvirt_runner.report.traces  # noqa: F401
+        import rtvirt_runner.report.traces  # noqa: F401 - only to see whether it can be
     say(f"tracing cell {cell.id}")
     before = request.tree.traces(request.matrix.name).get(cell.id, [])
     outcome = cli_trace.trace(request.matrix, request.tree, cell, threshold, request.inventory, args)
