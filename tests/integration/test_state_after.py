@@ -26,7 +26,7 @@ from rtvirt_runner.matrix.results import Record, ResultsTree
 pytestmark = pytest.mark.skipif(
     os.geteuid() != 0 or (os.cpu_count() or 1) < 2, reason="changing a thread and mounting need root, a look two cores"
 )
-LONG = SHORT | {"LOOPS": 6000, "LATER_S": "2", "COMMAND": ""}
+LONG = SHORT | {"LOOPS": 6000, "LATER_S": "4", "COMMAND": ""}
 CPU = SHORT["CPU"]
 
 
@@ -49,11 +49,10 @@ def run_cell(shell: str, meanwhile: Callable[[int, int], None] | None = None, **
 def _change(session: int, meanwhile: Callable[[int, int], None]) -> None:
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
-        for pid in subprocess.run(["pgrep", "-x", "cyclictest"], capture_output=True, text=True).stdout.split():
-            tasks = [int(path.name) for path in Path("/proc", pid, "task").glob("*")]
-            if os.getsid(int(pid)) == session and len(tasks) == 2:
-                time.sleep(1)  # it has been looked at
-                meanwhile(int(pid), max(tasks))
+        for looks in Path("/tmp").glob(f"rtvirt.{session}.*/looks"):
+            if looks.stat().st_size:  # it has been looked at
+                pid = int((looks.parent / "run.pid").read_text())
+                meanwhile(pid, max(int(path.name) for path in Path("/proc", str(pid), "task").glob("*")))
                 return
         time.sleep(0.05)
 
