@@ -4,19 +4,24 @@
 set -eu
 cd "$FOLDER"
 qmp() { "$PYTHON" -m rtvirt_runner.machine.qmp qmp.sock "$@"; }
-trap 'qmp cont; rm -f kept' EXIT
+trap 'rm -f kept; qmp cont' EXIT
 
 ln -sfn "$OUT" kept  # QEMU takes a line for a shell, and the cache's path may hold anything
 qmp hmp 'migrate_set_parameter max-bandwidth 100G'
-qmp hmp 'migrate -d "exec:zstd -q -1 -f -o kept/memory.zst"'
-while :; do
+# It gets its name when zstd has written it all: QEMU says that it has completed when it has sent the last byte.
+qmp hmp 'migrate -d "exec:zstd -q -1 -f -o kept/part && mv kept/part kept/memory.zst"'
+tries=0
+until [ -e kept/memory.zst ]; do
   case $(qmp query-migrate) in
-  *'"status": "completed"'*) break ;;
-  *'"status": "failed"'* | *'"status": "cancelled"'*) echo '!! QEMU could not write the state; the disk may be full.'; exit 1 ;;
+  *'"status": "completed"'*) tries=$((tries + 1)) ;;
+  *'"status": "failed"'* | *'"status": "cancelled"'*) tries=100 ;;
   esac
+  [ "$tries" -lt 100 ] || { echo '!! The state could not be written; the disk may be full.'; exit 1; }
   sleep 0.1
 done
 cp console.log kept/
+rm -f kept
+trap - EXIT
 qmp cont
 cd "$OUT"
 sha256sum memory.zst console.log >sums
