@@ -56,18 +56,12 @@ assemble() {  # NAME
 }
 
 switch_on() {
-  set -- -chardev pipe,id=monitor,path=monitor -mon chardev=monitor
+  set --
   while IFS= read -r argument; do set -- "$@" "$argument"; done <"$work/arguments"
-  mkfifo "$work/monitor.in" "$work/monitor.out" || refuse "no pipe can be made in $work; set TMPDIR to a folder that has some."
   # Relative paths: the dynamic loader takes colons in its library path for separators, and QEMU commas in options.
   (cd "$work" && exec qemu/loader --library-path qemu/lib --argv0 qemu-system-aarch64 qemu/qemu-system-aarch64 "$@") \
     </dev/null >"$work/qemu.log" 2>&1 &
   qemu=$!
-}
-
-# Before its first cell a machine stands still: where it was measured its state may have been saved there.
-go_on() {
-  [ "$(tail -n 1 "$work/console")" != @save ] || echo cont 1<>"$work/monitor.in"
 }
 
 # Judge the cells whose answers have come since the last time; $waiting: how many are still to come.
@@ -128,7 +122,6 @@ run_machine() {  # NAME
     runs=no
     ! kill -0 "$qemu" 2>/dev/null || runs=yes  # first: what it said last is then there
     judge
-    go_on
     [ "$waiting" -gt 0 ] || break
     [ "$runs" = yes ] || { why="the machine ended"; break; }
     now_s=$(now)

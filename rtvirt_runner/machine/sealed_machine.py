@@ -58,8 +58,7 @@ class Hardware:
             *("-nodefaults", "-display", "none", "-nic", "none", "-no-reboot"),
             *("-machine", MACHINE, "-cpu", "cortex-a57", "-smp", str(vcpus), "-m", str(self.memory_mib)),
             *("-icount", "shift=2,sleep=off", "-rtc", f"base={DATE},clock=vm", "-seed", str(self.seed)),
-            # It stands still at its save point, until its monitor is told that it shall go on.
-            *("-device", "pvpanic-pci", "-action", "panic=pause"),
+            *("-device", "pvpanic-pci", "-action", "panic=none"),  # its save point, which it passes (save_point.c)
         ]
 
 
@@ -93,7 +92,7 @@ class Parts:
         return " ".join((*fixed, *KERNEL_PARAMS, *self.kernel_params))
 
     def qemu_arguments(self, kernel: str) -> list[str]:
-        """QEMU's, of a machine whose initramfs and console log are in the current folder; without its monitor."""
+        """QEMU's, of a machine whose initramfs and console log are in the current folder."""
         return [
             *("-no-user-config", *self.hardware.arguments()),  # nothing of this computer's /etc/qemu
             *("-kernel", kernel, "-initrd", "initramfs", "-append", self.command_line),
@@ -228,7 +227,7 @@ class SealedMachine:
         """
         folder, parts, cores = self.folder, self.order.parts, len(os.sched_getaffinity(0))
         qemu = [str(parts.qemu / "bin" / "qemu-system-aarch64"), "-name", _name(folder)]
-        qemu += [*parts.qemu_arguments(str(parts.kernel)), "-qmp", "unix:qmp.sock,server=on,wait=off"]
+        qemu += parts.qemu_arguments(str(parts.kernel))
         turn = [str(locks), str(cores), str(owner_pid), str(KEEPER), str(folder), str(parts.base)]
         started = subprocess.Popen(
             ["sh", str(TAKE_TURN), *turn, *qemu],

@@ -27,7 +27,7 @@ def place(tmp_path: Path) -> Path:
 def start(place: Path, name: str, cores: int, owner: int = 0, state: Path | None = None) -> subprocess.Popen[bytes]:
     """Start one machine in a folder of its own, from a saved state or from power-on."""
     folder = place / name
-    folder.mkdir()
+    folder.mkdir(exist_ok=True)
     (folder / "queue.cpio").write_text("queue")
     given = [place / "locks", str(cores), str(owner), place / "keeper.sh", folder, place / "base", "qemu"]
     return subprocess.Popen(["sh", TAKE_TURN, *given], env={**os.environ, "STATE": str(state or ""), "PYTHON": "false"})
@@ -101,6 +101,17 @@ def state(place: Path) -> Path:
     (folder / "sums").write_text("".join(f"{digest}  {name}\n" for name, digest in files.items()))
     (place / "keeper.sh").write_text('printf "%s\\n" "$@" >"$2/given"\n')
     return folder
+
+
+def test_a_machine_that_stood_still_too_long_is_started_again_and_passes_its_save_point(place: Path) -> None:
+    say = 'echo "$*" >>"$2/given"; [ -e console.log ] || echo "run $(wc -l <"$2/given")" >console.log'
+    (place / "keeper.sh").write_text(f"{say}; echo @spoiled >>console.log\n")
+    (place / "m").mkdir()
+    (place / "m" / "state.json").touch()
+    assert start(place, "m", 1).wait(30) == 0
+    first, second = (place / "m" / "given").read_text().splitlines()
+    assert first.endswith("-action panic=pause") and "panic" not in second
+    assert (place / "m" / "console.log").read_text() == "run 2\n@spoiled\n"
 
 
 def test_a_machine_goes_on_from_its_saved_state(place: Path, state: Path) -> None:

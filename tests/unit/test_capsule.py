@@ -46,12 +46,7 @@ MACHINE = """\
 #!/bin/sh
 printf '%s\\n' "$@" >"CONSOLES/arguments"
 echo "$$" >"CONSOLES/pid"
-if [ -e "CONSOLES/stands" ]; then
-  printf '@save\\r\\n' >console.log
-  read -r asked <monitor.in
-  echo "$asked" >"CONSOLES/asked"
-fi
-cat "CONSOLES/$(sha256sum <initramfs | cut -c 1-64)" >>console.log
+cat "CONSOLES/$(sha256sum <initramfs | cut -c 1-64)" >console.log
 [ ! -e "CONSOLES/hangs" ] || exec sleep 60
 """
 
@@ -260,13 +255,6 @@ def test_one_machine_is_run_when_one_is_asked_for(measured: Measured, unpacked: 
     status, said, _ = run(measured, unpacked, "02")
     assert (status, said.splitlines()[-1]) == (0, "2 cells: 2 same, 0 DIFFERENT")
     assert measured.cells[2].id in said and measured.cells[0].id not in said
-
-
-def test_a_machine_that_stands_still_at_its_save_point_is_told_to_go_on(measured: Measured, unpacked: Path) -> None:
-    (measured.consoles / "stands").touch()
-    status, said, _ = run(measured, unpacked, "01")
-    assert status == 0, said
-    assert (measured.consoles / "asked").read_text() == "cont\n"
 
 
 @pytest.mark.parametrize("shell", SHELLS, ids=" ".join)

@@ -13,7 +13,7 @@ until grep -aq '^@save' console.log 2>/dev/null; do
   sleep 0.1
 done
 until stands_still; do
-  runs || exit 0
+  if ! runs || grep -aq '^@saved' console.log; then exit 0; fi
   sleep 0.1
 done
 [ -e state ] || [ ! -e state.json ] || "$PYTHON" -m rtvirt_runner.build.from_shell state.json

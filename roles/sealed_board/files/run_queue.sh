@@ -60,6 +60,11 @@ set_up() {
   # Here a state of the whole machine is saved, from which the same machine goes on another time (docs/sealed-runs.md).
   echo "@save"
   save_point
+  if [ "$?" -eq 2 ]; then
+    echo "@spoiled"
+    poweroff -f
+  fi
+  echo "@saved"
 }
 
 setups='' ready=new saved=no

@@ -2,9 +2,12 @@
  * Stop this emulated machine at one instruction, so that its state can be saved and later machines can go on from there.
  *
  * A write to QEMU's device pvpanic-pci (docs/specs/pvpanic.rst) says that the system has panicked. With -action panic=pause QEMU then stands still
- * until it is told to continue, with -action panic=none nothing happens. When it stops, core 0 runs this program and all others sleep,
- * and all sleep once it has gone on: then nothing depends on how QEMU had divided time among its vCPUs.
- * Exit status: 0 also when the machine was not stopped; 1 when it has no such device.
+ * until it is told to continue, with -action panic=none nothing happens. Both must be the same to the machine. So core 0 runs this program
+ * when it stops, all others sleep, and all sleep once it has gone on: then nothing depends on how QEMU divides time among vCPUs.
+ *
+ * QEMU's vCPUs take turns on one thread, so time that another one took shows as a gap between two readings of the clock. So does the
+ * time that QEMU lets pass when its main thread comes late: with this vCPU stopped, none has anything to do until the next timer.
+ * Exit status: 0, also when the machine was not stopped; 1 when it has no such device; 2 when time has passed while it stood still.
  */
 #define _GNU_SOURCE
 #include <fcntl.h>
@@ -16,7 +19,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { PANICKED = 1, PAGE = 4096 };
+enum { PANICKED = 1, PAGE = 4096, GAP_NS = 10000, QUIET_NS = 300000 };
 
 static int holds(const char *folder, const char *name, const char *wanted)
 {
@@ -68,11 +71,35 @@ static volatile unsigned char *registers(void)
     return mapped == MAP_FAILED ? NULL : mapped + start % PAGE;
 }
 
+static long now_ns(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return now.tv_sec * 1000000000L + now.tv_nsec;
+}
+
+/* Whether this is the only vCPU that runs, as far as can be seen in QUIET_NS. */
+static int is_alone(void)
+{
+    const long began = now_ns();
+    long before = began, now;
+
+    do {
+        now = now_ns();
+        if (now - before > GAP_NS)
+            return 0;
+        before = now;
+    } while (now - began < QUIET_NS);
+    return 1;
+}
+
 int main(void)
 {
-    const struct timespec until_all_sleep = {1, 0};
+    const struct timespec until_all_sleep = {1, 0}, a_while = {0, 3000000};
     volatile unsigned char *events = registers();
     cpu_set_t core_0;
+    long before;
 
     if (events == NULL) {
         fputs("save_point: this machine has no pvpanic-pci\n", stderr);
@@ -82,7 +109,12 @@ int main(void)
     CPU_SET(0, &core_0);
     sched_setaffinity(0, sizeof core_0, &core_0);
     nanosleep(&until_all_sleep, NULL);
+    for (int tries = 0; tries < 1000 && !is_alone(); tries++)
+        nanosleep(&a_while, NULL);
+    before = now_ns();
     *events = PANICKED;
+    if (now_ns() - before > GAP_NS)
+        return 2;
     nanosleep(&until_all_sleep, NULL);
     return 0;
 }

@@ -39,7 +39,6 @@ exec 8>&-
 if [ -n "$STATE" ]; then
   if (cd "$STATE" && sha256sum --status -c sums) 2>/dev/null && cp "$STATE/console.log" console.log; then
     ln -sfn "$STATE" state
-    set -- "$@" -incoming 'exec:zstd -dcq state/memory.zst'
     echo >initramfs  # it is in the saved memory; QEMU only takes none that is empty
   else
     echo "The saved state $STATE is damaged; it was removed, and the machine started from power-on." >damaged
@@ -52,5 +51,19 @@ if [ ! -e state ] && ! said=$(cat "$base" queue.cpio 2>&1 >initramfs); then
   echo "The machine's initramfs could not be written to $folder: $said"
   exit 1
 fi
-sh "${0%/*}/attend.sh" "$$" "$folder" 9>&- &
+monitor='-qmp unix:qmp.sock,server=on,wait=off'
+if [ -e state ]; then
+  sh "${0%/*}/attend.sh" "$$" "$folder" 9>&- &
+  # shellcheck disable=SC2086  # words
+  exec sh "$keeper" "$owner" "$folder" "$@" $monitor -incoming 'exec:zstd -dcq state/memory.zst'
+fi
+if [ -e state.json ]; then
+  sh "${0%/*}/attend.sh" "$$" "$folder" 9>&- &
+  # shellcheck disable=SC2086
+  sh "$keeper" "$owner" "$folder" "$@" $monitor -action panic=pause
+  # Time has passed while it stood still: it is not the machine any longer that it would have been, so another one passes its save point.
+  grep -aq '^@spoiled' console.log || exit 0
+  rm -f console.log
+  echo "$$" >pid
+fi
 exec sh "$keeper" "$owner" "$folder" "$@"
