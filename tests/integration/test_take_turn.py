@@ -110,7 +110,7 @@ def test_a_machine_that_stood_still_too_long_is_started_again_and_passes_its_sav
     (place / "m" / "state.json").touch()
     assert start(place, "m", 1).wait(30) == 0
     first, second = (place / "m" / "given").read_text().splitlines()
-    assert first.endswith("-action panic=pause") and "panic" not in second
+    assert first.endswith("-action panic=pause -global pvpanic-pci.events=1") and "panic" not in second
     assert (place / "m" / "console.log").read_text() == "run 2\n@spoiled\n"
 
 

@@ -60,7 +60,7 @@ fi
 if [ -e state.json ]; then
   sh "${0%/*}/attend.sh" "$$" "$folder" 9>&- &
   # shellcheck disable=SC2086
-  sh "$keeper" "$owner" "$folder" "$@" $monitor -action panic=pause
+  sh "$keeper" "$owner" "$folder" "$@" $monitor -action panic=pause -global pvpanic-pci.events=1
   # Time has passed while it stood still: it is not the machine any longer that it would have been, so another one passes its save point.
   grep -aq '^@spoiled' console.log || exit 0
   rm -f console.log
