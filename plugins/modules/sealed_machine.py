@@ -2,10 +2,12 @@
 
 DOCUMENTATION = r"""
 name: sealed_machine
-short_description: start a sealed machine that measures the cells of one boot group
+short_description: start a sealed machine that measures the cells of one guest group
 description:
   - QEMU emulates the machine on the controller. It has no disk and no network, measures the cells from power-on,
     and powers itself off. It ends with the playbook. Its folder is in use until that has ended or has stopped it.
+  - Before its first cell its state is saved in the cache. A machine of the same inputs goes on from there, and measures
+    the same.
   - C(rtvirt.testbed.measure_cell) records its answers for each cell.
 version_added: 0.2.0
 author: rtvirt maintainers (@rtvirt)
@@ -19,7 +21,7 @@ options:
     type: bool
     default: false
   cells:
-    description: The cells of one boot group, in the order of the plan.
+    description: The cells of one guest group of a boot group, in the order of the plan.
     type: list
     elements: dict
     required: true
@@ -61,6 +63,14 @@ options:
     description: The machine's memory, in MiB.
     type: int
     required: true
+  from_power_on:
+    description: Whether to start from power-on even where there is a saved state, and to save none.
+    type: bool
+    default: false
+  states_mib:
+    description: How much the cache keeps of saved states and other snapshots, in MiB.
+    type: int
+    default: 4096
 """
 
 EXAMPLES = r"""

@@ -51,11 +51,15 @@ def _ask(stream: Any, request: dict[str, Any]) -> Any:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run one command; returns 1 on failure. A line of the human monitor with any output has failed."""
+    """Run one command and print its result as JSON, if it has one; returns 1 on failure.
+
+    A line of the human monitor with any output has failed.
+    """
     monitor, command, *rest = arguments
     try:
         if command != "hmp":
-            execute(Path(monitor), command)
+            if result := execute(Path(monitor), command):
+                print(json.dumps(result))
         elif said := human_monitor(Path(monitor), rest[0]).strip():
             raise QmpError(f"QEMU refused {rest[0]}: {said}")
     except QmpError as error:

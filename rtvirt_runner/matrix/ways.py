@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 from rtvirt_runner.catalogue.catalogue import Catalogue
 from rtvirt_runner.catalogue.lab import RUNNING, Lab
@@ -29,14 +30,14 @@ def why_over_ssh(cell: Cell, lab: Lab, catalogue: Catalogue) -> str:
 def sealed_boots(
     cells: Iterable[Cell], pending: Iterable[Cell], lab: Lab, catalogue: Catalogue
 ) -> list[tuple[BootGroup, tuple[Cell, ...]]]:
-    """Boot groups that are measured on sealed machines, each with its cells up to the last pending one.
+    """Boot groups of one guest group each: one sealed machine, with its cells up to the last pending one.
 
     Cells that are done are included: a result depends on everything that its machine did since power-on.
     """
     wanted = {cell.id for cell in pending}
     boots = plan(cell for cell in cells if not why_over_ssh(cell, lab, catalogue))
     found = []
-    for boot in boots:
+    for boot in [replace(each, guests=(group,)) for each in boots for group in each.guests]:
         last = max((number for number, cell in enumerate(boot.cells) if cell.id in wanted), default=-1)
         if last >= 0:
             found.append((boot, boot.cells[: last + 1]))

@@ -134,8 +134,9 @@ def test_a_kernel_panic_on_host_or_guest_costs_its_cell_alone(tmp_path: Path) ->
     assert "The machine ended in the middle of the cell" in reasons["host", "panics"]
     assert "sysrq triggered crash" in reasons["host", "panics"]
     assert "The guest was gone in the middle of the cell" in reasons["guest", "panics"]
-    keys = {place: lab.records()[place, "bitcount"].system["sealed"]["key"] for place in ("host", "guest")}
-    assert keys["host"] == keys["guest"] != lab.records()["host", "idle"].system["sealed"]["key"]
+    keys = {each: record.system["sealed"]["key"] for each, record in lab.records().items()}
+    assert keys["host", "bitcount"] != keys["host", "idle"]
+    assert keys["guest", "bitcount"] == keys["guest", "idle"]
 
 
 def test_a_machine_that_hangs_costs_its_cell_and_a_killed_run_is_finished_by_the_next(tmp_path: Path) -> None:

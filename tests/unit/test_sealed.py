@@ -178,13 +178,30 @@ def test_nothing_is_sealed_on_a_board_whose_inventory_does_not_say_so() -> None:
     assert all(why_over_ssh(cell, lab(sealed=False), catalogue()) for cell in smoke().cells)
 
 
-def test_a_boot_with_one_pending_cell_is_measured_from_power_on_up_to_that() -> None:
-    (boot, *_) = plan(smoke().cells)
+def test_each_state_of_board_and_guest_is_one_machine() -> None:
+    boots = sealed_boots(smoke().cells, smoke().cells, lab(), catalogue())
+    assert all(len(boot.guests) == 1 and boot.cells == cells for boot, cells in boots)
+    sealed = [cell for cell in smoke().cells if not why_over_ssh(cell, lab(), catalogue())]
+    assert [cell for _, cells in boots for cell in cells] == [cell for boot in plan(sealed) for cell in boot.cells]
+    assert len(boots) == sum(len(boot.guests) for boot in plan(sealed))
+
+
+def test_a_machine_with_one_pending_cell_measures_up_to_that() -> None:
+    boot = next(boot for boot in plan(smoke().cells) if len(boot.guests[0].cells) > 2)
     ((found, cells),) = sealed_boots(smoke().cells, [boot.cells[1]], lab(), catalogue())
     assert (found.kernel, found.kernel_params) == (boot.kernel, boot.kernel_params)
     assert cells == boot.cells[:2]
     assert cells_measured(smoke().cells, [boot.cells[1]], lab(), catalogue()) == [*boot.cells[:2]]
     assert cells_measured(smoke().cells, [boot.cells[1]], lab(sealed=False), catalogue()) == [boot.cells[1]]
+
+
+def test_a_machine_says_which_saved_state_it_went_on_from_and_once_that_one_was_damaged(tmp_path: Path) -> None:
+    parts = Parts(tmp_path, "10.0.0", tmp_path, tmp_path, (), Hardware(2, 16, 512, 1))
+    machine = SealedMachine(tmp_path, Order(parts, (), {}), {}, {})
+    assert (machine.saved_state, machine.damage()) == ("", "")
+    (tmp_path / "state").symlink_to(tmp_path / "artifacts" / "snapshot-sealed-0123")
+    (tmp_path / "damaged").write_text("It is damaged.\n")
+    assert (machine.saved_state, machine.damage(), machine.damage()) == ("snapshot-sealed-0123", "It is damaged.", "")
 
 
 def test_a_guest_is_told_the_same_variables_as_by_the_role() -> None:

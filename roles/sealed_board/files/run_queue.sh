@@ -71,9 +71,19 @@ set_up() {
   done
   # Kernels do for seconds what they have put off while they booted. Time in which nothing happens costs a sealed machine little.
   sleep "$settle_s"
+  [ "$saved" = no ] || return 0
+  saved=yes
+  # Here a state of the whole machine is saved, from which the same machine goes on another time (docs/sealed-runs.md).
+  echo "@save"
+  save_point
+  if [ "$?" -eq 2 ]; then
+    echo "@spoiled"
+    poweroff -f
+  fi
+  echo "@saved"
 }
 
-setups='' ready=new
+setups='' ready=new saved=no
 while read -r what first second third fourth fifth; do
   case $what in
   group) setups='' ready=new ;;
