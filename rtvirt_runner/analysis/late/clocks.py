@@ -47,8 +47,9 @@ class ClockBound:
 
     ``corners``: of the polygon, as (ns beyond ``base_ns``, ns per second); ``middle_ns``: the guest's time to which
     the offset belongs. ``events``: of the guest, that were compared; ``outside``: those of them that the middle of the
-    bound puts outside of their vCPU, 0 unless a trace is wrong. ``rivals``: other stretches of offsets that are
-    possible as well and are not in the polygon, in ns; with any, the offset is not known.
+    bound puts outside of their vCPU, 0 unless a trace is wrong (an event says nothing when the bound leaves open
+    whether it was before or after a short time outside). ``rivals``: other stretches of offsets that are possible as
+    well and are not in the polygon, in ns; with any, the offset is not known.
     """
 
     base_ns: int
@@ -170,7 +171,7 @@ def clock_bound(
     corners = polygons[0][1]
     rivals = tuple((base + _span(each, 0)[0], base + _span(each, 0)[1]) for _, each in polygons[1:])
     bound = ClockBound(base, middle, tuple(corners), len(points), 0, len(kept), rivals)
-    outside = sum(_inside(blocked[cpu], bound.to_host(at)) for at, cpu in points)
+    outside = sum(_puts_outside(bound, blocked[cpu], at) for at, cpu in points)
     return ClockBound(base, middle, tuple(corners), len(points), outside, len(kept), rivals)
 
 
@@ -220,9 +221,14 @@ def _shrunk(outside: Sequence[tuple[int, int]], rounding_ns: int) -> list[tuple[
     return [(low + rounding_ns, high - rounding_ns) for low, high in outside if high - low > 2 * rounding_ns]
 
 
-def _inside(blocked: Sequence[tuple[int, int]], at: float) -> bool:
-    number = bisect_left(blocked, at, key=lambda each: each[1])
-    return number < len(blocked) and blocked[number][0] < at < blocked[number][1]
+def _puts_outside(bound: ClockBound, blocked: Sequence[tuple[int, int]], at: int) -> bool:
+    """Whether an event of the guest is outside by the middle of the bound, and on one side by all of it."""
+    middle = bound.to_host(at)
+    number = bisect_left(blocked, middle, key=lambda each: each[1])
+    if number == len(blocked) or not blocked[number][0] < middle < blocked[number][1]:
+        return False
+    low, high = bound.offset_ns(at)
+    return blocked[number][0] <= at + low or blocked[number][1] >= at + high
 
 
 def _possible(
