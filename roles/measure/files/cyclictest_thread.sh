@@ -63,11 +63,13 @@ look_beside() {  # JOB
   ! find_thread run || thread_row end
 }
 
-# Run cyclictest until its thread was looked at, however long that takes on a busy machine.
+# Run cyclictest until its thread was looked at, however long that takes on a busy machine. Sets unseen to a sentence if it has ended before.
 look_apart() {  # SEEN
-  run_cyclictest "$1" --loops=0 >/dev/null 2>&1 </dev/null &
+  run_cyclictest "$1" --loops=0 >"$folder/$1.err" 2>&1 </dev/null &
   job=$!
   read_back "$1" "$1" "$job" >>"$folder/looks"
   kill "${pid:-$job}" 2>/dev/null
   wait "$job"
+  status_apart=$?
+  [ -n "$tid" ] || unseen="cyclictest's thread was not seen $1 the measurement: status $status_apart, $(tail -n 2 "$folder/$1.err" | tr '\n' ' ')"
 }
