@@ -84,6 +84,20 @@ def test_where_a_look_would_be_measured_too_the_thread_of_a_run_before_and_after
     assert sum(map(int, counted)) == 300
 
 
+@pytest.mark.parametrize("shell", ["sh", "busybox sh"])
+def test_a_cell_whose_thread_could_not_be_looked_at_fails(
+    shell: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A cyclictest that measures, but does not run for a look, which has no number of loops."""
+    program = tmp_path / "cyclictest"
+    looked_at = 'case "$*" in *--loops=0*) echo no such thing >&2; exit 7 ;; esac'
+    program.write_text(f'#!/bin/sh\n{looked_at}\nexec {shutil.which("cyclictest")} "$@"\n')
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    reply = run_cell(shell, LOOPS=300, LATER_S="")
+    assert reply.failure == "cyclictest's thread was not seen after the measurement: status 7, no such thing"
+
+
 def demote(pid: int, tid: int) -> None:
     subprocess.run(["chrt", "-o", "-p", "0", str(tid)], check=True)
 

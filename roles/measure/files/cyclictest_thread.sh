@@ -71,5 +71,5 @@ look_apart() {  # SEEN
   kill "${pid:-$job}" 2>/dev/null
   wait "$job"
   status_apart=$?
-  [ -n "$tid" ] || unseen="cyclictest's thread was not seen $1 the measurement: status $status_apart, $(tail -n 2 "$folder/$1.err" | tr '\n' ' ')"
+  [ -n "$tid" ] || unseen="cyclictest's thread was not seen $1 the measurement: status $status_apart, $(tail -n 1 "$folder/$1.err")"
 }
