@@ -98,6 +98,22 @@ def test_a_cell_whose_thread_could_not_be_looked_at_fails(
     assert reply.failure == "cyclictest's thread was not seen after the measurement: status 7, no such thing"
 
 
+@pytest.mark.parametrize("shell", ["sh", "busybox sh"])
+@pytest.mark.parametrize(("loops", "told"), [(10**9, 1), (1, 0)], ids=["measures", "is over"])
+def test_the_priority_that_cyclictest_gives_back_at_its_end_is_not_taken_for_a_change(
+    shell: str, loops: int, told: int
+) -> None:
+    text = (collection.ROOT / "roles/measure/files/cyclictest_thread.sh").read_text()
+    began = Path("/proc/uptime").read_text().split()[0]
+    known = (
+        f"CPU=1 PRIORITY=80 INTERVAL_US=1000 LOOPS={loops} began={began} tid=7 affinity=1 last_ran_on=1\nsleep 0.1\n"
+    )
+    look = "policy=other priority=0\nthread_row end\npolicy=fifo priority=80\nthread_row beginning\n"
+    done = subprocess.run([*shell.split(), "-s"], input=text + known + look, capture_output=True, text=True, check=True)
+    assert done.stdout.count("policy=other") == told
+    assert done.stdout.count("policy=fifo") == 1
+
+
 def demote(pid: int, tid: int) -> None:
     subprocess.run(["chrt", "-o", "-p", "0", str(tid)], check=True)
 

@@ -3,8 +3,8 @@
 #   beginning, end   in the measurement itself, looked at from other cores than the measured one
 #   before, after    in the same command run for a moment before and after the measurement, where looking at the measurement itself would be measured
 #                    too: on a machine with one core, and on an emulated board, whose cores take turns
-# CPU, PRIORITY, LATER_S (from the first look at the measurement to the second; empty on an emulated board). Needs: thread.sh of cpu_isolation.
-# Calls run_cyclictest of measure_cell.sh.
+# CPU, PRIORITY, LOOPS, INTERVAL_US, LATER_S (from the first look at the measurement to the second; empty on an emulated board). Needs: thread.sh of
+# cpu_isolation; run_cyclictest and began of measure_cell.sh.
 
 # Set other_cores to the list of those on which this shell may run, without the measured one.
 find_other_cores() {
@@ -31,7 +31,17 @@ find_thread() {
   return 1
 }
 
+# Whether the measurement cannot be over yet: its loops take as long at least. At its end cyclictest gives its priority back.
+still_measures() {
+  read -r now _ </proc/uptime
+  awk -v now="$now" -v began="$began" -v loops="$LOOPS" -v interval_us="$INTERVAL_US" \
+    'BEGIN { exit !((now - began) * 1000000 < loops * interval_us) }'
+}
+
 thread_row() {  # SEEN
+  case $1 in
+  beginning | end) [ "$policy $priority on $affinity" = "fifo $PRIORITY on $CPU" ] || still_measures || return 0 ;;
+  esac
   printf '@row cyclictest seen=%s tid=%s cpus=%s last_ran_on=%s policy=%s priority=%s\n' "$1" "$tid" "$affinity" "$last_ran_on" "$policy" "$priority"
 }
 
