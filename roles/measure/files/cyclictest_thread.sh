@@ -3,8 +3,9 @@
 #   beginning, end   in the measurement itself, looked at from other cores than the measured one
 #   before, after    in the same command run for a moment before and after the measurement, where looking at the measurement itself would be measured
 #                    too: on a machine with one core, and on an emulated board, whose cores take turns
-# CPU, PRIORITY, LOOPS, INTERVAL_US, LATER_S (from the first look at the measurement to the second; empty on an emulated board). Needs: thread.sh of
-# cpu_isolation; run_cyclictest and began of measure_cell.sh.
+# CPU, PRIORITY, LOOPS, INTERVAL_US, LATER_S (from the first look at the measurement to the second; empty on an emulated board).
+# Needs: thread.sh of cpu_isolation.
+# Calls run_cyclictest of measure_cell.sh, which sets began.
 
 # Set other_cores to the list of those on which this shell may run, without the measured one.
 find_other_cores() {
