@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +40,7 @@ class ActionModule(ActionBase):
             texts = {side: answer["files"].get(FILES[side], "") for side, answer in ended.items()}
             broke_us = int(broke["break_us"]) if "break_us" in broke else None
             run = TracedRun(
-                Recording(cell, texts, broke_us, traced.system["board"]),
+                Recording(cell, texts, broke_us, traced.system["board"], _rang(cell, broke, ended["host"])),
                 read_threshold(str(args["asked"]), "asked"),
                 args["threshold_us"],
                 without,
@@ -55,6 +56,11 @@ class ActionModule(ActionBase):
         except (InputError, ResultsError) as error:
             return {"failed": True, "msg": str(error)}
         return {"changed": True, "path": str(path), "sentences": sentences}
+
+
+def _rang(cell: Cell, broke: Mapping[str, Any], board: Mapping[str, Any]) -> bool:
+    """Whether a guest's bell ended its board's trace."""
+    return cell.place == "guest" and "break_us" in broke and board["facts"].get("trace_stopped") == "yes"
 
 
 def _record(folder: str, matrix_name: str, cell: Cell) -> Record:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,7 +13,19 @@ MIB = 1 << 20
 
 def run(*words: str | Path) -> str:
     """Run a command that must work; returns what it wrote."""
-    return subprocess.run(words, capture_output=True, text=True, check=True).stdout.strip()
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, f"{words}: status {done.returncode}, {done.stdout}{done.stderr}"
+    return done.stdout.strip()
+
+
+def check_when_free(partition: Path | str) -> None:
+    """Check a file system that was mounted a moment ago: mounts of others, copied meanwhile, may keep it busy."""
+    deadline = time.monotonic() + 30
+    while (
+        subprocess.run(["e2fsck", "-f", "-p", partition], check=False).returncode == 8 and time.monotonic() < deadline
+    ):
+        time.sleep(0.2)
+    run("e2fsck", "-f", "-p", partition)
 
 
 @contextlib.contextmanager

@@ -50,6 +50,13 @@ mount --bind /run/counted "$program"
 """
 
 
+# The first command after a measurement (the state is read once more) waits while the file is there.
+HELD = """\
+if [ -e /run/hold ] && [ -e /run/started ]; then touch /run/asked; while [ -e /run/hold ]; do sleep 0.1; done; fi
+exec sh -c "$SSH_ORIGINAL_COMMAND"
+"""
+
+
 class Lab:
     """A board behind a line, and what was measured on it."""
 
@@ -135,22 +142,38 @@ def test_a_run_killed_at_a_stage_of_a_cell_is_finished_by_the_next(stage: str, l
     assert lab.left_behind() == ""
 
 
-def test_a_line_that_is_cut_when_a_cell_was_measured_costs_nothing(lab: Lab) -> None:
+@pytest.fixture
+def held(tmp_path: Path) -> Iterator[Lab]:
+    """A lab whose board does not tell its state after a cell until ``/run/hold`` is gone."""
+    with started_lab(tmp_path, "-c", HELD) as started:
+        started.board.sh("touch /run/hold")
+        yield started
+
+
+def wait_for_the_second_look(held: Lab, playing: subprocess.Popen[str]) -> None:
+    wait_until(lambda: Path(f"/proc/{held.board.pid}/root/run/asked").exists(), playing=playing)
+    assert held.tree.load_records("here")
+
+
+def test_a_line_that_is_cut_when_a_cell_was_measured_costs_nothing(held: Lab) -> None:
     """The state is read once more: unlike measuring, that may be sent twice."""
+    lab = held
     playing = lab.begin(cells(["bench"], 2))
-    wait_until(lambda: lab.tree.load_records("here"), playing=playing)
+    wait_for_the_second_look(lab, playing)
     lab.line.cut()
+    lab.board.sh("rm /run/hold")
     said(playing)
     assert lab.reasons() == {1: "", 2: ""} and lab.begun() == 2
 
 
 @SLOW
-def test_a_run_killed_before_the_state_after_a_cell_is_read_measures_that_cell_again(lab: Lab) -> None:
-    those = cells(["bench"], 2)
+def test_a_run_killed_before_the_state_after_a_cell_is_read_measures_that_cell_again(held: Lab) -> None:
+    lab, those = held, cells(["bench"], 2)
     playing = lab.begin(those)
-    wait_until(lambda: lab.tree.load_records("here"), playing=playing)
+    wait_for_the_second_look(lab, playing)
     os.killpg(playing.pid, signal.SIGKILL)
     assert playing.wait(timeout=60) == -signal.SIGKILL
+    lab.board.sh("rm /run/hold")
     assert lab.reasons() == {
         1: "The run ended before the board's state was read back after the cell; measure it again."
     }

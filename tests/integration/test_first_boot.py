@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from loops import MIB, attached, mounted, run
+from loops import MIB, attached, check_when_free, mounted, run
 
 from rtvirt_runner.catalogue import collection
 from rtvirt_runner.machine import script_reply
@@ -89,7 +89,7 @@ def boot(card: Path, where: Path, cut: Path | None = None) -> subprocess.Complet
             done = subprocess.run([FIRST_BOOT, where], env=env, capture_output=True, text=True, check=False)
         if noted.exists():
             assert noted.read_text() == f"{disk}p2\n"
-            run("e2fsck", "-f", "-p", f"{disk}p2")
+            check_when_free(f"{disk}p2")
             run("resize2fs", f"{disk}p2")
             noted.unlink()
     return done

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -79,7 +80,38 @@ def test_where_a_look_would_be_measured_too_the_thread_of_a_run_before_and_after
     reply = run_cell(f"{pin}{shell}", LOOPS=300, LATER_S="2" if pinned else "")
     assert reply.failure is None and differences(reply) == []
     assert [row["seen"] for row in reply.rows["cyclictest"]] == ["before", "after"]
-    assert "# Total: 000000300" in reply.files["cyclictest.txt"]
+    counted = re.findall(r"^# (?:Total|Histogram Overflows): (\d+)$", reply.files["cyclictest.txt"], re.MULTILINE)
+    assert sum(map(int, counted)) == 300
+
+
+@pytest.mark.parametrize("shell", ["sh", "busybox sh"])
+def test_a_cell_whose_thread_could_not_be_looked_at_fails(
+    shell: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A cyclictest that measures, but does not run for a look, which has no number of loops."""
+    program = tmp_path / "cyclictest"
+    looked_at = 'case "$*" in *--loops=0*) echo no such thing >&2; exit 7 ;; esac'
+    program.write_text(f'#!/bin/sh\n{looked_at}\nexec {shutil.which("cyclictest")} "$@"\n')
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    reply = run_cell(shell, LOOPS=300, LATER_S="")
+    assert reply.failure == "cyclictest's thread was not seen after the measurement: status 7, no such thing"
+
+
+@pytest.mark.parametrize("shell", ["sh", "busybox sh"])
+@pytest.mark.parametrize(("loops", "told"), [(10**9, 1), (1, 0)], ids=["measures", "is over"])
+def test_the_priority_that_cyclictest_gives_back_at_its_end_is_not_taken_for_a_change(
+    shell: str, loops: int, told: int
+) -> None:
+    text = (collection.ROOT / "roles/measure/files/cyclictest_thread.sh").read_text()
+    began = Path("/proc/uptime").read_text().split()[0]
+    known = (
+        f"CPU=1 PRIORITY=80 INTERVAL_US=1000 LOOPS={loops} began={began} tid=7 affinity=1 last_ran_on=1\nsleep 0.1\n"
+    )
+    look = "policy=other priority=0\nthread_row end\npolicy=fifo priority=80\nthread_row beginning\n"
+    done = subprocess.run([*shell.split(), "-s"], input=text + known + look, capture_output=True, text=True, check=True)
+    assert done.stdout.count("policy=other") == told
+    assert done.stdout.count("policy=fifo") == 1
 
 
 def demote(pid: int, tid: int) -> None:

@@ -10,9 +10,8 @@ pytestmark = [
     pytest.mark.board(BOARD, kernel="debian-rt"),
     pytest.mark.asserts_on("booting", "trials", "idempotence"),
     pytest.mark.xdist_group("bench-a"),
+    pytest.mark.slow(exercises=["roles/kernel_boot", "plugins/action/wait_for_boot.py"]),
 ]
-
-SLOW = pytest.mark.slow(exercises=["roles/kernel_boot", "plugins/action/wait_for_boot.py"])
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +28,6 @@ def test_a_kernel_that_is_not_what_its_entry_says_is_given_up(good_kernel: str) 
     assert "The board is back on debian-rt" in said
 
 
-@SLOW
 def test_a_kernel_that_panics_is_given_up(good_kernel: str) -> None:
     said = given_up("bad-panic", good_kernel, {"kernel_params": ["rdinit=/nonexistent"]})
     assert "it panicked (VFS: Unable to mount root fs" in said
@@ -55,7 +53,6 @@ def test_check_mode_tells_and_changes_nothing(good_kernel: str) -> None:
     assert f"changed: [{BOARD}]" in said
 
 
-@SLOW
 def test_the_next_good_kernel_installs_old_ones_go_and_a_second_run_changes_nothing(good_kernel: str) -> None:
     first = boot("debian", kernel_boot_keep=0)
     assert "status 0" in first, first
@@ -67,7 +64,6 @@ def test_the_next_good_kernel_installs_old_ones_go_and_a_second_run_changes_noth
     assert "changed=0" in again, again
 
 
-@SLOW
 def test_a_default_entry_that_was_cut_short_is_passed_over_for_the_last_good_one(good_kernel: str) -> None:
     on_board(BOARD, "sed -i '$d' /boot/rtvirt/default.env && sync")
     assert "status 0" in play(HERE / "reboot.yml", *BENCH, "-e", f"board={BOARD}")

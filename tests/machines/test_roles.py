@@ -12,6 +12,8 @@ from playing import SCRIPTS, owned, run
 from rtvirt_runner.catalogue import collection
 
 SLOW = {
+    # The quick matrix starts guests on a board and on sealed ones, and a cell fails whose guest is not placed as asked.
+    "guest": pytest.mark.slow(exercises=["roles/guest", "roles/guest_image", "molecule/guest"]),
     # A Debian takes minutes to boot in an emulated guest; what else the role guest does is seen with a minimal one.
     "guest_debian": pytest.mark.slow(exercises=["roles/guest", "roles/guest_image", "molecule/guest_debian"]),
     # The quick matrix has workloads of each kind on board and guest, and test_snapshots.py boots boards.
@@ -19,7 +21,7 @@ SLOW = {
     "virtual_board": pytest.mark.slow(exercises=["roles/virtual_board", "molecule/virtual_board"]),
     # test_sealed.py plays the same through the playbooks.
     "sealed_board": pytest.mark.slow(exercises=["roles/sealed_board", "molecule/sealed_board"]),
-    # Five boots; test_bad_kernels.py plays a kernel that panics, one that is not what it should be, and others.
+    # Five boots; the quick matrix tries a kernel and keeps it, and test_confirm.py ends trials in each way.
     "kernel_boot": pytest.mark.slow(exercises=["roles/kernel_boot", "molecule/kernel_boot"]),
     # Machines of their own, each of which has to be built and booted; cpu_isolation is the same role on a board.
     **{

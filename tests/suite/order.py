@@ -1,4 +1,4 @@
-"""Which test runs when and where: quick ones first, then the longest groups first, so that workers end together."""
+"""Which test runs when and where: the longest group of boards at once, quick ones beside it, then the longest first."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from suite.selection import path_of
 
 GUESSES_S: Mapping[str, float] = {"lint": 10.0, "unit": 0.05, "integration": 1.0, "machines": 60.0}
 MOST_BOARDS = 2  # at once: each needs memory
-_FIRST, _SECOND, _THEN, _LAST = range(4)
+_AT_ONCE, _FIRST, _SECOND, _THEN, _LAST = range(5)
 
 
 def boards_at_once() -> int:
@@ -60,7 +60,10 @@ def groups_of(items: Sequence[pytest.Item]) -> Groups:
 
 
 def in_order(items: Sequence[pytest.Item], groups: Groups, seconds: Mapping[str, float]) -> list[pytest.Item]:
-    """Lint, unit tests as they stand, the other groups with the longest first, and what runs alone."""
+    """The group of boards that takes longest, lint, unit tests as they stand, the others by length, what runs alone.
+
+    No run can be shorter than its longest group, which waits for its boards half of its time: it begins at once.
+    """
     length_s: dict[str, float] = {}
     place: dict[str, int] = {}
     for number, item in enumerate(items):
@@ -71,9 +74,13 @@ def in_order(items: Sequence[pytest.Item], groups: Groups, seconds: Mapping[str,
     if not any(tier_of(nodeid) == "machines" for nodeid in seconds):
         _let_one_build(items, groups, length_s)
 
+    boards = {groups.by_test[item.nodeid] for item in items if tier_of(item.nodeid) == "machines"} - groups.alone
+    longest = max(boards, key=lambda group: (length_s[group], -place[group]), default=None)
+
     def key(item: pytest.Item) -> tuple[int, float, int]:
         group = groups.by_test[item.nodeid]
-        stage = _LAST if group in groups.alone else {"lint": _FIRST, "unit": _SECOND}.get(tier_of(item.nodeid), _THEN)
+        stage = {"lint": _FIRST, "unit": _SECOND}.get(tier_of(item.nodeid), _THEN)
+        stage = _LAST if group in groups.alone else _AT_ONCE if group == longest else stage
         return (stage, 0.0 if stage == _SECOND else -length_s[group], place[group])
 
     return sorted(items, key=key)

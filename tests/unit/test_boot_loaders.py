@@ -27,6 +27,8 @@ esac
 class Board:
     """A folder that looks like /boot, and what runs."""
 
+    shell = ("sh", "-s")
+
     def __init__(self, folder: Path, loader: str, running: str) -> None:
         self.boot, self.loader, self.tools = folder / "boot", loader, folder / "tools"
         self.boot.mkdir()
@@ -51,7 +53,7 @@ class Board:
         text = compose("\n".join([*(file.read_text() for file in files), "export FLAG", entry, script]), known)
         env = {**os.environ, "PATH": f"{self.tools}:{os.environ['PATH']}"}
         return parse(
-            subprocess.run(["sh", "-s"], input=text, env=env, capture_output=True, text=True, check=False).stdout
+            subprocess.run(self.shell, input=text, env=env, capture_output=True, text=True, check=False).stdout
         )
 
     def text(self, name: str) -> str:

@@ -284,17 +284,21 @@ def test_a_module_of_integration_tests_stays_on_one_worker(suite: Suite) -> None
 
 
 @runs_a_suite
-def test_quick_feedback_comes_first_and_then_what_took_longest(suite: Suite) -> None:
+def test_the_longest_boards_begin_at_once_with_quick_feedback_beside_them(suite: Suite) -> None:
     names = ("integration/test_short", "integration/test_long", "machines/test_alone", "lint/test_form", "unit/test_u")
+    names += ("machines/test_first", "machines/test_second")
     suite.write({f"tests/{name}.py": "def test(): pass" for name in names})
     suite.write({"tests/machines/test_alone.py": "import pytest\n\n@pytest.mark.alone\ndef test(): pass"})
-    took = {"tests/integration/test_long.py::test": 9.0, "tests/integration/test_short.py::test": 2.0}
+    took = {f"tests/integration/test_{name}.py::test": seconds for name, seconds in {"long": 9.0, "short": 2.0}.items()}
+    took |= {"tests/machines/test_first.py::test": 8.0, "tests/machines/test_second.py::test": 7.0}
     suite.write({".cache/rtvirt/test-seconds.json": json.dumps(took)})
     order = [line.removesuffix(".py::test") for line in suite.run("--collect-only", "-q").outlines if "::" in line]
     assert [name.removeprefix("tests/") for name in order] == [
+        "machines/test_first",
         "lint/test_form",
         "unit/test_u",
         "integration/test_long",
+        "machines/test_second",
         "integration/test_short",
         "machines/test_alone",
     ]

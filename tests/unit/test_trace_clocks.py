@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import random
+
 import pytest
-from fake_traces import TRUE_BEGIN, US, FakeTrace, idle, random_pair
-from hypothesis import given, settings
+from fake_traces import TRUE_BEGIN, US, FakeClock, FakeTrace, idle, random_pair
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from rtvirt_runner.analysis.late.clocks import ClockSample, clock_bound
@@ -18,6 +20,8 @@ offsets = st.integers(-4_000_000_000_000, 4_000_000_000_000).map(float)
 
 @settings(max_examples=25, deadline=None)
 @given(st.integers(0, 10**6), st.integers(1, 2), offsets, drifts, st.booleans())
+@example(11014, 2, 238.0, 1.977e-05, True)  # an event that may be on either side of a short time outside
+@example(11014, 2, 238.0, 1.977e-05, False)
 def test_the_true_offset_is_always_within_the_bound(
     seed: int, vcpus: int, offset: float, drift: float, arm: bool
 ) -> None:
@@ -125,6 +129,52 @@ def test_a_board_whose_buffer_kept_only_the_end_is_enough() -> None:
     assert low <= guest.clock.true_offset(bound.middle_ns) <= high
     assert not bound.rivals
     assert high - low < 30 * US
+
+
+def never_asleep(seed: int, offset: float, drift: float) -> tuple[FakeTrace, FakeTrace, list[int]]:
+    """A vCPU that leaves its guest for its timer's interrupts alone; the board's times at which they were made pending.
+
+    Some the guest takes late, since it has interrupts off.
+    """
+    dice = random.Random(seed)
+    host, task = FakeTrace(), ("CPU 0/KVM", 800)
+    guest = FakeTrace(FakeClock(offset, drift, round(TRUE_BEGIN - offset)))
+    at, times = float(TRUE_BEGIN), []
+    host.switch(at, 1, idle(1), task)
+    host.add(at + 5 * US, 1, task, "kvm_entry: PC: 0xffff800080010000")
+    for _ in range(300):
+        at += dice.choice((90, 380, 620, 1000, 4000)) * US
+        host.add(at, 1, task, "kvm_timer_update_irq: VCPU: 0, IRQ 27, level 1", "d.h1.")
+        times.append(round(at / US) * US)
+        host.add(at + 17 * US, 1, task, "kvm_exit: IRQ: HSR_EC: 0x0000 (UNKNOWN), PC: 0xffff800080010000")
+        host.add(at + 25 * US, 1, task, "kvm_entry: PC: 0xffff800080010000")
+        taken = at + 40 * US + (dice.random() < 0.1) * 30 * US
+        guest.add(taken, 0, ("<idle>", 0), "irq_handler_entry: irq=11 name=arch_timer", "d.h1.")
+        guest.add(taken + 9 * US, 0, ("<idle>", 0), "irq_handler_exit: irq=11 ret=handled", "d.h1.")
+    host.add(at + 5_000_000, 0, ("sh", 77), "sched_waking: comm=x pid=302 prio=120 target_cpu=000")
+    return host, guest, times
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.integers(0, 10**6), offsets, drifts)
+def test_timer_interrupts_tell_the_offset_of_a_vcpu_that_never_sleeps(seed: int, offset: float, drift: float) -> None:
+    host, guest, times = never_asleep(seed, offset, drift)
+    board, inside = host.parsed(), guest.parsed()
+    truth = guest.clock.true_offset(inside.end_ns)
+    near = (truth - 3e9, truth + 1e9)
+    bound = clock_bound(board, inside, vcpu_threads(board), near_ns=near, injections={0: times}, last_ns=300_000_000)
+    spans = [bound.offset_ns(inside.end_ns), *bound.rivals]  # so few events leave slivers, close together
+    assert min(low for low, _ in spans) - US <= truth <= max(high for _, high in spans) + US
+    assert bound.width_ns(inside.end_ns) < 200 * US
+    assert bound.outside == 0
+
+
+def test_injections_that_cannot_be_those_of_the_interrupts_say_nothing() -> None:
+    host, guest, times = never_asleep(1, 7e11, 0.0)
+    board, inside = host.parsed(), guest.parsed()
+    threads = vcpu_threads(board)
+    plain, odd = (clock_bound(board, inside, threads, injections=each) for each in (None, {0: times[::7]}))
+    assert odd.offset_ns(odd.middle_ns) == plain.offset_ns(plain.middle_ns)
 
 
 def test_two_guests_on_a_board_need_their_threads_named() -> None:

@@ -3,8 +3,9 @@
 #   beginning, end   in the measurement itself, looked at from other cores than the measured one
 #   before, after    in the same command run for a moment before and after the measurement, where looking at the measurement itself would be measured
 #                    too: on a machine with one core, and on an emulated board, whose cores take turns
-# CPU, PRIORITY, LATER_S (from the first look at the measurement to the second; empty on an emulated board). Needs: thread.sh of cpu_isolation.
-# Calls run_cyclictest of measure_cell.sh.
+# CPU, PRIORITY, LOOPS, INTERVAL_US, LATER_S (from the first look at the measurement to the second; empty on an emulated board).
+# Needs: thread.sh of cpu_isolation.
+# Calls run_cyclictest of measure_cell.sh, which sets began.
 
 # Set other_cores to the list of those on which this shell may run, without the measured one.
 find_other_cores() {
@@ -31,7 +32,17 @@ find_thread() {
   return 1
 }
 
+# Whether the measurement cannot be over yet: its loops take as long at least. At its end cyclictest gives its priority back.
+still_measures() {
+  read -r now _ </proc/uptime
+  awk -v now="$now" -v began="$began" -v loops="$LOOPS" -v interval_us="$INTERVAL_US" \
+    'BEGIN { exit !((now - began) * 1000000 < loops * interval_us) }'
+}
+
 thread_row() {  # SEEN
+  case $1 in
+  beginning | end) [ "$policy $priority on $affinity" = "fifo $PRIORITY on $CPU" ] || still_measures || return 0 ;;
+  esac
   printf '@row cyclictest seen=%s tid=%s cpus=%s last_ran_on=%s policy=%s priority=%s\n' "$1" "$tid" "$affinity" "$last_ran_on" "$policy" "$priority"
 }
 
@@ -63,11 +74,13 @@ look_beside() {  # JOB
   ! find_thread run || thread_row end
 }
 
-# Run cyclictest until its thread was looked at, however long that takes on a busy machine.
+# Run cyclictest until its thread was looked at, however long that takes on a busy machine. Sets unseen to a sentence if it has ended before.
 look_apart() {  # SEEN
-  run_cyclictest "$1" --loops=0 >/dev/null 2>&1 </dev/null &
+  run_cyclictest "$1" --loops=0 >"$folder/$1.err" 2>&1 </dev/null &
   job=$!
   read_back "$1" "$1" "$job" >>"$folder/looks"
   kill "${pid:-$job}" 2>/dev/null
   wait "$job"
+  status_apart=$?
+  [ -n "$tid" ] || unseen="cyclictest's thread was not seen $1 the measurement: status $status_apart, $(tail -n 1 "$folder/$1.err")"
 }

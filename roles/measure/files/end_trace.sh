@@ -1,10 +1,13 @@
 # shellcheck shell=sh disable=SC2154
 # Stop this machine's trace, read its end and remove the instance. Needs: trace_instance.sh.
 # TRACE_INSTANCE, TRACE_LINES (at most, the last ones), TRACE_FILE (name of the file in the reply). Rows of the table `trace_buffers`: what each core's buffer has
-# lost.
+# lost. Fact `trace_stopped`: whether something had ended it before this did.
 find_tracefs
 instance=$tracefs/instances/$TRACE_INSTANCE
 [ -d "$instance" ] || fail "This machine has no trace; was its time over?"
+read -r is_on <"$instance/tracing_on"
+[ "$is_on" = 1 ] && stopped=no || stopped=yes
+fact trace_stopped "$stopped"
 echo 0 >"$instance/tracing_on"
 end_guard
 folder=

@@ -6,7 +6,7 @@
 # to its end).
 # Folders have the shell in their names, for hold_machine.sh.
 folder=$(mktemp -d "/tmp/rtvirt.$$.XXXXXX") || fail "There is no room in /tmp."
-workload='' looker=''
+workload='' looker='' unseen=''
 finish() {
   [ -z "$workload" ] || kill -s KILL "$workload" 2>/dev/null
   leave_working_folder
@@ -64,3 +64,4 @@ for name in cyclictest.txt cyclictest.json cyclictest.err workload.txt workload.
 [ "$status" -ne 124 ] || fail "cyclictest did not end within $LIMIT_S s of this machine's clock."
 [ "$status" -eq 0 ] || fail "cyclictest ended with status $status: $(tail -n 2 "$folder/cyclictest.err" | tr '\n' ' ')"
 [ -z "$wrong" ] || fail "$wrong"
+[ -z "$unseen" ] || fail "$unseen"

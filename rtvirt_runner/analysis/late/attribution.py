@@ -230,21 +230,33 @@ def time_line(
     qemu: Sequence[int] = (),
     samples: Sequence[ClockSample] = (),
     near_ns: Interval | None = None,
+    last_ns: int | None = None,
+    timers: bool = False,
     comm: str = "cyclictest",
 ) -> TimeLine:
     """Both traces on the board's clock, or one of them alone.
 
     ``threads``: the host's thread of each vCPU, ``qemu``: all threads of the guest's QEMU; without them names decide.
-    ``samples`` and ``near_ns``: as for ``clock_bound``. Raises ParseError, one sentence, when the traces do not belong
-    together.
+    ``samples``, ``near_ns`` and ``last_ns``: as for ``clock_bound``. ``timers``: each timer interrupt that KVM makes
+    pending for the guest is an event of the board, as with a GIC in the kernel. Raises ParseError, one sentence, when
+    the traces do not belong together.
     """
     board = Machine.read("host", host, comm) if host else None
     inside = Machine.read("guest", guest, comm) if guest else None
     if host is None or guest is None:
         return TimeLine(board, inside, qemu=frozenset(qemu))
     vcpus = vcpu_threads(host, threads)
-    clock = clock_bound(host, guest, vcpus, near_ns=near_ns, samples=samples)
-    return TimeLine(board, inside, clock, vcpus, frozenset(qemu), _injections(host, vcpus))
+    injections = _injections(host, vcpus)
+    clock = clock_bound(
+        host,
+        guest,
+        vcpus,
+        near_ns=near_ns,
+        samples=samples,
+        injections=injections if timers else None,
+        last_ns=last_ns,
+    )
+    return TimeLine(board, inside, clock, vcpus, frozenset(qemu), injections)
 
 
 # ------------------------------------------------------------------------------------------------------------- phases

@@ -7,18 +7,24 @@ of (offset, drift) in which the truth lies. The intersection of all strips is a 
 (Sutherland and Hodgman, "Reentrant polygon clipping", CACM 17, 1974); that the bounds of a clock are the lines that
 separate two sets of points is from Moon, Skelly and Towsley, "Estimation and removal of clock skew from network delay
 measurements", INFOCOM 1999. The bound at a time is the least and the greatest offset + drift * x over the corners.
+
+A vCPU that never leaves its guest to sleep is hardly ever outside. Then its timer says more: KVM makes the interrupt
+pending before the guest takes it, and once more before the guest takes the next one, so between two timer interrupts
+of the guest there is an injection on the board.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_left
+import itertools
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from rtvirt_runner.analysis.late.vcpus import VcpuThread
-from rtvirt_runner.parsers.ftrace import ROUNDING_NS, ParseError, Trace
+from rtvirt_runner.parsers.ftrace import ROUNDING_NS, InterruptEntry, ParseError, Trace
 
 MOST_DRIFT = 200e-6  # of two clocks that are not disciplined: twice what oscillators are sold with
+_TIMERS = frozenset({"arch_timer"})  # names of a guest's timer interrupt whose injection is an event of the board
 _MOST_PIECES = 20_000  # of offsets that are still possible
 _PASSES = 6
 _EXACTNESS_NS = 0.01  # of floating point
@@ -41,8 +47,9 @@ class ClockBound:
 
     ``corners``: of the polygon, as (ns beyond ``base_ns``, ns per second); ``middle_ns``: the guest's time to which
     the offset belongs. ``events``: of the guest, that were compared; ``outside``: those of them that the middle of the
-    bound puts outside of their vCPU, 0 unless a trace is wrong. ``rivals``: other stretches of offsets that are
-    possible as well and are not in the polygon, in ns; with any, the offset is not known.
+    bound puts outside of their vCPU, 0 unless a trace is wrong (an event says nothing when the bound leaves open
+    whether it was before or after a short time outside). ``rivals``: other stretches of offsets that are possible as
+    well and are not in the polygon, in ns; with any, the offset is not known.
     """
 
     base_ns: int
@@ -102,17 +109,22 @@ def clock_bound(
     *,
     near_ns: Interval | None = None,
     samples: Iterable[ClockSample] = (),
+    injections: Mapping[int, Sequence[int]] | None = None,
+    last_ns: int | None = None,
     most_drift: float = MOST_DRIFT,
     rounding_ns: int = 2 * ROUNDING_NS,
 ) -> ClockBound:
     """The offsets (board minus guest) that the traces allow.
 
+    ``injections``: the board's times at which a vCPU's timer interrupt was made pending, each time that it was.
+    ``last_ns``: of the guest, only so much before its last event counts, for a bound that is to be good there.
     ``near_ns``: between which the offset is known to lie; without it, the guest must have been traced while the board
     was, or, when the board's trace has lost its beginning or its end, in at least half of the shorter one's time.
     ``samples`` of PTP_KVM narrow the bound, and must agree with it. ``rounding_ns``: by how much the times of both
     traces together may be wrong. Raises ParseError, one sentence, when no offset is possible.
     """
-    points = [(event.at_ns, event.cpu) for event in guest.events if event.cpu in vcpus]
+    since = guest.begin_ns if last_ns is None else guest.end_ns - last_ns
+    points = [(event.at_ns, event.cpu) for event in guest.events if event.cpu in vcpus and event.at_ns >= since]
     if not points:
         known = ", ".join(map(str, vcpus)) or "none"
         raise ParseError(f"No event of the guest is on a vCPU whose thread was traced on the board ({known}).")
@@ -139,7 +151,11 @@ def clock_bound(
         room = sample.error_ns + most_drift * abs(sample.guest_ns - middle)
         offset = sample.host_ns - sample.guest_ns - base
         pieces = [(max(a, offset - room), min(b, offset + room)) for a, b in pieces]
-    pieces = _possible([(a, b) for a, b in pieces if a <= b], points, blocked, base, middle, most_drift)
+    pieces = [(a, b) for a, b in pieces if a <= b]
+    for vcpu, times in (injections or {}).items():
+        taken = _timer_interrupts(guest, vcpu, since)
+        pieces = _after_injections(pieces, taken, times, base, middle, most_drift, rounding_ns)
+    pieces = _possible(pieces, points, blocked, base, middle, most_drift)
     polygons = [
         (piece, polygon)
         for piece in pieces
@@ -155,17 +171,64 @@ def clock_bound(
     corners = polygons[0][1]
     rivals = tuple((base + _span(each, 0)[0], base + _span(each, 0)[1]) for _, each in polygons[1:])
     bound = ClockBound(base, middle, tuple(corners), len(points), 0, len(kept), rivals)
-    outside = sum(_inside(blocked[cpu], bound.to_host(at)) for at, cpu in points)
+    outside = sum(_puts_outside(bound, blocked[cpu], at) for at, cpu in points)
     return ClockBound(base, middle, tuple(corners), len(points), outside, len(kept), rivals)
+
+
+def _timer_interrupts(guest: Trace, vcpu: int, since: int) -> list[int]:
+    """When a vCPU took its timer interrupt, with nothing lost in between."""
+    since = max([since, *(gap.end_ns or guest.end_ns for gap in guest.gaps)])
+    return [
+        event.at_ns
+        for event in guest.events
+        if event.cpu == vcpu
+        and event.at_ns >= since
+        and isinstance(event.body, InterruptEntry)
+        and event.body.name in _TIMERS
+    ]
+
+
+def _after_injections(
+    pieces: list[Interval],
+    taken: Sequence[int],
+    injections: Sequence[int],
+    base: int,
+    middle: int,
+    most_drift: float,
+    rounding_ns: int,
+) -> list[Interval]:
+    """The offsets that leave an injection between each two timer interrupts of the guest; all of them if none does."""
+    left = pieces
+    for before, at in sorted(itertools.pairwise(taken), key=lambda each: -each[1]):
+        room = most_drift * max(abs(before - middle), abs(at - middle)) + rounding_ns
+        found: list[Interval] = []
+        for low, high in left:
+            first = bisect_left(injections, before + base + low - room)
+            last = bisect_right(injections, at + base + high + room)
+            for each in injections[first:last]:
+                begin, end = max(low, each - at - base - room), min(high, each - before - base + room)
+                if begin > end:
+                    continue
+                if found and begin <= found[-1][1]:
+                    found[-1] = (found[-1][0], max(found[-1][1], end))
+                else:
+                    found.append((begin, end))
+        left = found
+    return left or pieces
 
 
 def _shrunk(outside: Sequence[tuple[int, int]], rounding_ns: int) -> list[tuple[int, int]]:
     return [(low + rounding_ns, high - rounding_ns) for low, high in outside if high - low > 2 * rounding_ns]
 
 
-def _inside(blocked: Sequence[tuple[int, int]], at: float) -> bool:
-    number = bisect_left(blocked, at, key=lambda each: each[1])
-    return number < len(blocked) and blocked[number][0] < at < blocked[number][1]
+def _puts_outside(bound: ClockBound, blocked: Sequence[tuple[int, int]], at: int) -> bool:
+    """Whether an event of the guest is outside by the middle of the bound, and on one side by all of it."""
+    middle = bound.to_host(at)
+    number = bisect_left(blocked, middle, key=lambda each: each[1])
+    if number == len(blocked) or not blocked[number][0] < middle < blocked[number][1]:
+        return False
+    low, high = bound.offset_ns(at)
+    return blocked[number][0] <= at + low or blocked[number][1] >= at + high
 
 
 def _possible(

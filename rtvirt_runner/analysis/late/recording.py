@@ -10,8 +10,10 @@ from typing import Any
 from rtvirt_runner.analysis.late.attribution import Explanation, Machine, Side, TimeLine, time_line
 from rtvirt_runner.analysis.late.wakeups import Wakeup, latest
 from rtvirt_runner.matrix.cell import Cell
-from rtvirt_runner.parsers.ftrace import ParseError, Trace, parse
+from rtvirt_runner.parsers.ftrace import ROUNDING_NS, ParseError, Trace, parse
 
+_BELL_NS = 5_000_000_000  # at most, from when cyclictest stops the guest's trace to the bell that ends the board's
+_LAST_NS = 1_000_000_000  # of the guest's trace, that decide the clocks' offset there
 _VCPU = re.compile(r"CPU (\d{1,4})/KVM", re.ASCII)
 
 
@@ -20,13 +22,15 @@ class Recording:
     """ftrace's text of each side; a cell on the host has that of the board alone.
 
     ``broke_us``: the latency that stopped cyclictest, None if no wake-up was later than the threshold. ``board``: the
-    facts read back from the board while its guest was traced, which name the threads of QEMU.
+    facts read back from the board while its guest was traced, which name the threads of QEMU. ``bell``: whether the
+    bell that the guest rang then ended the board's trace.
     """
 
     cell: Cell
     texts: Mapping[Side, str]
     broke_us: int | None
     board: Mapping[str, Any]
+    bell: bool = False
 
     @property
     def vcpus(self) -> dict[int, int]:
@@ -52,11 +56,31 @@ class Recording:
         """Both sides on one time line; the guest alone, and why, where they do not come on one."""
         host, guest = traces.get("host"), traces.get("guest")
         try:
-            return time_line(host, guest, threads=self.vcpus or None, qemu=[*self.qemu, *self.vcpus.values()]), ""
+            return time_line(
+                host,
+                guest,
+                threads=self.vcpus or None,
+                qemu=[*self.qemu, *self.vcpus.values()],
+                near_ns=self._near_ns(host, guest),
+                last_ns=_LAST_NS,
+                timers=self._has_timers,
+            ), ""
         except ParseError as error:
             if guest is None:
                 raise
             return time_line(None, guest), str(error)
+
+    @property
+    def _has_timers(self) -> bool:
+        """Whether KVM itself gives the guest its timer interrupts."""
+        return self.cell.guest_state is not None and self.cell.guest_state.gic == "in_kernel"
+
+    def _near_ns(self, host: Trace | None, guest: Trace | None) -> tuple[float, float] | None:
+        """Between which the offset of the clocks lies: the bell rings soon after the guest's last event."""
+        if not (self.bell and host and guest):
+            return None
+        latest_ns = host.end_ns - guest.end_ns + 2 * ROUNDING_NS
+        return latest_ns - _BELL_NS, latest_ns
 
     def _wakeup(self, machine: Machine | None) -> Wakeup:
         found = machine.wakeups if machine else []
