@@ -62,16 +62,26 @@ class ActionModule(ActionBase):
 
 
 def _find_state(machine: SealedMachine, limit_mib: int) -> Path | None:
-    """The saved state of such a machine; None if there is none, and then its recipe is left for attend.sh."""
+    """The saved state of such a machine; None if there is none, and then its recipe is left for attend.sh.
+
+    A machine that does not sleep at its save point has no state to be saved, and no recipe.
+    """
     parts = machine.order.parts
     recipe = {
         "name": "snapshot-sealed",
         "script": str(KEEP_STATE),
         "inputs": {"MACHINE": machine.identity["key"]},
         "needs": {"QEMU": str(parts.qemu)},
-        "settings": {"FOLDER": str(machine.folder), "PYTHON": sys.executable, "LIMIT_MIB": str(limit_mib)},
+        "settings": {
+            "FOLDER": str(machine.folder),
+            "MACHINE_CPUS": str(parts.hardware.cpus),
+            "PYTHON": sys.executable,
+            "LIMIT_MIB": str(limit_mib),
+        },
     }
     found = artifacts.find(from_shell.recipe(recipe), artifacts.cache_folder())
+    if found and (found.path / "awake").exists():
+        return None
     machine.recipe.write_text(json.dumps(recipe))
     return found.path if found else None
 

@@ -35,9 +35,9 @@ def execute(monitor: Path, command: str, arguments: dict[str, Any] | None = None
         raise QmpError(f"QEMU does not answer on {monitor}: {error}") from error
 
 
-def human_monitor(monitor: Path, line: str) -> str:
-    """Run one line of the human monitor and return its output. Raises QmpError."""
-    return str(execute(monitor, "human-monitor-command", {"command-line": line}))
+def human_monitor(monitor: Path, line: str, core: int = 0) -> str:
+    """Run one line of the human monitor, as of one vCPU, and return its output. Raises QmpError."""
+    return str(execute(monitor, "human-monitor-command", {"command-line": line, "cpu-index": core}))
 
 
 def _ask(stream: Any, request: dict[str, Any]) -> Any:

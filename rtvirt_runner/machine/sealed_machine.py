@@ -31,6 +31,7 @@ from rtvirt_runner.matrix.plan import plan
 
 KEEPER = collection.ROOT / "roles" / "virtual_board" / "files" / "keep_board.sh"
 TAKE_TURN = collection.ROOT / "roles" / "sealed_board" / "files" / "take_turn.sh"
+PASSES_ITS_SAVE_POINT = ("-action", "watchdog=none")  # as take_turn.sh has it
 MACHINE = "virt,virtualization=on,gic-version=3"
 DATE = "2026-01-01"
 LOOK_S = 0.2
@@ -58,7 +59,7 @@ class Hardware:
             *("-nodefaults", "-display", "none", "-nic", "none", "-no-reboot"),
             *("-machine", MACHINE, "-cpu", "cortex-a57", "-smp", str(vcpus), "-m", str(self.memory_mib)),
             *("-icount", "shift=2,sleep=off", "-rtc", f"base={DATE},clock=vm", "-seed", str(self.seed)),
-            *("-device", "pvpanic-pci", "-action", "panic=none"),  # its save point, which it passes (save_point.c)
+            *("-device", "i6300esb"),  # by which it stands still at its save point (save_point.c)
         ]
 
 
@@ -204,7 +205,7 @@ class SealedMachine:
         """Write a machine's files; one that runs in the folder is stopped."""
         folder.mkdir(parents=True, exist_ok=True)
         _stop(folder)
-        for name in ("console.log", "qemu.log", "state", "state.json", "damaged"):
+        for name in ("console.log", "qemu.log", "state", "state.json", "damaged", "awake"):
             (folder / name).unlink(missing_ok=True)
         queue, packed = order.queue(), folder / "queue.cpio"
         queue.write(packed)

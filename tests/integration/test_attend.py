@@ -16,11 +16,12 @@ PYTHON = """\
 #!/bin/sh
 echo "$*" >>asked
 case $* in
-*query-status) [ "$(grep -c query-status asked)" -lt 3 ] || echo '{"status": "guest-panicked"}' ;;
-*from_shell*) exit "$SAVING" ;;
+*query-status) [ "$(grep -c query-status asked)" -lt 3 ] || echo '{"status": "watchdog"}' ;;
+*from_shell*) [ "$SAVING" != awake ] || : >awake; [ "$SAVING" != fails ] ;;
 esac
 """
-SAVES, GOES_ON = "-m rtvirt_runner.build.from_shell state.json", "-m rtvirt_runner.machine.qmp qmp.sock cont"
+SAVES = "-m rtvirt_runner.build.from_shell state.json"
+GOES_ON, ENDS = (f"-m rtvirt_runner.machine.qmp qmp.sock {word}" for word in ("cont", "quit"))
 
 
 @pytest.fixture
@@ -32,30 +33,28 @@ def machine(tmp_path: Path) -> Path:
     return folder
 
 
-def attend(machine: Path, keeper: int, saving: int = 0) -> list[str]:
+def attend(machine: Path, keeper: int, saving: str = "succeeds") -> list[str]:
     """Attend until the end; returns what was asked of Python."""
-    given = {**os.environ, "PYTHON": str(machine.parent / "python"), "SAVING": str(saving)}
+    given = {**os.environ, "PYTHON": str(machine.parent / "python"), "SAVING": saving}
     subprocess.run(["sh", ATTEND, str(keeper), machine], env=given, check=True, timeout=30)
     asked = machine / "asked"
     return asked.read_text().splitlines() if asked.exists() else []
 
 
-@pytest.mark.parametrize("saving", [0, 1], ids=["saved", "cannot be saved"])
-def test_a_machine_from_power_on_goes_on_when_its_state_is_saved(machine: Path, saving: int) -> None:
+@pytest.mark.parametrize(("saving", "then"), [("succeeds", GOES_ON), ("fails", GOES_ON), ("awake", ENDS)])
+def test_a_machine_from_power_on_goes_on_when_its_state_is_saved(machine: Path, saving: str, then: str) -> None:
     (machine / "console.log").write_bytes(b"\x00 said\r\n@save\r\n")
     (machine / "state.json").touch()
     asked = attend(machine, os.getpid(), saving)
-    assert asked[2:] == [asked[0], SAVES, GOES_ON]
+    assert asked[2:] == [asked[0], SAVES, then]
 
 
-@pytest.mark.parametrize("came_from_a_state", [True, False])
-def test_a_machine_whose_state_is_not_to_be_saved_goes_on(machine: Path, came_from_a_state: bool) -> None:
+def test_a_machine_that_came_from_a_state_goes_on(machine: Path) -> None:
     (machine / "console.log").write_text("@save\n")
-    if came_from_a_state:
-        (machine / "state.json").touch()
-        (machine / "state").symlink_to(machine.parent)
+    (machine / "state.json").touch()
+    (machine / "state").symlink_to(machine.parent)
     asked = attend(machine, os.getpid())
-    assert SAVES not in asked and asked[-1] == GOES_ON
+    assert asked[2:] == [asked[0], GOES_ON]
 
 
 def test_nobody_attends_a_machine_that_ended_before(machine: Path) -> None:

@@ -75,11 +75,7 @@ set_up() {
   saved=yes
   # Here a state of the whole machine is saved, from which the same machine goes on another time (docs/sealed-runs.md).
   echo "@save"
-  save_point
-  if [ "$?" -eq 2 ]; then
-    echo "@spoiled"
-    poweroff -f
-  fi
+  save_point || poweroff -f
   echo "@saved"
 }
 

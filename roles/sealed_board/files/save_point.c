@@ -1,26 +1,27 @@
 /*
- * Stop this emulated machine at one instruction, so that its state can be saved and later machines can go on from there.
+ * Let QEMU stop this emulated machine at an instant of its own clock, so that its state can be saved and later machines can go on from there.
  *
- * A write to QEMU's device pvpanic-pci (docs/specs/pvpanic.rst) says that the system has panicked. With -action panic=pause QEMU then stands still
- * until it is told to continue, with -action panic=none nothing happens. Both must be the same to the machine. So core 0 runs this program
- * when it stops, all others sleep, and all sleep once it has gone on: then nothing depends on how QEMU divides time among vCPUs.
- *
- * QEMU's vCPUs take turns on one thread, so time that another one took shows as a gap between two readings of the clock. So does the
- * time that QEMU lets pass when its main thread comes late: with this vCPU stopped, none has anything to do until the next timer.
- * The device has no event but this where QEMU is to stop, and more where it is not.
- * Exit status: 0, also when the machine was not stopped; 1 when it has no such device; 2 when time has passed while it stood still.
+ * QEMU's watchdog i6300esb expires at that instant. With -action watchdog=pause QEMU then stands still until it is told to continue, with
+ * -action watchdog=none nothing happens. To the machine both are the same when all its cores sleep at the instant: nothing happens before,
+ * QEMU's main thread moves the clock there, and stops the machine before a core goes on. Whoever saves the state looks whether they sleep
+ * (rtvirt_runner.machine.sleeping). Registers: Intel 6300ESB I/O Controller Hub Datasheet, chapter 16.
+ * Exit status: 0, or 1 with a sentence.
  */
 #define _GNU_SOURCE
 #include <fcntl.h>
 #include <glob.h>
-#include <sched.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <time.h>
 #include <unistd.h>
 
-enum { PANICKED = 1, PAGE = 4096, GAPS_PER_MS = 500 };
+enum { CONFIG = 0x60, LOCK = 0x68, TIMER_1 = 0x00, TIMER_2 = 0x04, RELOAD = 0x0c, PAGE = 4096 };
+/* Of the configuration: no interrupt when timer 1 expires, about a millisecond for a tick, reset when timer 2 expires. */
+static const uint16_t no_interrupt = 3;
+static const uint8_t enabled = 1 << 1;
+static const uint32_t ticks = 250; /* of either timer: the machine is to be asleep by then */
 
 static int holds(const char *folder, const char *name, const char *wanted)
 {
@@ -37,94 +38,93 @@ static int holds(const char *folder, const char *name, const char *wanted)
     return strncmp(found, wanted, strlen(wanted)) == 0;
 }
 
-static volatile unsigned char *registers(void)
+static int write_text(const char *folder, const char *name, const char *text)
 {
-    glob_t devices;
+    char path[256];
+    FILE *file;
+    int written;
+
+    snprintf(path, sizeof path, "%s/%s", folder, name);
+    file = fopen(path, "w");
+    if (file == NULL)
+        return 0;
+    written = fputs(text, file) != EOF;
+    return fclose(file) == 0 && written;
+}
+
+static volatile unsigned char *map_registers(const char *folder)
+{
     char path[256];
     unsigned char *mapped = MAP_FAILED;
-    unsigned long start = 0;
+    unsigned long start;
+    FILE *resource;
+    int file, found;
 
-    if (glob("/sys/bus/pci/devices/*", 0, NULL, &devices) != 0)
+    snprintf(path, sizeof path, "%s/resource", folder);
+    resource = fopen(path, "r");
+    if (resource == NULL)
         return NULL;
-    for (size_t i = 0; i < devices.gl_pathc && mapped == MAP_FAILED; i++) {
-        const char *folder = devices.gl_pathv[i];
-        FILE *enable, *resource;
-        int file;
-
-        if (!holds(folder, "vendor", "0x1b36") || !holds(folder, "device", "0x0011"))
-            continue;
-        snprintf(path, sizeof path, "%s/enable", folder);
-        enable = fopen(path, "w");
-        if (enable == NULL || fputs("1", enable) == EOF || fclose(enable) != 0)
-            break;
-        snprintf(path, sizeof path, "%s/resource", folder);
-        resource = fopen(path, "r");
-        if (resource == NULL || fscanf(resource, "%lx", &start) != 1 || fclose(resource) != 0)
-            break;
-        snprintf(path, sizeof path, "%s/resource0", folder);
-        file = open(path, O_RDWR | O_SYNC);
-        if (file < 0)
-            break;
+    found = fscanf(resource, "%lx", &start);
+    fclose(resource);
+    if (found != 1)
+        return NULL;
+    snprintf(path, sizeof path, "%s/resource0", folder);
+    file = open(path, O_RDWR | O_SYNC);
+    if (file >= 0) {
         mapped = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
         close(file);
     }
-    globfree(&devices);
     return mapped == MAP_FAILED ? NULL : mapped + start % PAGE;
 }
 
-/* The counter that Linux' clocks count, read without a call of anything: what is to be seen are gaps of a microsecond. */
-static unsigned long now(void)
+static void load(volatile unsigned char *registers, unsigned timer)
 {
-    unsigned long count;
-
-    __asm__ volatile("isb\n\tmrs %0, cntvct_el0" : "=r"(count) : : "memory");
-    return count;
+    /* Each write to a timer has to be unlocked. */
+    *(volatile uint16_t *)(registers + RELOAD) = 0x80;
+    *(volatile uint16_t *)(registers + RELOAD) = 0x86;
+    *(volatile uint32_t *)(registers + timer) = ticks;
 }
 
-static unsigned long per_ms(void)
+static int start_watchdog(const char *folder)
 {
-    unsigned long hertz;
+    const char *name = strrchr(folder, '/') + 1;
+    volatile unsigned char *registers;
+    char path[256];
+    int config, started;
 
-    __asm__("mrs %0, cntfrq_el0" : "=r"(hertz));
-    return hertz / 1000;
-}
-
-/* Run until nothing else has run for a third of a millisecond, at most for a second. */
-static void wait_until_alone(void)
-{
-    const unsigned long began = now(), gap = per_ms() / GAPS_PER_MS;
-    unsigned long alone_since = began, before = began, at;
-
-    do {
-        at = now();
-        if (at - before > gap)
-            alone_since = at;
-        before = at;
-    } while (at - alone_since < per_ms() / 3 && at - began < per_ms() * 1000);
+    write_text(folder, "driver/unbind", name); /* of a kernel that has one built in */
+    registers = write_text(folder, "enable", "1") ? map_registers(folder) : NULL;
+    snprintf(path, sizeof path, "%s/config", folder);
+    config = open(path, O_RDWR);
+    if (registers == NULL || config < 0)
+        return 0;
+    load(registers, TIMER_1);
+    load(registers, TIMER_2);
+    started = pwrite(config, &no_interrupt, sizeof no_interrupt, CONFIG) == sizeof no_interrupt
+        && pwrite(config, &enabled, sizeof enabled, LOCK) == sizeof enabled;
+    close(config);
+    return started;
 }
 
 int main(void)
 {
-    const struct timespec until_all_sleep = {1, 0};
-    volatile unsigned char *events = registers();
-    cpu_set_t core_0;
-    unsigned long before;
-    int may_stop;
+    const struct timespec until_it_has_expired = {1, 0};
+    glob_t devices;
 
-    if (events == NULL) {
-        fputs("save_point: this machine has no pvpanic-pci\n", stderr);
-        return 1;
+    if (glob("/sys/bus/pci/devices/*", 0, NULL, &devices) == 0) {
+        for (size_t i = 0; i < devices.gl_pathc; i++) {
+            const char *folder = devices.gl_pathv[i];
+
+            if (!holds(folder, "vendor", "0x8086") || !holds(folder, "device", "0x25ab"))
+                continue;
+            if (!start_watchdog(folder)) {
+                perror("save_point: the watchdog cannot be started");
+                return 1;
+            }
+            nanosleep(&until_it_has_expired, NULL);
+            return 0;
+        }
     }
-    CPU_ZERO(&core_0);
-    CPU_SET(0, &core_0);
-    sched_setaffinity(0, sizeof core_0, &core_0);
-    nanosleep(&until_all_sleep, NULL);
-    may_stop = *events == PANICKED;
-    wait_until_alone();
-    before = now();
-    *events = PANICKED;
-    if (now() - before > per_ms() / GAPS_PER_MS && may_stop)
-        return 2;
-    nanosleep(&until_all_sleep, NULL);
-    return 0;
+    fputs("save_point: this machine has no watchdog i6300esb\n", stderr);
+    return 1;
 }

@@ -55,15 +55,15 @@ monitor='-qmp unix:qmp.sock,server=on,wait=off'
 if [ -e state ]; then
   sh "${0%/*}/attend.sh" "$$" "$folder" 9>&- &
   # shellcheck disable=SC2086  # words
-  exec sh "$keeper" "$owner" "$folder" "$@" $monitor -incoming 'exec:zstd -dcq state/memory.zst'
+  exec sh "$keeper" "$owner" "$folder" "$@" $monitor -action watchdog=none -incoming 'exec:zstd -dcq state/memory.zst'
 fi
 if [ -e state.json ]; then
   sh "${0%/*}/attend.sh" "$$" "$folder" 9>&- &
   # shellcheck disable=SC2086
-  sh "$keeper" "$owner" "$folder" "$@" $monitor -action panic=pause -global pvpanic-pci.events=1
-  # Time has passed while it stood still: it is not the machine any longer that it would have been, so another one passes its save point.
-  grep -aq '^@spoiled' console.log || exit 0
-  rm -f console.log
+  sh "$keeper" "$owner" "$folder" "$@" $monitor -action watchdog=pause
+  # One that does not sleep at its save point is ended there, and the next one does not stop.
+  [ -e awake ] || exit 0
+  rm -f awake console.log
   echo "$$" >pid
 fi
-exec sh "$keeper" "$owner" "$folder" "$@"
+exec sh "$keeper" "$owner" "$folder" "$@" -action watchdog=none
