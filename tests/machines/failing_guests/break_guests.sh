@@ -3,7 +3,7 @@
 # fill the board's disk. Says what it did. Needs END_THREAD (the program).
 run=/run/rtvirt
 qemu() { systemctl show --property=MainPID --value rtvirt-guest; }
-exits() { cat /sys/kernel/debug/kvm/"$(qemu)"-*/vcpu0/exits 2>/dev/null || echo 0; }
+exits() { cat /sys/kernel/debug/kvm/"$(qemu)"-*/exits 2>/dev/null || echo 0; }
 # A cell is measured in a guest that has been started and whose vCPU has been woken by cyclictest's timer, a thousand times a second, for
 # two seconds in a row: neither a boot, nor somebody who talks to the guest, nor one who thinks meanwhile while the board's clock races.
 wait_for_a_cell() {
