@@ -39,7 +39,7 @@ guest_threads() {
     case $(readlink "$descriptor") in /dev/kvm) held=yes ;; esac
   done
   fact kvm_held_by_qemu "$held"
-  for counter in /sys/kernel/debug/kvm/"$pid"-*/vcpu*/exits /sys/kernel/debug/kvm/exits; do
+  for counter in /sys/kernel/debug/kvm/"$pid"-*/exits /sys/kernel/debug/kvm/exits; do
     [ -r "$counter" ] || continue
     read -r exits <"$counter"
     fact kvm_exits "$exits"
