@@ -188,7 +188,7 @@ class Request:
         return self.tree.pending(self.matrix.name, self.chosen)
 
     def traces_left(self, over_ssh: bool = False) -> tuple[list[AskedTrace], list[AskedTrace]]:
-        """The traces of the chosen cells that a run makes, and those that it cannot: of cells that it measures sealed."""
+        """The traces of the chosen cells that a run makes, and those that it cannot, since it measures them sealed."""
         made: list[AskedTrace] = []
         sealed: list[AskedTrace] = []
         for each in traces_left(self.matrix, self.tree, self.chosen):
@@ -650,8 +650,8 @@ def _matrix(args: argparse.Namespace) -> int:
     before = f" (and {more} before them on their sealed machines)" if more else ""
     and_traces = f" and {len(traces)} to trace" if traces else ""
     say(
-        f"{len(pending)} of {len(request.matrix.cells)} cells to measure{before}{and_traces}, see 'rtvirt plan'; how far it is "
-        f"says '{_again('status', args)}'"
+        f"{len(pending)} of {len(request.matrix.cells)} cells to measure{before}{and_traces}, see 'rtvirt plan'; how "
+        f"far it is says '{_again('status', args)}'"
     )
     outcome = _measure(request, measured, args)
     if outcome.interrupted:
@@ -769,8 +769,8 @@ def _plan(args: argparse.Namespace) -> int:
         tell(sentence)
     if traces:
         tell(
-            f"To trace: {len(traces)}, after the cells of the same boot; each takes another run of the cell and one of up "
-            f"to {MORE_LOOPS} times its loops (docs/late-wake-ups.md)."
+            f"To trace: {len(traces)}, after the cells of the same boot; each takes another run of the cell and one of "
+            f"up to {MORE_LOOPS} times its loops (docs/late-wake-ups.md)."
         )
     if untraceable:
         tell(_untraceable(untraceable, args))

@@ -202,8 +202,8 @@ class _Expansion:
         for cell in experiment.cells if experiment.trace else ():
             if reason := why_untraceable(cell, self.catalogue.kernels):
                 raise InputError(
-                    f"{where}: cell {cell.axes} is to be traced, but {reason}, expected one that can be; exclude it, or "
-                    f"give the experiment trace: {NO_TRACE}."
+                    f"{where}: cell {cell.axes} is to be traced, but {reason}, expected one that can be; exclude it, "
+                    f"or give the experiment trace: {NO_TRACE}."
                 )
         return experiment, notes
 

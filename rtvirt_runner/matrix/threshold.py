@@ -53,7 +53,6 @@ def why_untraceable(cell: Cell, kernels: Mapping[str, Kernel]) -> str:
             return f"kernel '{name}' has no clock mono_raw for it, which Linux has since {since}"
     if cell.loops * MORE_LOOPS > _MOST_LOOPS:
         return (
-            f"a trace takes up to {MORE_LOOPS} times its {cell.loops} loops, more than cyclictest counts, "
-            f"{_MOST_LOOPS}"
+            f"a trace takes up to {MORE_LOOPS} times its {cell.loops} loops, more than cyclictest counts, {_MOST_LOOPS}"
         )
     return ""
