@@ -125,8 +125,8 @@ def _change(found: Sequence[TracedWakeup], before: str, after: str, place: str) 
         [row for row in rows if row.mean_us[a] >= _LEAST_US > row.mean_us[b]]
         for a, b in ((before, after), (after, before))
     )
-    said = f"gone is {_listed(gone, before, groups[before], place)}." if gone else "nothing is gone."
-    return f"{said} New is {_listed(new, after, groups[after], place)}." if new else said
+    said = f"gone: {_listed(gone, before, groups[before], place)}." if gone else "nothing is gone."
+    return f"{said} New: {_listed(new, after, groups[after], place)}." if new else said
 
 
 def _listed(rows: Sequence[CauseByGroup[str]], tuning: str, traces: Sequence[StoredTrace], place: str) -> str:
