@@ -101,7 +101,7 @@ def _table(found: Sequence[TracedWakeup], clock: str) -> Table:
         caption=f"Traced late wake-ups: how late they were, and what had that time, on average, in {unit(clock)}.",
         clock=clock,
         first="tuning, place",
-        heads=("traced", "late", *(f"{row.side}: {row.cause}" for row in causes)),
+        heads=("wake-ups", "late", *(f"{row.side}: {row.cause}" for row in causes)),
         boards=tuple((board, tuple(those)) for board, those in rows.items()),
     )
 
