@@ -51,13 +51,13 @@ class ActionModule(ActionBase):
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         """Measure the cell, verify the states read back, and store the record."""
         super().run(tmp, task_vars)
+        _, args = self.validate_argument_spec(argument_spec=argument_spec(DOCUMENTATION))
         try:
-            return self._run(task_vars or {})
+            return self._run(args, task_vars or {}) | {"counts": args["counts"]}
         except ResultsError as error:
             return {"failed": True, "msg": str(error)}
 
-    def _run(self, task_vars: dict[str, Any]) -> dict[str, Any]:
-        _, args = self.validate_argument_spec(argument_spec=argument_spec(DOCUMENTATION))
+    def _run(self, args: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
         cell = Cell.from_dict(args["cell"])
         tree = ResultsTree(Path(str(args["results_dir"])))
         stored = tree.find(str(args["matrix_name"]), cell)

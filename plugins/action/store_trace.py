@@ -23,16 +23,25 @@ with package_imports():
 
 
 class ActionModule(ActionBase):
-    """Returns path (the folder) and sentences."""
+    """Returns traced_cell (its id), path (the folder) and sentences; with ``failure`` a warning."""
 
     TRANSFERS_FILES = False
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         """Explain and store."""
         super().run(tmp, task_vars)
-        _, args = self.validate_argument_spec(argument_spec=argument_spec(DOCUMENTATION))
+        _, args = self.validate_argument_spec(
+            argument_spec=argument_spec(DOCUMENTATION),
+            required_one_of=[("ended", "failure")],
+            mutually_exclusive=[("ended", "failure")],
+            required_by={"ended": ("without_dir", "with_dir", "asked", "threshold_us", "begun", "broke")},
+        )
         cell, name = Cell.from_dict(plain(args["cell"])), str(args["matrix_name"])
+        tree = ResultsTree(Path(str(args["results_dir"])))
         try:
+            if args["failure"] is not None:
+                tree.keep_untraced(name, cell, str(args["failure"]))
+                return {"changed": True, "warnings": [f"Cell {cell.id} was not traced: {args['failure']}"]}
             with extra("report"):  # here, because matplotlib takes a second to import
                 from rtvirt_runner.report.traces import TracedRun
             without, traced = _record(args["without_dir"], name, cell), _record(args["with_dir"], name, cell)
@@ -52,10 +61,10 @@ class ActionModule(ActionBase):
                 },
             )
             files, sentences = run.files()
-            path = ResultsTree(Path(str(args["results_dir"]))).keep_trace(name, cell, files)
+            path = tree.keep_trace(name, cell, files)
         except (InputError, ResultsError) as error:
             return {"failed": True, "msg": str(error)}
-        return {"changed": True, "path": str(path), "sentences": sentences}
+        return {"changed": True, "traced_cell": cell.id, "path": str(path), "sentences": sentences}
 
 
 def _rang(cell: Cell, broke: Mapping[str, Any], board: Mapping[str, Any]) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ with FilterImports() as imports:
     from rtvirt_runner.catalogue import checked_yaml
     from rtvirt_runner.machine import cell_script, guest_script
     from rtvirt_runner.matrix import plan, results, ways
+    from rtvirt_runner.matrix.asked_traces import AskedTrace, traces_left
     from rtvirt_runner.matrix.cell import Cell
     from rtvirt_runner.matrix.select import select_cells
 
@@ -31,9 +32,9 @@ def pending_plan(
     only: str | Sequence[str] = (),
     done: bool = False,
 ) -> list[dict[str, Any]]:
-    """The boot groups with pending cells of a matrix, as plain values; raises AnsibleFilterError, one sentence.
+    """The boot groups with pending cells or traces of a matrix, as plain values; raises AnsibleFilterError.
 
-    With ``done``, those with done cells as well.
+    With ``done``, those with done cells as well, and no traces. The error is one sentence.
     """
     try:
         loaded, lab, catalogue = load_matrix(matrix_file, groups, hostvars, vars_dir)
@@ -47,6 +48,8 @@ def pending_plan(
     except results.ResultsError as error:
         raise AnsibleFilterError(str(error)) from error
     pending = [cell for cell in pending if board is None or cell.board == str(board)]
+    traces = [] if done else traces_left(loaded, tree, chosen)
+    traces = [each for each in traces if board is None or each.cell.board == str(board)]
     boots: list[dict[str, Any]] = []
     if sealed:
         boots = [
@@ -54,7 +57,26 @@ def pending_plan(
             for boot, cells in ways.sealed_boots(loaded.cells, pending, lab, catalogue)
         ]
         pending = [cell for cell in pending if ways.why_over_ssh(cell, lab, catalogue)]
-    return boots + [{"matrix": loaded.name, **boot.as_dict(), "sealed": False} for boot in plan.plan(pending)]
+        traces = [each for each in traces if ways.why_over_ssh(each.cell, lab, catalogue)]
+    wanted = {*pending, *(each.cell for each in traces)}
+    groups_over_ssh = plan.plan(cell for cell in chosen if cell in wanted)
+    return boots + [
+        {"matrix": loaded.name, **boot.as_dict(), "guests": _guests(boot, pending, traces), "sealed": False}
+        for boot in groups_over_ssh
+    ]
+
+
+def _guests(boot: plan.BootGroup, pending: Iterable[Cell], traces: Sequence[AskedTrace]) -> list[dict[str, Any]]:
+    """The guest groups of a boot, each with its pending cells and with the traces that are made after them."""
+    to_measure = set(pending)
+    return [
+        {
+            **group.as_dict(),
+            "cells": [cell.as_dict() for cell in group.cells if cell in to_measure],
+            "traces": [each.as_dict() for each in traces if each.cell in group.cells],
+        }
+        for group in boot.guests
+    ]
 
 
 def boot_group(

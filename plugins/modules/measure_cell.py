@@ -52,6 +52,10 @@ options:
   failure:
     description: Record the cell as failed, with this reason, and run nothing.
     type: str
+  counts:
+    description: Whether it is a cell of the run, rather than another run of it, such as a traced one.
+    type: bool
+    default: true
 """
 
 EXAMPLES = r"""
@@ -80,5 +84,9 @@ reason:
 seconds:
   description: How long it took.
   type: float
+  returned: always
+counts:
+  description: As the option.
+  type: bool
   returned: always
 """

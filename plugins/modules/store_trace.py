@@ -5,6 +5,8 @@ name: store_trace
 short_description: explain a traced run of a cell and store it beside the cell's record
 description:
   - Writes a folder of its own, which is no record and counts nowhere as a measurement.
+  - With O(failure), stores why there is no trace, and warns; other options beside O(cell), O(matrix_name) and
+    O(results_dir) are not given then.
 version_added: 0.2.0
 author: rtvirt maintainers (@rtvirt)
 options:
@@ -23,31 +25,27 @@ options:
   without_dir:
     description: A results folder that has the record of the cell without a trace.
     type: path
-    required: true
   with_dir:
     description: A results folder that has the record of the cell with a trace that nothing stopped.
     type: path
-    required: true
   asked:
     description: The threshold that was asked for, in us, or V(auto).
     type: str
-    required: true
   threshold_us:
     description: The threshold in us.
     type: int
-    required: true
   begun:
     description: What C(begin_trace) answered, C(facts) by side.
     type: dict
-    required: true
   broke:
     description: C(facts) that C(break_cyclictest) answered.
     type: dict
-    required: true
   ended:
     description: What C(end_trace) answered, C(facts) and C(files) by side.
     type: dict
-    required: true
+  failure:
+    description: Why the cell could not be traced.
+    type: str
 """
 
 EXAMPLES = r"""
@@ -69,10 +67,14 @@ RETURN = r"""
 path:
   description: The folder.
   type: str
-  returned: success
+  returned: when there is a trace
 sentences:
   description: The explanation in words.
   type: list
   elements: str
-  returned: success
+  returned: when there is a trace
+traced_cell:
+  description: Id of the cell.
+  type: str
+  returned: when there is a trace
 """

@@ -14,6 +14,8 @@ from typing import Any, cast
 
 import yaml
 
+from rtvirt_runner.printable import printable
+
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,99}")  # names become folder names
 _UNUSABLE = re.compile("[\0\ud800-\udfff]")
 _MOST_BYTES = 256 << 10  # of a file; ordinary ones have 10 KiB, and PyYAML reads some 200 KiB in a second
@@ -277,11 +279,11 @@ def is_int(value: Any) -> bool:
 
 
 def format_value(value: Any) -> str:
-    """A value as shown in messages, at most 80 characters."""
+    """A value as shown in messages: printable, on one line, at most 80 characters."""
     if value is None:
         return "missing"
     try:
-        text = f"'{value}'" if isinstance(value, str) else str(value)
+        text = printable(f"'{value}'" if isinstance(value, str) else str(value))
     except ValueError:  # Python writes no number of more than 4300 digits
         return "a number of thousands of digits"
     return text if len(text) <= 80 else f"{text[:77]}..."

@@ -112,6 +112,7 @@ class Kernel:
     image: str
     device_trees: tuple[str, ...]
     kernel_params: tuple[str, ...]  # that the kernel requires
+    version: tuple[int, int] | None  # the first two numbers, where its expected release or its source tells them
     isolcpus_flags: bool  # whether its isolcpus= takes flags such as managed_irq,domain
     expects: Expectation
     objects: int  # approximate number of files that a build compiles, for its progress; 0: unknown
@@ -161,6 +162,7 @@ def read_kernel(name: str, body: Any, where: str) -> Kernel:
     else:
         config = _config(body.get("config"), f"{where}.config")
     expects = _expects(body.get("expects"), f"{where}.expects")
+    version = _version(source, expects)
     image = body.get("image", ARCHITECTURES[body["architecture"]].image)
     checked_yaml.known(image, IMAGES, "image", where)
     return Kernel(
@@ -179,7 +181,10 @@ def read_kernel(name: str, body: Any, where: str) -> Kernel:
         image=image,
         device_trees=tuple(_words(body.get("device_trees", []), f"{where}.device_trees")),
         kernel_params=tuple(_words(body.get("kernel_params", []), f"{where}.kernel_params")),
-        isolcpus_flags=_isolcpus_flags(body, expects, f"{where}.isolcpus_flags"),
+        version=version,
+        isolcpus_flags=checked_yaml.require_bool(
+            body.get("isolcpus_flags", not version or version >= _ISOLCPUS_FLAGS_SINCE), f"{where}.isolcpus_flags"
+        ),
         expects=expects,
         objects=checked_yaml.require_int(body.get("objects", 0), (0, 100_000), f"{where}.objects"),
         unverified=checked_yaml.text(body.get("unverified", ""), f"{where}.unverified"),
@@ -296,14 +301,10 @@ def _expects(value: Any, where: str) -> Expectation:
     return Expectation(realtime, release)
 
 
-def _isolcpus_flags(body: Mapping[str, Any], expects: Expectation, where: str) -> bool:
-    """As in the entry; otherwise by the version in its expected release or source; true if there is none."""
-    if "isolcpus_flags" in body:
-        return checked_yaml.require_bool(body["isolcpus_flags"], where)
-    source = body["source"]
+def _version(source: Mapping[str, Any], expects: Expectation) -> tuple[int, int] | None:
     told = expects.release.replace("\\", ""), source.get("package", ""), source.get("url", "")
-    versions = [(int(match[1]), int(match[2])) for match in map(_VERSION.search, map(str, told)) if match]
-    return not versions or versions[0] >= _ISOLCPUS_FLAGS_SINCE
+    found = next((match for match in map(_VERSION.search, map(str, told)) if match), None)
+    return (int(found[1]), int(found[2])) if found else None
 
 
 def _words(value: Any, where: str) -> list[str]:

@@ -58,8 +58,9 @@ OUTPUTS: tuple[str, ...] = (
         "rtvirt_running",
         "rtvirt_sealed_folder",
     ),
-    *("rtvirt_sealed_plan", "rtvirt_sealed_plans", "rtvirt_sealed_refused", "rtvirt_ssh_plans", "rtvirt_trace"),
+    *("rtvirt_sealed_plan", "rtvirt_sealed_plans", "rtvirt_sealed_refused", "rtvirt_ssh_plans"),
     *(
+        "rtvirt_trace_without",
         "rtvirt_traced",
         "rtvirt_way",
         "rtvirt_ways",

@@ -46,6 +46,7 @@ from rtvirt_runner.cli import inspect as cli_inspect
 from rtvirt_runner.cli import kernels as cli_kernels
 from rtvirt_runner.cli import trace as cli_trace
 from rtvirt_runner.machine import preflight
+from rtvirt_runner.matrix.asked_traces import AskedTrace, traces_left
 from rtvirt_runner.matrix.cell import Cell
 from rtvirt_runner.matrix.load import Matrix, load_matrix, state_cell
 from rtvirt_runner.matrix.plan import measuring_s, plan
@@ -53,6 +54,7 @@ from rtvirt_runner.matrix.results import BadRecord, Record, ResultsError, Result
 from rtvirt_runner.matrix.select import select_cells
 from rtvirt_runner.matrix.stored import read_stored, store_matrix, stored_matrices
 from rtvirt_runner.matrix.threshold import AUTO, read_threshold
+from rtvirt_runner.matrix.trace_files import MORE_LOOPS
 from rtvirt_runner.matrix.ways import cells_measured, why_over_ssh
 from rtvirt_runner.printable import printable
 from rtvirt_runner.run.now import Now, running
@@ -184,6 +186,15 @@ class Request:
     def pending(self) -> list[Cell]:
         """The chosen cells that are not done."""
         return self.tree.pending(self.matrix.name, self.chosen)
+
+    def traces_left(self, over_ssh: bool = False) -> tuple[list[AskedTrace], list[AskedTrace]]:
+        """The traces of the chosen cells that a run makes, and those that it cannot, since it measures them sealed."""
+        made: list[AskedTrace] = []
+        sealed: list[AskedTrace] = []
+        for each in traces_left(self.matrix, self.tree, self.chosen):
+            can = over_ssh or why_over_ssh(each.cell, self.lab, self.catalogue)
+            (made if can else sealed).append(each)
+        return made, sealed
 
     def records(self) -> dict[str, Record]:
         """The records of this matrix by cell id."""
@@ -630,7 +641,10 @@ def _matrix(args: argparse.Namespace) -> int:
             say(f"kept the earlier record as {path}")
         args.typed = _without_again(args.typed)  # or what is measured now would be measured again
     pending = request.pending()
-    if not pending:
+    traces, untraceable = request.traces_left(args.over_ssh)
+    if untraceable:
+        say(_untraceable(untraceable, args))
+    if not pending and not traces:
         which = "chosen cells" if request.only else "cells"
         say(f"nothing left to do: all {len(request.chosen)} {which} of matrix '{request.matrix.name}' are done")
         return _finish(request, args)
@@ -639,9 +653,10 @@ def _matrix(args: argparse.Namespace) -> int:
     measured = pending if args.over_ssh else _measured(request, pending)
     more = len(measured) - len(pending)
     before = f" (and {more} before them on their sealed machines)" if more else ""
+    and_traces = f" and {len(traces)} to trace" if traces else ""
     say(
-        f"{len(pending)} of {len(request.matrix.cells)} cells to measure{before}, see 'rtvirt plan'; how far it is "
-        f"says '{_again('status', args)}'"
+        f"{len(pending)} of {len(request.matrix.cells)} cells to measure{before}{and_traces}, see 'rtvirt plan'; how "
+        f"far it is says '{_again('status', args)}'"
     )
     outcome = _measure(request, measured, args)
     if outcome.interrupted:
@@ -680,6 +695,9 @@ def _measure(request: Request, measured: Sequence[Cell], args: argparse.Namespac
 def _finish(request: Request, args: argparse.Namespace) -> int:
     """Name what is still not done, then the verdicts, the page (the last line on stdout), and what to run next."""
     left = _name_what_is_left(request)
+    for trace in request.traces_left(args.over_ssh)[0]:
+        reason = request.tree.untraced(request.matrix.name, trace.cell)
+        say(f"cell {trace.cell.id} was not traced{f': {reason}' if reason else ''}")
     found = request.tree.read(request.matrix.name, request.matrix.cells)
     records = [each for each in found if isinstance(each, Record)]
     if records:
@@ -729,13 +747,16 @@ def _plan(args: argparse.Namespace) -> int:
     request = _load(args)
     _say_notes(request.matrix)
     pending = {cell.id for cell in request.pending()}
+    traces, untraceable = request.traces_left()
     bad = request.bad_records()
     matrix = request.matrix
     if args.json:
         print(json.dumps(_plan_json(request, pending), indent=2))
         _name_bad_records(bad)
         return BAD_RECORDS if bad else DONE
-    tree = Tree(f"{matrix.name}: {matrix.title}: {len(request.chosen)} cells, {len(pending)} pending")
+    to_trace = f", {len(traces)} to trace" if traces else ""
+    tree = Tree(f"{matrix.name}: {matrix.title}: {len(request.chosen)} cells, {len(pending)} pending{to_trace}")
+    traced = _traces(request)
     for boot in plan(request.chosen):
         params = " ".join(boot.kernel_params) or "no extra parameters"
         boots = tree.add(f"{boot.board}: boot {boot.kernel}, {params}, repetition {boot.repetition}")
@@ -746,19 +767,51 @@ def _plan(args: argparse.Namespace) -> int:
             branch = boots.add(f"{name}{settings}")
             for cell in guest.cells:
                 state = "pending" if cell.id in pending else "done   "
-                branch.add(f"{state}  {cell.id}  ({_way(request, cell)})")
+                said = [_way(request, cell), *([_trace_said(*traced[cell])] if cell in traced else [])]
+                branch.add(f"{state}  {cell.id}  ({', '.join(said)})")
     _stdout().print(tree)
     records = request.records().values()
     for sentence in _times(request, [cell for cell in request.chosen if cell.id in pending], records):
         tell(sentence)
+    if traces:
+        tell(
+            f"To trace: {len(traces)}, after the cells of the same boot; each takes another run of the cell and one of "
+            f"up to {MORE_LOOPS} times its loops (docs/late-wake-ups.md)."
+        )
+    if untraceable:
+        tell(_untraceable(untraceable, args))
     tell(_what_it_can_say(request.chosen))
     _name_bad_records(bad)
-    say(f"next: {_again('matrix' if pending else 'report', args)}")
+    say(f"next: {_again('matrix' if pending or traces else 'report', args)}")
     return BAD_RECORDS if bad else DONE
+
+
+def _traces(request: Request) -> dict[Cell, tuple[int | str, str]]:
+    """Of each cell that is to be traced the threshold, and whether its trace is made, pending, or not possible."""
+    left, sealed = ({each.cell for each in some} for some in request.traces_left())
+    return {
+        cell: (request.matrix.traces[cell], "not possible" if cell in sealed else "pending" if cell in left else "made")
+        for cell in request.chosen
+        if cell in request.matrix.traces
+    }
+
+
+def _trace_said(threshold: int | str, state: str) -> str:
+    late = "later than its p99.9" if threshold == AUTO else f"later than {threshold:,} us"
+    return {"made": "traced", "pending": f"then traced, {late}", "not possible": "not traced"}[state]
+
+
+def _untraceable(traces: Sequence[AskedTrace], args: argparse.Namespace) -> str:
+    which = "1 cell is" if len(traces) == 1 else f"{len(traces)} cells are"
+    return (
+        f"{which} to be traced and will not be: on sealed machines nothing can be traced yet; "
+        f"'{_again('matrix', args)} --over-ssh' traces on provisioned boards."
+    )
 
 
 def _plan_json(request: Request, pending: Collection[str]) -> dict[str, Any]:
     """The plan as plain values: boots with their guests and cells, in order."""
+    traced = _traces(request)
     boots = [
         {
             "board": boot.board,
@@ -778,6 +831,9 @@ def _plan_json(request: Request, pending: Collection[str]) -> dict[str, Any]:
                             "id": cell.id,
                             "state": "pending" if cell.id in pending else "done",
                             "way": _way(request, cell),
+                            "trace": dict(zip(("threshold", "state"), traced[cell], strict=True))
+                            if cell in traced
+                            else None,
                         }
                         for cell in guest.cells
                     ],

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import difflib
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -25,6 +25,7 @@ from rtvirt_runner.catalogue.neighbours import NO_NEIGHBOUR, NeighbourState
 from rtvirt_runner.matrix.budget import Budget, read_budgets
 from rtvirt_runner.matrix.cell import PLACES, Cell
 from rtvirt_runner.matrix.plan import plan
+from rtvirt_runner.matrix.threshold import NO_TRACE, read_trace, why_untraceable
 
 Point = dict[str, str]  # axis -> value
 
@@ -47,6 +48,7 @@ class Experiment:
     reproduces: str
     views: tuple[str, ...]  # of VIEWS
     cells: tuple[Cell, ...]
+    trace: int | str | None = None  # how late a wake-up of its cells is to be traced: us, threshold.AUTO, or no trace
 
 
 @dataclass(frozen=True)
@@ -66,6 +68,12 @@ class Matrix:
         every = (cell for experiment in self.experiments for cell in experiment.cells)
         return tuple(cell for boot in plan(every) for cell in boot.cells)
 
+    @cached_property
+    def traces(self) -> dict[Cell, int | str]:
+        """The cells that are to be traced, in the order of the file, each with how late a wake-up is to be."""
+        asking = ((each.trace, each.cells) for each in self.experiments)
+        return {cell: trace for trace, cells in asking if trace is not None for cell in cells}
+
 
 def load_matrix(path: Path, lab: Lab, catalogue: Catalogue) -> Matrix:
     """Read a matrix file and expand it over a lab.
@@ -80,7 +88,9 @@ def read_matrix(document: Any, path: Path, lab: Lab, catalogue: Catalogue) -> Ma
     where = str(path)
     document = checked_yaml.section(document, "matrix", where)
     checked_yaml.known_keys(
-        document, ("name", "title", "repetitions", "cyclictest", "splits", "budgets", "experiments"), f"{where}: matrix"
+        document,
+        ("name", "title", "repetitions", "cyclictest", "trace", "splits", "budgets", "experiments"),
+        f"{where}: matrix",
     )
     name = checked_yaml.name(document.get("name"), f"{where}: name")
     _check_lab(lab, catalogue)
@@ -91,9 +101,11 @@ def read_matrix(document: Any, path: Path, lab: Lab, catalogue: Catalogue) -> Ma
         splits=_splits(document.get("splits"), f"{where}: splits"),
         cyclictest=_cyclictest(document.get("cyclictest"), f"{where}: cyclictest"),
         repetitions=_repetitions(document.get("repetitions", 1), f"{where}: repetitions"),
+        trace=read_trace(document.get("trace", NO_TRACE), f"{where}: trace"),
     )
     bodies = checked_yaml.require_nonempty(document.get("experiments"), f"{where}: experiments")
     expanded = [expansion.experiment(each, body) for each, body in bodies.items()]
+    _check_traces([experiment for experiment, _ in expanded], where)
     return Matrix(
         name=name,
         title=checked_yaml.text(document.get("title", name), f"{where}: title"),
@@ -142,6 +154,7 @@ class _Expansion:
     splits: dict[str, Split]
     cyclictest: dict[str, int]
     repetitions: int
+    trace: int | str | None = None
 
     def experiment(self, name: str, body: Any) -> tuple[Experiment, list[str]]:
         """An experiment, and a sentence for each exclude that takes nothing away."""
@@ -149,7 +162,7 @@ class _Expansion:
         body = checked_yaml.mapping(body, where)
         checked_yaml.known_keys(
             body,
-            ("title", "reproduces", "repetitions", "loops", "views", "axes", "include", "exclude"),
+            ("title", "reproduces", "repetitions", "loops", "trace", "views", "axes", "include", "exclude"),
             where,
             {"shows": "views"},
         )
@@ -184,7 +197,14 @@ class _Expansion:
             reproduces=checked_yaml.text(body.get("reproduces", ""), f"{where}.reproduces"),
             views=_views(body.get("views", [HISTOGRAMS]), f"{where}.views"),
             cells=tuple(dict.fromkeys(cells)),
+            trace=read_trace(body["trace"], f"{where}.trace") if "trace" in body else self.trace,
         )
+        for cell in experiment.cells if experiment.trace else ():
+            if reason := why_untraceable(cell, self.catalogue.kernels):
+                raise InputError(
+                    f"{where}: cell {cell.axes} is to be traced, but {reason}, expected one that can be; exclude it, "
+                    f"or give the experiment trace: {NO_TRACE}."
+                )
         return experiment, notes
 
     def cell(self, point: dict[str, Any], where: str) -> Cell:
@@ -415,6 +435,20 @@ def _check_lab(lab: Lab, catalogue: Catalogue) -> None:
 
 def _repetitions(value: Any, where: str) -> int:
     return checked_yaml.require_int(value, (1, 1000), where)
+
+
+def _check_traces(experiments: Iterable[Experiment], where: str) -> None:
+    """Check that experiments that share a cell ask for the same trace of it, if they ask for one."""
+    asked: dict[Cell, Experiment] = {}
+    for experiment in experiments:
+        for cell in experiment.cells if experiment.trace else ():
+            first = asked.setdefault(cell, experiment)
+            if first.trace != experiment.trace:
+                raise InputError(
+                    f"{where}: experiments.{experiment.name}.trace is {experiment.trace} and that of experiments."
+                    f"{first.name} is {first.trace}, but they share cell {cell.axes}, expected one threshold for it; "
+                    "make them the same."
+                )
 
 
 def _views(value: Any, where: str) -> tuple[str, ...]:

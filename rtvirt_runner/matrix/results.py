@@ -8,6 +8,7 @@
     results/<matrix>/<board>/<cell id>.damaged-<n>    what could not be used, kept when the cell was measured again
     results/<matrix>/<board>/<cell id>.earlier-<n>    a record that was kept when its cell was to be measured again
     results/<matrix>/<board>/<cell id>.trace-<n>      a late wake-up of the cell that was traced, which is no record
+    results/<matrix>/<board>/<cell id>.untraced       why the trace that the matrix asks for could not be made
     results/<matrix>/sealed/<key>.json    order and parts of a sealed machine
     results/<matrix>/matrix.json          the matrix (stored.py)
     results/<matrix>/lock                 locked by whoever writes
@@ -220,6 +221,7 @@ class ResultsTree:
             try:
                 _write_folder(partial, contents)
                 kept = _rename_free(partial, final, "trace")
+                self._untraced_path(matrix_name, cell).unlink(missing_ok=True)
                 _sync_folder(final.parent)
             finally:
                 shutil.rmtree(partial, ignore_errors=True)
@@ -232,6 +234,17 @@ class ResultsTree:
             if not path.name.startswith(".") and path.parent.name not in TAKEN_FOLDERS:
                 found.setdefault(path.name.rpartition(".trace-")[0], []).append(path)
         return {cell: sorted(each, key=lambda path: (len(path.name), path.name)) for cell, each in found.items()}
+
+    def keep_untraced(self, matrix_name: str, cell: Cell, reason: str) -> None:
+        """Store why a cell could not be traced, until it is; raises ResultsError for what the disk refuses."""
+        _keep_file(self.root / matrix_name, self._untraced_path(matrix_name, cell), {"reason": reason})
+
+    def untraced(self, matrix_name: str, cell: Cell) -> str:
+        """Why a cell could not be traced, one sentence; '' if nothing is known. Raises ResultsError, as load_matrix."""
+        return str(_load_file(self._untraced_path(matrix_name, cell)).get("reason", ""))
+
+    def _untraced_path(self, matrix_name: str, cell: Cell) -> Path:
+        return self.root / matrix_name / cell.board / f"{cell.id}.untraced"
 
     def _order_path(self, matrix_name: str, key: str) -> Path:
         return self.root / matrix_name / _ORDERS / f"{key}.json"

@@ -21,6 +21,7 @@ from rtvirt_runner.matrix.budget import Budget, Limits
 from rtvirt_runner.matrix.cell import Cell
 from rtvirt_runner.matrix.load import VIEWS, Experiment, Matrix
 from rtvirt_runner.matrix.results import MATRIX_FILE, ResultsTree
+from rtvirt_runner.matrix.threshold import read_threshold
 
 _CHANGING = ("written_at", "versions")
 
@@ -109,6 +110,7 @@ def _experiment(values: Mapping[str, Any], cells: Mapping[str, Cell]) -> Experim
         reproduces=str(values["reproduces"]),
         views=views,
         cells=tuple(cells[cell_id] for cell_id in values["cells"]),
+        trace=None if (trace := values.get("trace")) is None else read_threshold(trace, f"{values['name']}: trace"),
     )
 
 

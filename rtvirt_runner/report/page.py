@@ -130,7 +130,8 @@ def write_report(matrix: Matrix, tree: ResultsTree, found: Sequence[Record | Bad
     if _GUIDE.is_file():
         files["reading-the-page.txt"] = _GUIDE.read_bytes()
     traces = tree.traces(matrix.name)
-    page = render_page(matrix, records, unusable(found), tree.load_matrix(matrix.name), files, traces)
+    untraced = {cell: tree.untraced(matrix.name, cell) for cell in matrix.traces if cell.id not in traces}
+    page = render_page(matrix, records, unusable(found), tree.load_matrix(matrix.name), files, traces, untraced)
     for name, content in files.items():
         _write_if_changed(folder / name, content)
     if "cells.parquet" not in files:  # of an earlier report, and no longer of these cells
@@ -230,10 +231,12 @@ def render_page(
     stored: Mapping[str, Any] | None = None,
     files: Iterable[str] = ("cells.csv",),
     traces: Mapping[str, Sequence[Path]] | None = None,
+    untraced: Mapping[Cell, str] | None = None,
 ) -> Page:
     """As ``render``, with figures; ``stored`` is the matrix as kept with its results, ``files`` are beside the page.
 
-    ``traces``: the folders of traced runs by the cell's id.
+    ``traces``: the folders of traced runs by the cell's id; ``untraced``: cells that are to be traced and have no
+    trace, each with its reason, which may be empty.
     """
     measurements = {record.cell: read_measurement(record) for record in records}
     # in the order of the experiments for the reader, not in that of the plan
@@ -285,7 +288,7 @@ def render_page(
         verdicts=[each for each in verdicts if each.budget.name == budgets[0].name],
         other_verdicts=[each for each in verdicts if each.budget.name != budgets[0].name],
         late=_late_rows(measured),
-        causes=late_causes(told, traces or {}),
+        causes=late_causes(told, traces or {}, untraced),
         claims=judge_claims(measured) if measured else [],
         pairs=[pair_table(each, clock, judged, budgets[0]) for clock, each in _by_clock(pairs)],
         maxima=[(clock, table) for clock, each in _by_clock(plain_pairs) if (table := maxima(each)).columns],

@@ -93,7 +93,7 @@ class Progress:
             said = plain(str(event.get("stdout", ""))).splitlines()
             lines = [line for line in said if line.strip() and _INTERRUPTED not in line]
         if kind in _RESULTS:
-            lines += self._take_cell(data)
+            lines += self._take_cell(data) + _trace_lines(data)
         if kind in _HOST_FAILED and not data.get("ignore_errors"):
             self._failures[str(data.get("host"))] = _failure(data)
         if kind in _HOST_ENDED:
@@ -157,7 +157,7 @@ class Progress:
 
     def _take_cell(self, data: Mapping[str, Any]) -> list[str]:
         result = data.get("res") or {}
-        if not isinstance(result, Mapping) or "cell_id" not in result:
+        if not isinstance(result, Mapping) or "cell_id" not in result or not result.get("counts", True):
             return []
         cell = CellResult(
             cell_id=str(result["cell_id"]),
@@ -174,6 +174,14 @@ class Progress:
         if lines:
             self._last_line = now
         return lines
+
+
+def _trace_lines(data: Mapping[str, Any]) -> list[str]:
+    """What the task store_trace says of a late wake-up."""
+    result = data.get("res") or {}
+    if not isinstance(result, Mapping) or "traced_cell" not in result:
+        return []
+    return [f"traced {result['traced_cell']}: {' '.join(map(str, result.get('sentences', ())[:2]))}"]
 
 
 def _failure(data: Mapping[str, Any]) -> Failure:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
-from playing import LAB_FOLDER, SCRIPTS, on_board, owned, run, stop
+from playing import SCRIPTS, on_board, owned, run, stop
+from rogue import ROGUE_US, lab_with_rogue
 
 from rtvirt_runner.analysis.late.recording import Recording
 from rtvirt_runner.matrix.cell import Cell
@@ -35,29 +35,6 @@ pytestmark = [
     pytest.mark.asserts_on("answers"),
     pytest.mark.xdist_group(BOARD),
 ]
-ROGUE_US = 3000
-ROGUE = f"""\
-#define _POSIX_C_SOURCE 200809L
-#include <time.h>
-
-static long long now(void)
-{{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return t.tv_sec * 1000000000LL + t.tv_nsec;
-}}
-
-int main(void)
-{{
-    const struct timespec pause = {{0, 70300000}};
-    for (;;) {{
-        nanosleep(&pause, NULL);
-        const long long end = now() + {ROGUE_US} * 1000LL;
-        while (now() < end)
-            ;
-    }}
-}}
-"""
 MATRIX = {
     "name": "late",
     "title": "A wake-up that is late on purpose",
@@ -84,18 +61,14 @@ MATRIX = {
 def traced(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
     """What ``rtvirt trace`` said, and the results folder."""
     folder = tmp_path_factory.mktemp("late")
-    shutil.copytree(LAB_FOLDER / "inventory", folder / "lab")
-    (folder / "lab" / "rogue.c").write_text(ROGUE)
-    rogue = {"rogue": {"title": "a thread of FIFO 97", "sources": ["rogue.c"], "command": "chrt -f 97 rtvirt-rogue"}}
-    with (folder / "lab" / "group_vars" / "all.yml").open("a") as stream:
-        yaml.safe_dump({"rtvirt_lab_workloads": rogue}, stream)
+    lab = lab_with_rogue(folder)
     (folder / "late.yml").write_text(yaml.safe_dump({"matrix": MATRIX}))
     command: list[str | Path] = [SCRIPTS / "rtvirt", "trace", BOARD, "--threshold", "2000", "--keep-boards"]
     command += [
         "--matrix",
         str(folder / "late.yml"),
         "-i",
-        folder / "lab" / "hosts.yml",
+        lab,
         "--results",
         folder / "results",
     ]

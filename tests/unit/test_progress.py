@@ -56,6 +56,17 @@ def test_a_guest_s_cells_count_for_its_board() -> None:
     assert [cell.cell_id for cell in progress.cells_of("b1")] == ["c"]
 
 
+def test_a_traced_run_of_a_cell_does_not_count_and_its_cause_is_told() -> None:
+    progress = Progress({"b1": 1}, started=0.0)
+    ended = {"cell_id": "c", "status": "done", "seconds": 3.0, "counts": False}
+    traced = {"traced_cell": "c", "sentences": ["cyclictest woke up late.", "The thread x ran.", "And so on."]}
+    for result in (ended, traced):
+        event = {"event": "runner_on_ok", "event_data": {"host": "b1", "task": "Trace", "res": result}}
+        said = progress.handle(event, 1)
+    assert said == ["traced c: cyclictest woke up late. The thread x ran."]
+    assert progress.cells_of("b1") == []
+
+
 def test_what_ansible_says_of_an_interrupt_is_not_said_again() -> None:
     said = {"event": "error", "stdout": "[ERROR]: User interrupted execution\n[ERROR]: another"}
     assert Progress({}, started=0.0).handle(said, 1) == ["[ERROR]: another"]

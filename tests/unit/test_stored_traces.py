@@ -17,6 +17,8 @@ from rtvirt_runner.matrix.cell import Cell
 from rtvirt_runner.matrix.load import load_matrix
 from rtvirt_runner.matrix.results import Record, ResultsTree
 from rtvirt_runner.matrix.threshold import AUTO, read_threshold
+from rtvirt_runner.report.format import EN_DASH
+from rtvirt_runner.report.late_causes import late_causes
 from rtvirt_runner.report.page import render_page
 from rtvirt_runner.report.traces import TracedRun
 
@@ -96,20 +98,70 @@ def test_a_real_board_has_no_virtual_time(tmp_path: Path) -> None:
     assert "virtual" not in " ".join(said)
 
 
-def page(tmp_path: Path, *stored: dict[str, str | bytes]) -> str:
+def page(tmp_path: Path, *stored: dict[str, str | bytes], cell: Cell = CELL) -> str:
     tree = ResultsTree(tmp_path / "results")
     for files in stored:
-        tree.keep_trace("smoke", CELL, files)
+        tree.keep_trace("smoke", cell, files)
     return render_page(MATRIX, [], traces=tree.traces("smoke")).text
 
 
-def test_the_page_shows_each_wake_up_and_its_causes_per_tuning(tmp_path: Path) -> None:
+def test_the_page_shows_each_wake_up_and_a_table_of_causes(tmp_path: Path) -> None:
     files, said = traced(tmp_path, TEXTS).files()
     text = page(tmp_path, files, files)
     assert f"<h3>{CELL.axes} " in text and text.count("data:image/svg+xml;base64,") == 2
-    assert f">{CELL.tuning} (2)</th>" in text and "host: other task, rogue</th>" in text
+    assert f'<th scope="row">{CELL.tuning}, guest</th><td class="n">2</td>' in text
+    assert '<th class="n">host: other task</th>' in text and "What a tuning took away" not in text
     for sentence in said[:2]:
         assert text.count(f"<li>{sentence}</li>") == 2
+
+
+def test_the_page_says_what_a_tuning_took_away(tmp_path: Path) -> None:
+    """By cells that were traced with both: one more of another workload is in the table only."""
+    full = next(cell for cell in MATRIX.cells if cell.place == "guest" and cell.tuning == "full")
+    tunings = {each: replace(full, tuning=each) for each in ("none", "full")}
+    other = replace(tunings["none"], workload="bitcount")
+    late = {"none": PAIR, "full": late_once("host_interrupts", 300 * US)}
+    tree = ResultsTree(tmp_path / "results")
+    for number, (name, pair) in enumerate(late.items()):
+        texts = {"host": "".join(pair.host.text()), "guest": "".join(pair.guest.text())}
+        files, _ = traced(tmp_path / str(number), texts, None).files()
+        for cell in (tunings[name], other) if name == "none" else (tunings[name],):
+            tree.keep_trace("smoke", cell, files)
+    (table,) = late_causes([*tunings.values(), other], tree.traces("smoke")).tables
+    ((board, (none, with_full)),) = table.table.boards
+    assert (board, none.head, with_full.head) == (full.board, "none, guest", "full, guest")
+    assert (none.values[0], with_full.values[0]) == ("2", "1")
+    column = table.table.heads.index("host: other task")
+    assert float(none.values[column]) > 690 and with_full.values[column] == EN_DASH
+    (said,) = table.words
+    assert said.startswith(f"{full.board}, in the guest, full against none: gone: the thread rogue ran on the host on ")
+    assert ". New: the host handled the interrupt eth0 on the core of the vCPU (" in said
+
+
+def test_a_real_trace_of_a_host_is_a_row(tmp_path: Path) -> None:
+    cell = replace(next(cell for cell in MATRIX.cells if cell.place == "host"), clock="real")
+    text = (collection.ROOT / "tests" / "data" / "ftrace" / "host_x86.txt").read_text()
+    files, said = traced(tmp_path, {"host": text}, None, cell).files()
+    tree = ResultsTree(tmp_path / "results")
+    tree.keep_trace("smoke", cell, files)
+    (table,) = late_causes([cell], tree.traces("smoke")).tables
+    ((_, (row,)),) = table.table.boards
+    stored = json.loads(files["trace.json"])["explanation"]
+    assert row.head == f"{cell.tuning}, host"
+    assert row.values[:2] == ("1", f"{stored['latency_us']:,.1f}")
+    assert {"host: preemption off", "host: interrupts off"} <= set(table.table.heads)
+    # what rounds to nothing has no column
+    assert sum(float(each) for each in row.values[2:]) == pytest.approx(stored["latency_us"], abs=1)
+    assert "did not preempt" in " ".join(said) and table.words == ()
+
+
+def test_a_cell_that_was_not_traced_is_named_with_its_reason(tmp_path: Path) -> None:
+    waiting = {cell: "" for cell in MATRIX.cells[:3] if cell != CELL}
+    reason = "This kernel has no ftrace (tracefs); take a kernel with <CONFIG_FTRACE>."
+    text = render_page(MATRIX, [], untraced={CELL: reason, **waiting}).text
+    assert f"{CELL.axes} was not traced: {reason.replace('<', '&lt;').replace('>', '&gt;')}</p>" in text
+    assert f"{len(waiting)} more of the cells that the matrix asks to be traced have no trace." in text
+    assert "late-causes" not in render_page(MATRIX, [], untraced=waiting).text
 
 
 @pytest.mark.parametrize(

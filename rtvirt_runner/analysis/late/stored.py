@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from rtvirt_runner.matrix.trace_files import TRACE_FILE
 from rtvirt_runner.parsers import ParseError, strict_json
 
 _MOST_BYTES = 1 << 20
+Key = TypeVar("Key", bound=Hashable)  # of a group
 
 
 @dataclass(frozen=True)
@@ -82,25 +83,27 @@ def _checked(value: Any, kinds: tuple[type, ...]) -> Any:
 
 
 @dataclass(frozen=True)
-class CauseByGroup:
+class CauseByGroup(Generic[Key]):
     """One cause in the mean us of a late wake-up, by group; 0 where it does not occur."""
 
     cause: str
     side: str
     who: str
-    mean_us: Mapping[str, float]
+    mean_us: Mapping[Key, float]
 
 
-def causes_by_group(groups: Mapping[str, Sequence[StoredTrace]]) -> list[CauseByGroup]:
+def causes_by_group(groups: Mapping[Key, Sequence[StoredTrace]], *, named: bool = True) -> list[CauseByGroup[Key]]:
     """Which setting took which cause away: the mean part of each cause, the longest first.
 
-    ``groups``: explained traces by what tells them apart, a tuning for example.
+    ``groups``: explained traces by what tells them apart, a tuning for example. Without ``named``, whoever did it is
+    put together, and ``who`` is empty.
     """
-    sums: dict[tuple[str, str, str], dict[str, float]] = {}
+    sums: dict[tuple[str, str, str], dict[Key, float]] = {}
     for group, traces in groups.items():
         for trace in traces:
             for each in trace.causes:
-                row = sums.setdefault((each.cause, each.side, each.who), dict.fromkeys(groups, 0.0))
+                owner = each.cause, each.side, each.who if named else ""
+                row = sums.setdefault(owner, dict.fromkeys(groups, 0.0))
                 row[group] += each.us / len(traces)
     rows = [CauseByGroup(*owner, means) for owner, means in sums.items()]
     return sorted(rows, key=lambda row: (-max(row.mean_us.values()), row.cause, row.side, row.who))

@@ -52,10 +52,11 @@ _NAMELESS = "an unnamed one"
 
 def phrase(owner: Owner, explanation: Explanation) -> str:
     """What an owner did, without a full stop."""
-    return _phrase(owner, explanation.side, explanation.wakeup.comm)
+    return phrase_of(owner, explanation.side, explanation.wakeup.comm)
 
 
-def _phrase(owner: Owner, side: str, thread: str) -> str:
+def phrase_of(owner: Owner, side: str, thread: str) -> str:
+    """What an owner did before a thread of a side (host or guest) ran, without a full stop."""
     victim = "the vCPU" if side == "guest" else thread
     if owner.who == BACK:
         return "the host took the vCPU, which had slept, back into the guest"
