@@ -15,7 +15,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from rtvirt_runner.analysis.comparisons import MergedMeasurement, axes_of, grouped, points
@@ -132,7 +132,8 @@ class _Quantity:
         fewest = min(map(len, both))
         if self.second is None:
             found = over_runs(both[0], confidence, self.resolution)
-            interval = None if isinstance(found, Refused) else found.interval
+            # no latency is below 0
+            interval = None if isinstance(found, Refused) else replace(found.interval, low=max(0.0, found.interval.low))
             return Evidence(self.label, math.fsum(both[0]) / len(both[0]), None, interval, fewest)
         ratio = effect(both[1], both[0], scale="ratio", resolution=self.resolution)
         interval = ratio.interval(confidence) if isinstance(ratio, Effect) else None

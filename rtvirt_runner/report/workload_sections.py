@@ -147,7 +147,7 @@ _FIELDS = {  # by field of SysbenchRun
     "avg_ms": _Field("avg, ms", 2),
     "max_ms": _Field("max, ms", 2),
     "p95_ms": _Field("95th percentile, ms", 2),
-    "read_mib_per_s": _Field("read, MB/s", 2),
+    "read_mib_per_s": _Field("read, MiB/s", 2),
 }
 
 
