@@ -297,7 +297,10 @@ def _board(
     configurations = sorted(
         (_configuration(each, workloads, budget, len(groups)) for each in groups), key=lambda each: each.cost
     )
-    answer = _any_of([*(each.answer for each in configurations), *["cannot be told"] * bool(unmeasured)])
+    answers = [each.answer for each in configurations]
+    if unmeasured:
+        answers.append("cannot be told")
+    answer = _any_of(answers)
     able = [each for each in configurations if each.answer == answer] or configurations
     if answer != "meets":
         able = sorted(able, key=lambda each: (len(each.missing), each.worst.used, each.cost))

@@ -89,7 +89,7 @@ class Lanes:
                 canvas.text(left if not narrow else 0, y + 8, lane.group, bold=True)
                 y += 21
             if number == 0 and not narrow:
-                canvas.text(axis.left - 7, y - 13, self.counted, "end", 10, colour=SOFT)
+                canvas.text(axis.left - 12, y - 13, self.counted, "end", 10, colour=SOFT)
             y = self._lane(canvas, lane, axis, y, top, narrow)
             last = number + 1 == len(self.lanes) or self.lanes[number + 1].group != lane.group
             if last:
