@@ -31,6 +31,7 @@ from rtvirt_runner.catalogue.tunings import MINUS
 
 Judgement = Literal["supported", "contradicted", "cannot be told", "not measured"]
 ALIKE = 1.1  # latencies within ten percent of each other are alike
+_LARGEST = 1000  # a ratio beyond which digits say nothing
 
 MIBENCH = ("basicmath", "bitcount", "qsort", "susan", "dijkstra", "patricia", "jpeg")
 ECU, CPU, FILES = "ecu", "sysbench-cpu", "sysbench-fileio"
@@ -195,7 +196,8 @@ def describe(evidence: Evidence) -> str:
         span = f" ({_number(interval.low)} to {_number(interval.high)})" if interval and ends else ""
     else:
         found = f"{_number(evidence.first)} / {_number(evidence.second)} = {evidence.value:.2f}"
-        span = f" ({interval.low:.2f} to {interval.high:.2f})" if interval else ""
+        high = interval and (f"{interval.high:.2f}" if interval.high < _LARGEST else f"> {_LARGEST:,}")
+        span = f" ({interval.low:.2f} to {high})" if interval else ""
     return f"{evidence.label}: {found}{span}"
 
 
@@ -228,7 +230,8 @@ def _judge(case: _Case, evidence: Sequence[Evidence]) -> tuple[Judgement, str]:
     if all(each is opposite for each in held):
         return _word(opposite), f"by all {len(held)}, with their whole intervals"
     if any(each.interval is None for each in evidence):
-        return "cannot be told", "measured once"
+        once = any(each.interval is None and each.repetitions < 2 for each in evidence)
+        return "cannot be told", "measured once" if once else "repetitions that are all alike say nothing of another"
     return "cannot be told", "the intervals reach beyond what it says"
 
 
