@@ -266,9 +266,8 @@ def board_verdicts(
     measured = list(measurements)
     names = dict.fromkeys([*boards, *(each.cell.board for each in measured)])
     wanted: dict[str, set[tuple[str, ...]]] = {}
-    for cell in cells:
-        if cell.place == "guest":
-            wanted.setdefault(cell.board, set()).add(_state(cell))
+    for cell in {axes_of(each): each for each in cells if each.place == "guest"}.values():  # of repetitions one
+        wanted.setdefault(cell.board, set()).add(_state(cell))
     return [
         _board(name, [each for each in measured if each.cell.board == name], budget, wanted.get(name, set()))
         for name in names
