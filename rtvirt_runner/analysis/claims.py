@@ -15,7 +15,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from rtvirt_runner.analysis.comparisons import MergedMeasurement, axes_of, grouped, points
@@ -31,6 +31,7 @@ from rtvirt_runner.catalogue.tunings import MINUS
 
 Judgement = Literal["supported", "contradicted", "cannot be told", "not measured"]
 ALIKE = 1.1  # latencies within ten percent of each other are alike
+_LARGEST = 1000  # a ratio beyond which digits say nothing
 
 MIBENCH = ("basicmath", "bitcount", "qsort", "susan", "dijkstra", "patricia", "jpeg")
 ECU, CPU, FILES = "ecu", "sysbench-cpu", "sysbench-fileio"
@@ -132,7 +133,8 @@ class _Quantity:
         fewest = min(map(len, both))
         if self.second is None:
             found = over_runs(both[0], confidence, self.resolution)
-            interval = None if isinstance(found, Refused) else found.interval
+            # no latency is below 0
+            interval = None if isinstance(found, Refused) else replace(found.interval, low=max(0.0, found.interval.low))
             return Evidence(self.label, math.fsum(both[0]) / len(both[0]), None, interval, fewest)
         ratio = effect(both[1], both[0], scale="ratio", resolution=self.resolution)
         interval = ratio.interval(confidence) if isinstance(ratio, Effect) else None
@@ -194,7 +196,8 @@ def describe(evidence: Evidence) -> str:
         span = f" ({_number(interval.low)} to {_number(interval.high)})" if interval and ends else ""
     else:
         found = f"{_number(evidence.first)} / {_number(evidence.second)} = {evidence.value:.2f}"
-        span = f" ({interval.low:.2f} to {interval.high:.2f})" if interval else ""
+        high = interval and (f"{interval.high:.2f}" if interval.high < _LARGEST else f"> {_LARGEST:,}")
+        span = f" ({interval.low:.2f} to {high})" if interval else ""
     return f"{evidence.label}: {found}{span}"
 
 
@@ -227,7 +230,8 @@ def _judge(case: _Case, evidence: Sequence[Evidence]) -> tuple[Judgement, str]:
     if all(each is opposite for each in held):
         return _word(opposite), f"by all {len(held)}, with their whole intervals"
     if any(each.interval is None for each in evidence):
-        return "cannot be told", "measured once"
+        once = any(each.interval is None and each.repetitions < 2 for each in evidence)
+        return "cannot be told", "measured once" if once else "repetitions that are all alike say nothing of another"
     return "cannot be told", "the intervals reach beyond what it says"
 
 

@@ -72,9 +72,10 @@ def events_of(late: LateWakeups, interval_us: int) -> Events | Refused:
     A run's list ends when cyclictest had no room for more; what came later is not looked at.
     """
     if len(late.wakeups) < FEWEST:
+        were = "wake-up was" if len(late.wakeups) == 1 else "wake-ups were"
         return Refused(
-            f"{len(late.wakeups)} wake-ups were later than {late.trigger_us} us, too few to tell how they come; "
-            f"{FEWEST} or more are needed."
+            f"{len(late.wakeups)} {were} later than {late.trigger_us} us, too few to tell how they come; {FEWEST} or "
+            "more are needed."
         )
     if len({each.thread for each in late.wakeups}) > 1:
         return Refused("Late wake-ups of several threads have no order of their own; measure with one thread.")

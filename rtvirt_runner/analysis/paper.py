@@ -70,6 +70,7 @@ class Paper:
     preemption_hardware: str  # of Table I
     preemption_max_us: Mapping[bool, int]  # Table I: whether PREEMPT_RT -> maximum on the idle host
     idle_guest_max_us: Mapping[tuple[str, str], int]  # Table II: hardware and split -> maximum in the idle guest
+    idle_guest_loops: int  # of each
     sysbench: Mapping[str, SysbenchTable]  # Tables III and IV by workload
     figures: Mapping[str, Figure]  # by number
     claims: tuple[Claim, ...]
@@ -111,6 +112,7 @@ def read_paper(document: Any, where: str) -> Paper:
             idle_guest_max_us={
                 (hardware, split): int(us) for hardware, splits in maxima.items() for split, us in splits.items()
             },
+            idle_guest_loops=int(tables["II"]["loops"]),
             sysbench={tables[number]["workload"]: _sysbench(number, tables[number]) for number in ("III", "IV")},
             figures={number: _figure(number, each) for number, each in body["figures"].items()},
             claims=tuple(_claim(name, each) for name, each in body["claims"].items()),

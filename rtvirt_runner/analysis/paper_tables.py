@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from rtvirt_runner.analysis.comparisons import HostGuest, MergedMeasurement, points
+from rtvirt_runner.analysis.comparisons import HostGuest, MergedMeasurement, grouped, points
 from rtvirt_runner.analysis.measurement import Measurement
 from rtvirt_runner.analysis.paper import Figure, load_paper
 from rtvirt_runner.catalogue.tunings import MINUS
@@ -62,6 +62,34 @@ def maxima(pairs: Sequence[HostGuest]) -> Maxima:
         guest_uses_tcg=frozenset(guest_uses_tcg),
         paper=[load_paper().maximum_us(*column) for column in columns],
     )
+
+
+@dataclass(frozen=True)
+class IdleRow:
+    """A row of the paper's idle experiment as measured here, repetitions merged, and the paper's maximum beside it."""
+
+    point: MergedMeasurement
+    paper_us: int | None  # Table II, of the hardware that the board stands for; None on the host
+
+
+def idle_rows(measurements: Iterable[Measurement]) -> list[IdleRow]:
+    """Host and guest of each board and split, idle, with PREEMPT_RT and the paper's tuning; no emulated guests.
+
+    By board and split in the order of first appearance, the host above its guests.
+    """
+    measured = [
+        point
+        for point in points(measurements)
+        if (point.cell.beside, point.cell.tuning) == ("idle", "paper")
+        and point.measurements[0].realtime
+        and not point.guest_uses_tcg
+    ]
+    return [
+        IdleRow(each, load_paper().maximum_us(cell.board, cell.split) if cell.place == "guest" else None)
+        for those in grouped(measured, lambda point: (point.cell.clock, point.cell.board, point.cell.split))
+        for each in sorted(those, key=lambda point: point.cell.place == "guest")
+        for cell in [each.cell]
+    ]
 
 
 def preemption(measurements: Iterable[Measurement]) -> Preemption:

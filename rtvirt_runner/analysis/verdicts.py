@@ -3,8 +3,9 @@
 A configuration is a kernel, a tuning, a split and a guest. It meets a budget when it does beside every workload that
 was measured in any guest of its board: late wake-ups come at most once in the budget's time, and the average is within
 the budget, both by upper confidence bounds; it does not when beside one workload either is beyond it by a lower bound.
-Otherwise it cannot be told. A late wake-up is counted over all repetitions (exceedances.py), an average has one value
-per repetition (repetitions.py), so that what was measured once never meets anything.
+Otherwise it cannot be told; nor can a board of which none meets it while others are not measured. A late wake-up is
+counted over all repetitions (exceedances.py), an average has one value per repetition (repetitions.py), so that what
+was measured once never meets anything.
 
 All that is said of a board holds with CONFIDENCE: bounds for "meets" are corrected for the number of configurations,
 since the best of many is chosen, and bounds for "does not" for the number of bounds that one configuration has
@@ -15,7 +16,7 @@ correction: Berger, "Multiparameter hypothesis testing and acceptance sampling",
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -27,6 +28,7 @@ from rtvirt_runner.analysis.measurement import Measurement
 from rtvirt_runner.analysis.paper import load_paper
 from rtvirt_runner.analysis.repetitions import OverRuns, over_runs
 from rtvirt_runner.matrix.budget import Budget, Limits
+from rtvirt_runner.matrix.cell import Cell
 from rtvirt_runner.matrix.load import Matrix
 
 Answer = Literal["meets", "does not meet", "cannot be told"]
@@ -116,6 +118,7 @@ class BoardVerdict:
     chosen: Configuration | None  # the cheapest that meets; otherwise the one that uses up least; None: no guest
     configurations: tuple[Configuration, ...]  # the cheapest first
     only_emulated: bool  # its guests were emulated without KVM, and are no answer
+    unmeasured: int = 0  # configurations that the matrix has, and of which nothing was measured
 
     @property
     def says(self) -> str:
@@ -144,9 +147,13 @@ class BoardVerdict:
                 f"{worst.latest_margin_us:,} us, and the average leaves {least:,.0f} us or more"
             )
         elif self.answer == "does not meet":
+            said = f"does not meet {budget} with {self._all_measured()} ({percent}); nearest is {name}: {_about(worst)}"
+        elif self.chosen.answer == "does not meet":
             said = (
-                f"does not meet {budget} with any of {len(self.configurations)} configurations ({percent}); nearest is "
-                f"{name}: {_about(worst)}"
+                f"whether it meets {budget} cannot be told, since {self.unmeasured} of its configurations "
+                f"{'is' if self.unmeasured == 1 else 'are'} not measured yet; it does not with {self._all_measured()} "
+                f"that {'was' if len(self.configurations) == 1 else 'were'} ({percent}), nearest {name}: "
+                f"{_about(worst)}"
             )
         else:
             said = f"whether it meets {budget} cannot be told; nearest is {name}: {self._untold(self.chosen)}"
@@ -162,6 +169,8 @@ class BoardVerdict:
         if self.answer == "does not meet":
             workload = self.chosen.worst.point.cell.beside
             return f"Find out what is late beside {workload} with {self.chosen.name}, or try another tuning."
+        if self.chosen.answer == "does not meet":
+            return "Measure what is missing: the same run goes on where it stopped."
         said = []
         if self.chosen.missing:
             said.append(f"measure it beside {', '.join(self.chosen.missing)} too")
@@ -188,6 +197,7 @@ class BoardVerdict:
             "next": self.next,
             "chosen": self.chosen.name if self.chosen else None,
             "confidence": CONFIDENCE,
+            "not_measured": self.unmeasured,
             "configurations": [
                 {
                     "name": each.name,
@@ -199,6 +209,10 @@ class BoardVerdict:
                 for each in self.configurations
             ],
         }
+
+    def _all_measured(self) -> str:
+        count = len(self.configurations)
+        return f"any of {count} configurations" if count > 1 else "the only configuration"
 
     def _count(self, answer: Answer) -> int:
         return sum(each.answer == answer for each in self.configurations)
@@ -243,12 +257,21 @@ def default_budgets() -> tuple[Budget, ...]:
 
 
 def board_verdicts(
-    measurements: Iterable[Measurement], budget: Budget, boards: Sequence[str] = ()
+    measurements: Iterable[Measurement], budget: Budget, boards: Sequence[str] = (), cells: Iterable[Cell] = ()
 ) -> list[BoardVerdict]:
-    """One verdict per board, those of ``boards`` that have no cell in a guest too, in the order of first appearance."""
+    """One verdict per board, those of ``boards`` that have no cell in a guest too, in the order of first appearance.
+
+    ``cells`` are all that are to be measured: a board with a configuration of which nothing was is not said to fail.
+    """
     measured = list(measurements)
     names = dict.fromkeys([*boards, *(each.cell.board for each in measured)])
-    return [_board(name, [each for each in measured if each.cell.board == name], budget) for name in names]
+    wanted: dict[str, set[tuple[str, ...]]] = {}
+    for cell in {axes_of(each): each for each in cells if each.place == "guest"}.values():  # of repetitions one
+        wanted.setdefault(cell.board, set()).add(_state(cell))
+    return [
+        _board(name, [each for each in measured if each.cell.board == name], budget, wanted.get(name, set()))
+        for name in names
+    ]
 
 
 def matrix_verdicts(
@@ -258,32 +281,45 @@ def matrix_verdicts(
     measured = list(measurements)
     boards = list(dict.fromkeys(cell.board for cell in matrix.cells))
     chosen = budgets or matrix.budgets or default_budgets()
-    return [verdict for budget in chosen for verdict in board_verdicts(measured, budget, boards)]
+    return [verdict for budget in chosen for verdict in board_verdicts(measured, budget, boards, matrix.cells)]
 
 
-def _board(name: str, measurements: Sequence[Measurement], budget: Budget) -> BoardVerdict:
+def _board(
+    name: str, measurements: Sequence[Measurement], budget: Budget, wanted: Set[tuple[str, ...]]
+) -> BoardVerdict:
     guests = [point for point in points(measurements) if point.cell.place == "guest"]
     usable = [point for point in guests if not point.guest_uses_tcg]
     clock = next((each.cell.clock for each in measurements), "real")
     workloads = list(dict.fromkeys(point.cell.beside for point in usable))
-    groups = grouped(usable, _state)
+    groups = grouped(usable, lambda point: _state(point.cell))
+    unmeasured = len(wanted - {_state(point.cell) for point in guests})
     configurations = sorted(
         (_configuration(each, workloads, budget, len(groups)) for each in groups), key=lambda each: each.cost
     )
-    answer = _any_of([each.answer for each in configurations])
-    able = [each for each in configurations if each.answer == answer]
+    answers = [each.answer for each in configurations]
+    if unmeasured:
+        answers.append("cannot be told")
+    answer = _any_of(answers)
+    able = [each for each in configurations if each.answer == answer] or configurations
     if answer != "meets":
         able = sorted(able, key=lambda each: (len(each.missing), each.worst.used, each.cost))
     return BoardVerdict(
-        name, clock, budget, answer, able[0] if able else None, tuple(configurations), bool(guests) and not usable
+        name,
+        clock,
+        budget,
+        answer,
+        able[0] if able else None,
+        tuple(configurations),
+        bool(guests) and not usable,
+        unmeasured,
     )
 
 
-def _state(point: MergedMeasurement) -> tuple[str, ...]:
+def _state(cell: Cell) -> tuple[str, ...]:
     """What makes a configuration: guests that differ in their name and in having a scratch disk are one."""
-    guest = point.cell.guest_state.as_dict() if point.cell.guest_state else {}
+    guest = cell.guest_state.as_dict() if cell.guest_state else {}
     state = {key: value for key, value in guest.items() if key not in ("name", "scratch_mib")}
-    return (*axes_of(point.cell, ("workload", "guest", "neighbour")), json.dumps(state, sort_keys=True))
+    return (*axes_of(cell, ("workload", "guest", "neighbour")), json.dumps(state, sort_keys=True))
 
 
 def _configuration(

@@ -329,7 +329,9 @@ def _parser() -> argparse.ArgumentParser:
     claims = commands.add_parser(
         "claims", parents=[common], description=_CLAIMS, help="say which of the paper's claims hold here, in numbers"
     )
-    claims.add_argument("--json", action="store_true", help="the claims as JSON, with all their numbers")
+    form = claims.add_mutually_exclusive_group()
+    form.add_argument("--json", action="store_true", help="the claims as JSON, with all their numbers")
+    form.add_argument("--markdown", action="store_true", help="the paper's idle experiment beside its Table II, a page")
     claims.set_defaults(run=_claims)
     _add_compare(
         commands.add_parser(
@@ -1052,6 +1054,9 @@ def _claims(args: argparse.Namespace) -> int:
         from rtvirt_runner.cli import claims
     bad = request.bad_records()
     _name_bad_records(bad)
+    if args.markdown:
+        print(claims.as_markdown(request.matrix, request.tree), end="")
+        return BAD_RECORDS if bad else DONE
     found = claims.read_claims(request.matrix, request.tree)
     if args.json:
         print(claims.as_json(found))

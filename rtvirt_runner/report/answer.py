@@ -55,8 +55,9 @@ def _answer(pairs: Sequence[HostGuest]) -> Answer:
         said[-1] += f" {_costs(busy, us)}"
     worst, guest, _, inside = max(both, key=lambda each: each[3].max_us)
     where = [f"split {worst.split}", *([guest] if len({kind for _, kind in kinds}) > 1 else [])]
-    if said and (worst, guest) in [each[:2] for each in (*idle, *busy)]:
-        said.append("nothing in the guest came later")
+    told = [each[:2] for each in (*idle, *busy)]
+    if (worst, guest) in told:
+        said += ["nothing else in the guest came later"] if len(told) < len(both) else []
     else:
         said.append(f"the worst is {worst.beside} ({', '.join(where)}), {number(inside.max_us)}{us} at its latest")
     text = ". ".join(f"{each[0].upper()}{each[1:]}" for each in said)

@@ -187,7 +187,7 @@ def _axis(found: AxisContrasts, judged: Judged) -> Block | None:
     varied = [axis for axis in others if len({getattr(base.cell, axis) for base, _ in rows}) > 1]
     return Block(
         title=f"{found.axis.capitalize()} against {found.axis} {found.base}",
-        says=(_axis_says(found, rows, "avg", "The average", judged), _axis_says(found, rows, "p99", "p99", judged)),
+        says=(_axis_says(found, rows, "avg", "the average", judged), _axis_says(found, rows, "p99", "p99", judged)),
         figure=None,
         caption="",
         heads=(f"avg, {found.base}", "avg", "factor", f"p99, {found.base}", "p99", "factor", "p99 is"),
@@ -208,11 +208,13 @@ def _axis_says(
     judged: Judged,
 ) -> str:
     calls = Counter(judged.of(base, changed, what).call for base, changed in rows)
-    said = [f"later at {calls['higher']}", f"earlier at {calls['lower']}"]
-    return (
-        f"{word} is {listed(said)} of {len(rows)} points than with {found.axis} {found.base}; no difference was found "
-        f"at {calls['not told']}."
-    )
+    named = {"later": calls["higher"], "earlier": calls["lower"]}
+    said = [f"{name} at {count}" for name, count in named.items() if count]
+    against = f"Against {found.axis} {found.base}"
+    if not said:
+        return f"{against}, no difference of {word} was found at any of {len(rows)} points."
+    rest = f"; no difference was found at {calls['not told']}" if calls["not told"] else ""
+    return f"{against}, {word} is {listed(said)} of {len(rows)} points{rest}."
 
 
 def _contrast_name(point: MergedMeasurement, axis: str, varied: Sequence[str]) -> str:

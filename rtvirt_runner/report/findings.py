@@ -36,7 +36,7 @@ def factor(finding: Finding, changed: float, base: float) -> str:
 def refusal(finding: Finding) -> str:
     """Why nothing is said of an effect, in two words or three."""
     reason = "" if isinstance(finding.effect, Effect) else finding.effect.reason
-    if "repetition" in reason:
+    if "needed to know" in reason:
         return "measured once"
     return "beyond the histogram" if "overflow" in reason else "all alike"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 
 from rtvirt_runner.analysis.histogram import Histogram
@@ -20,6 +21,11 @@ def clock_suffix(clock: str) -> str:
 def unit(clock: str) -> str:
     """The unit microsecond with the suffix of the clock."""
     return f"µs{clock_suffix(clock)}"
+
+
+def micro(text: str) -> str:
+    """A sentence that is for terminals too, with microseconds as the page writes them."""
+    return re.sub(r"(?<=\d) us\b", "\u00a0µs", text)
 
 
 def number(value: float | None) -> str:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from rtvirt_runner.analysis.comparisons import grouped
 from rtvirt_runner.analysis.estimates import Refused
 from rtvirt_runner.analysis.measurement import Measurement
-from rtvirt_runner.analysis.order import OrderInTime, events_of, order_in_time
+from rtvirt_runner.analysis.order import FEWEST, OrderInTime, events_of, order_in_time
 from rtvirt_runner.analysis.tail import tail
 from rtvirt_runner.report.format import clock_suffix, number
 
@@ -32,8 +33,23 @@ class LateRow:
 
 
 def late_rows(measurements: Sequence[Measurement]) -> list[LateRow]:
-    """One per cell whose late wake-ups were listed with their times."""
-    return [_row(each) for each in measurements if each.late]
+    """One per cell whose late wake-ups were listed with their times; those with too few in one row, the last."""
+    listed = [each for each in measurements if each.late]
+    few = [each for each in listed if each.late and len(each.late.wakeups) < FEWEST]
+    together = [those for those in grouped(few, lambda each: each.cell.clock) if len(those) > 1]
+    counted = {each.cell for those in together for each in those}
+    return [*(_row(each) for each in listed if each.cell not in counted), *map(_few, together)]
+
+
+def _few(those: Sequence[Measurement]) -> LateRow:
+    totals = sorted(each.late.total for each in those if each.late)
+    return LateRow(
+        f"{number(len(those))} other cells",
+        those[0].cell.clock,
+        f"{totals[0]} to {totals[-1]} in each",
+        f"Too few to tell how they come, {FEWEST} or more are needed.",
+        "Not told. How late wake-ups follow each other is not known.",
+    )
 
 
 def _row(measurement: Measurement) -> LateRow:

@@ -42,7 +42,7 @@ from rtvirt_runner.report.blocks import Block, axis_value
 from rtvirt_runner.report.experiment_sections import blocks, cautions
 from rtvirt_runner.report.figures.drawing import Drawing
 from rtvirt_runner.report.figures.histograms import Lane, histogram_figures
-from rtvirt_runner.report.format import decimals, number, unit
+from rtvirt_runner.report.format import decimals, micro, number, unit
 from rtvirt_runner.report.late_causes import late_causes
 from rtvirt_runner.report.machines import machines
 from rtvirt_runner.report.provenance import sources
@@ -395,6 +395,7 @@ def _two_lines(value: str) -> Markup:
 
 _FILTERS: dict[str, Callable[..., Any]] = {
     "unit": unit,
+    "micro": micro,
     "number": number,
     "decimals": decimals,
     "total": _total,

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from rtvirt_runner.analysis.comparisons import HostGuest, MergedMeasurement
+from rtvirt_runner.analysis.comparisons import HostGuest, MergedMeasurement, axes_of, grouped
 from rtvirt_runner.analysis.contrasts import Judged
 from rtvirt_runner.analysis.estimates import Refused
 from rtvirt_runner.analysis.exceedances import at_most, later_than, rate
@@ -31,11 +32,11 @@ from rtvirt_runner.report.findings import called, factors
 from rtvirt_runner.report.format import EN_DASH, decimals, listed, number, ratio_2dp, unit
 
 # Axes of which most rows may have one value, which then need not be said in each.
-_USUAL_AXES = ("split", "guest", "kernel")
+_USUAL_AXES = ("split", "guest", "kernel", "neighbour")
 _USUAL_SHARE = 0.6
 # Axes that are shown beside board, place and repetition, where their values vary.
 _VARIED_AXES = ("kernel", "tuning", "workload", "guest", "neighbour")
-_ORDER = ("workload", "neighbour", "tuning", *_USUAL_AXES)  # of what names a row
+_ORDER = ("workload", "neighbour", "tuning", "split", "guest", "kernel")  # of what names a row
 _USUAL_QUANTILES = ("0.5", "0.99", "0.999")
 _INTERVALS = (
     "Below a number is its interval of 95 % over repetitions, below a factor that of all effects of this page together."
@@ -86,7 +87,7 @@ def pair_table(pairs: Sequence[HostGuest], clock: str, judged: Judged, budget: B
     cells = [pair.cell for pair in pairs]
     repeated = any(point and len(point.repetitions) > 1 for pair in pairs for point in (pair.on_host, pair.in_guest))
     axes = _ordered(["workload", *varying(cells)], cells)
-    usual = _usual([{"split": pair.cell.split, "kernel": pair.cell.kernel, "guest": pair.guest} for pair in pairs])
+    usual = _usual([{**_axes(pair.cell), "guest": pair.guest} for pair in pairs])
     rows: dict[str, list[TableRow]] = {}
     for pair in pairs:
         head = _head(pair.cell, axes, pair.guest, usual)
@@ -101,7 +102,8 @@ def pair_table(pairs: Sequence[HostGuest], clock: str, judged: Judged, budget: B
         caption=(
             f"Wake-up latency in {unit(clock)}, host against guest on the same physical core, repetitions "
             f"together. {_INTERVALS if repeated else _NO_INTERVALS} Late: later than budget {budget.name} allows, at "
-            f"most so many an hour with 95 %.{_unsaid(cells, axes, usual)}"
+            "most so many an hour with 95 % in each row by itself, where a verdict allows for all that it chooses from."
+            f"{_unsaid(cells, axes, usual)}"
         ),
         clock=clock,
         first=_first(axes, usual),
@@ -116,9 +118,11 @@ def cell_table(measurements: Sequence[Measurement], axes: Sequence[str], clock: 
 
     Rare quantiles have a column where one of the cells is long enough for them.
     """
+    # repetitions of a point together
+    measurements = list(itertools.chain.from_iterable(grouped(measurements, lambda each: axes_of(each.cell))))
     cells = [each.cell for each in measurements]
     shown = [*_ordered(axes, cells), "place"]
-    usual = _usual([{axis: str(getattr(cell, axis)) for axis in _USUAL_AXES} for cell in cells])
+    usual = _usual([_axes(cell) for cell in cells])
     repeated = len({cell.repetition for cell in cells}) > 1
     both_ways = len({each.sealed for each in measurements}) > 1
     overflowed = any(each.histogram and each.histogram.overflows for each in measurements)
@@ -166,6 +170,10 @@ def _ordered(axes: Sequence[str], cells: Sequence[Cell]) -> list[str]:
     return [axis for axis in _ORDER if axis in shown]
 
 
+def _axes(cell: Cell) -> dict[str, str]:
+    return {axis: axis_value(cell, axis) for axis in _USUAL_AXES}
+
+
 def _usual(rows: Sequence[dict[str, str]]) -> dict[str, str]:
     """Axes of which most rows have one value, and that; hosts have no guest, and do not count there."""
     found = {}
@@ -195,7 +203,7 @@ def _unsaid(cells: Sequence[Cell], axes: Sequence[str], usual: dict[str, str]) -
         values = {getattr(cell, axis) for cell in cells} - {absent}
         if axis not in axes and len(values) == 1:
             always.append(f"{axis} {values.pop()}")
-    mostly = [f"{axis} {usual[axis]}" for axis in axes if axis in usual]
+    mostly = [usual[axis] if axis == "neighbour" else f"{axis} {usual[axis]}" for axis in axes if axis in usual]
     said = f" All with {listed(always)}." if always else ""
     return f"{said} Where a row does not say otherwise: {listed(mostly)}." if mostly else said
 

@@ -93,6 +93,8 @@ def _slowdown_says(those: Slowdowns, labels: Sequence[str]) -> list[str]:
             f"An iteration of {least_label} takes {inside}{clock_suffix(clock)} in the guest and {on_host} on the "
             f"host: {_times(least)} as long."
         )
+    elif _times(least) == _times(most):
+        said = f"In the guest an iteration of any of {len(ordered)} takes {_times(most)} as long as on the host."
     else:
         said = (
             f"The guest slows down {least_label} least, where an iteration takes {_times(least)} as long as on the "
@@ -147,7 +149,7 @@ _FIELDS = {  # by field of SysbenchRun
     "avg_ms": _Field("avg, ms", 2),
     "max_ms": _Field("max, ms", 2),
     "p95_ms": _Field("95th percentile, ms", 2),
-    "read_mib_per_s": _Field("read, MB/s", 2),
+    "read_mib_per_s": _Field("read, MiB/s", 2),
 }
 
 

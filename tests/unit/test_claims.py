@@ -18,6 +18,7 @@ from rtvirt_runner.catalogue import collection
 from rtvirt_runner.matrix.cell import Cell
 from rtvirt_runner.matrix.load import load_matrix
 from rtvirt_runner.matrix.results import ResultsTree
+from rtvirt_runner.report.paper_markdown import idle_experiment
 
 CELLS = load_matrix(collection.matrix_path("smoke"), virtual_lab(), catalogue()).cells
 Shape = Callable[[Cell], tuple[float, float, int]]  # middle, width and maximum in us
@@ -143,3 +144,28 @@ def test_figures_have_the_cells_that_show_them(agreeing: list[Measurement]) -> N
         ("virtual-rpi2", "linux-6.12-rt", "host"),
     }
     assert {each.point.cell.board for each in curves if each.figure.number == "12"} == {"virtual-cb2"}
+
+
+def test_the_idle_experiment_is_a_page_beside_table_ii(agreeing: list[Measurement]) -> None:
+    page = idle_experiment(agreeing, {}, {"rtvirt": "1.2"})
+    rows = sorted(line.split(" | ") for line in page.splitlines() if line.startswith("| virtual-"))
+    assert [row[:3] for row in rows] == [
+        [f"| {board}", split, place]
+        for board, splits in (("virtual-cb2", ("1-1",)), ("virtual-rpi2", ("1-1", "1-2", "3-1")))
+        for split in splits
+        for place in ("guest minimal", "host")
+    ]
+    assert [row[-1] for row in rows] == [f"{us} |" for us in ("9,895", "–", "7,214", "–", "5,277", "–", "3,097", "–")]
+    assert {tuple(row[3:5]) for row in rows} == {("4", "2,000")}  # repetitions together
+    assert page.index("**All figures of ours are in virtual time**") < page.index("| virtual-")
+    assert "avg, µs (virtual time)" in page and "in the paper, µs (real time)" in page
+    assert "the latest of 1,000,000 wake-ups in the idle guest of a Raspberry Pi 2 and of a Cubieboard 2" in page
+    assert "- 32 cells, 0 of them measured sealed, in 5 minutes" in page
+    assert "| 7,214 / 3,097 | supported (virtual time) | " in page  # a claim about Table II, and none of the others:
+    assert page.count("(virtual time) | ") - 1 == sum(
+        "Table II" in row.where.split(", ") for row in load_paper().claims
+    )
+
+
+def test_without_idle_cells_the_page_has_no_table() -> None:
+    assert "Nothing was measured yet" in idle_experiment([], {}, {}) and "|" not in idle_experiment([], {}, {})

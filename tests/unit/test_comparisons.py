@@ -23,12 +23,14 @@ from rtvirt_runner.analysis.comparisons import (
     points,
 )
 from rtvirt_runner.analysis.contrasts import contrasts_of_view, judge_contrasts
+from rtvirt_runner.analysis.effects import effect, judge
 from rtvirt_runner.analysis.measurement import Measurement, read_measurement
 from rtvirt_runner.matrix.cell import Cell
 from rtvirt_runner.matrix.load import load_matrix
 from rtvirt_runner.matrix.results import Record
 from rtvirt_runner.report.blocks import Block
 from rtvirt_runner.report.experiment_sections import blocks, cautions
+from rtvirt_runner.report.findings import factor
 
 Measure = Callable[..., Measurement]
 MATRIX = """
@@ -220,6 +222,11 @@ def test_one_repetition_is_said_to_prove_nothing(measure: Measure) -> None:
     assert rows(block)["without irqs"][5] == "3.00 ×\nmeasured once"
 
 
+def test_repetitions_that_are_all_alike_are_not_said_to_be_one() -> None:
+    alike = judge({"it": effect([2.0] * 3, [3.0] * 3, scale="ratio", resolution=0.0)})["it"]
+    assert factor(alike, 3.0, 2.0) == "1.50 ×\nall alike"
+
+
 def test_what_stands_in_two_places_of_a_page_counts_once(measure: Measure) -> None:
     made = points(repeated(measure, {"full": (100, 101, 99), "full-minus-ksm": (100, 103, 120)}))
     twice = [
@@ -233,9 +240,9 @@ def test_a_tuning_is_held_against_the_first(measure: Measure) -> None:
     made = repeated(measure, {"none": (300, 310, 290, 306), "paper": (200, 202, 201, 199)})
     (block,) = show("histograms", made)
     assert block.title == "Tuning against tuning none"
-    assert block.says[1] == (
-        "p99 is later at 0 and earlier at 1 of 1 points than with tuning none; no difference was found at 0."
-    )
+    assert block.says[1] == "Against tuning none, p99 is earlier at 1 of 1 points."
+    (block,) = show("histograms", repeated(measure, {"none": (300, 310, 290), "paper": (301, 309, 289)}))
+    assert block.says[0] == "Against tuning none, no difference of the average was found at any of 1 points."
     assert show("histograms", made[::4]) == []  # measured once
 
 

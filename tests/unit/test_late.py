@@ -42,6 +42,11 @@ def measured(folder: Path, slots: list[int], excesses: list[int]) -> Measurement
     return found
 
 
+def repeated(found: Measurement, repetition: int) -> Measurement:
+    cell = dataclasses.replace(found.cell, repetition=repetition)
+    return dataclasses.replace(found, record=dataclasses.replace(found.record, cell=cell))
+
+
 def excesses(number: int) -> list[int]:
     return [int(each) for each in np.random.default_rng(3).exponential(20, number)]
 
@@ -72,3 +77,15 @@ def test_a_tail_is_refused_with_the_reason(slots: list[int], order: str, tail: s
 def test_cells_without_a_list_have_no_row(tmp_path: Path) -> None:
     found = measured(tmp_path, [1, 2], [5, 9])
     assert late_rows([dataclasses.replace(found, late=None)]) == []
+
+
+def test_cells_with_too_few_share_a_row(tmp_path: Path) -> None:
+    folders = [tmp_path / each for each in "abc"]
+    for folder in folders:
+        folder.mkdir()
+    few = [measured(folder, [1, 2, 9][: n + 1], excesses(n + 1)) for n, folder in enumerate(folders[:2])]
+    many = measured(folders[2], list(range(0, 90_000, 2000)), excesses(45))
+    first, last = late_rows([repeated(few[0], 1), repeated(many, 2), repeated(few[1], 3)])
+    assert first.late.startswith("45 of 100,000")
+    assert (last.cell, last.clock, last.late) == ("2 other cells", "virtual", "1 to 2 in each")
+    assert "too few" in last.order.lower() and last.tail.startswith("Not told. ")

@@ -25,6 +25,7 @@ from rtvirt_runner.matrix.cell import Cell
 from rtvirt_runner.matrix.load import load_matrix
 from rtvirt_runner.matrix.results import Record, ResultsTree
 from rtvirt_runner.matrix.stored import store_matrix
+from rtvirt_runner.report.format import micro
 from rtvirt_runner.report.page import write_report
 
 FIRST = load_matrix(collection.matrix_path("first"), virtual_lab(), catalogue())
@@ -106,6 +107,18 @@ def test_one_late_wake_up_in_seconds_is_more_than_one_an_hour(tree: ResultsTree)
     assert (verdict.answer, len(verdict.configurations)) == ("does not meet", 3)
     assert "does not meet budget paper" in verdict.says and "any of 3 configurations" in verdict.says
     assert verdict.next.startswith("Find out what is late beside idle with tuning ")
+
+
+def test_a_board_of_which_a_configuration_is_not_measured_yet_is_not_said_to_fail(tree: ResultsTree) -> None:
+    measured = measure(tree, cells("idle", tunings=("none",)), 3, late={"none": 50})
+    verdict = only(board_verdicts(measured, LENIENT, cells=cells("idle")))
+    assert (verdict.answer, verdict.unmeasured) == ("cannot be told", 2)
+    assert (
+        "cannot be told, since 2 of its configurations are not measured yet; it does not with the only" in verdict.says
+    )
+    assert verdict.next == "Measure what is missing: the same run goes on where it stopped."
+    verdict = only(board_verdicts(measured, LENIENT, cells=cells("idle", tunings=("none",))))
+    assert "does not meet budget lenient" in verdict.says and "with the only configuration (95 %)" in verdict.says
 
 
 def test_an_average_is_judged_over_repetitions(tree: ResultsTree) -> None:
@@ -198,12 +211,12 @@ def test_the_page_opens_with_the_sentences_of_verdict_and_has_the_claims(
     sentences = [line.partition(": ")[2] for line in told if not line.startswith(" ")]
     assert len(sentences) == 4  # two boards, two budgets
     for sentence in sentences:
-        assert f"{sentence[:1].upper()}{sentence[1:]}" in page or sentence in page
-    assert page.index(sentences[0][1:]) < page.index("<nav")
+        assert micro(f"{sentence[:1].upper()}{sentence[1:]}") in page or micro(sentence) in page
+    assert page.index(micro(sentences[0][1:])) < page.index("<nav")
     assert cli.main(["claims", "--results", str(tree.root)]) == 0
     claims = [line for line in capsys.readouterr().out.splitlines() if not line.startswith(" ")]
     assert len(claims) == len(load_paper().claims)
-    assert all(line.partition(": ")[2].rpartition(" (")[0] in page for line in claims)
+    assert all(micro(line.partition(": ")[2].rpartition(" (")[0]) in page for line in claims)
     assert cli.main(["claims", "--json", "--results", str(tree.root)]) == 0
     assert [row["judgement"] for row in json.loads(capsys.readouterr().out)] == [
         line.partition(" (")[0] for line in claims

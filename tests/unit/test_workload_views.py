@@ -221,7 +221,7 @@ def test_sysbenchs_fileio_test_stands_beside_table_iv(measure: Measure) -> None:
     (block,) = show("sysbench", [measure("sysbench-fileio", "host", captured("fileio_1.0.txt"))])
     table = rows(block)
     assert table["total events of a run"] == ("212,264", "–", "–", "69,700", "36,100", "0.52 ×")
-    assert table["read, MB/s"] == ("955.98", "–", "–", "3.63", "1.88", "0.52 ×")
+    assert table["read, MiB/s"] == ("955.98", "–", "–", "3.63", "1.88", "0.52 ×")
     assert "Table IV" in block.table
 
 

@@ -67,6 +67,7 @@ class Lanes:
     unit: str  # of the columns
     axis_label: str
     keys: Sequence[Key]  # of the legend, after host and guest
+    counted: str = "wake-ups"  # what the upright axis counts
     guest: str = "guest"  # what the legend calls it
     shown: Callable[[float], str] | None = None  # how a tick is written
 
@@ -87,6 +88,8 @@ class Lanes:
             if lane.group and (number == 0 or self.lanes[number - 1].group != lane.group):
                 canvas.text(left if not narrow else 0, y + 8, lane.group, bold=True)
                 y += 21
+            if number == 0 and not narrow:
+                canvas.text(axis.left - 12, y - 13, self.counted, "end", 10, colour=SOFT)
             y = self._lane(canvas, lane, axis, y, top, narrow)
             last = number + 1 == len(self.lanes) or self.lanes[number + 1].group != lane.group
             if last:

@@ -193,6 +193,7 @@ def lateness_figure(lanes: Sequence[LatenessLane], unit: str, name: str, emulate
         edges=edges,
         logarithmic=True,
         columns=("p99", "max", "missed"),
+        counted="events",
         unit="degrees, missed or lost",
         axis_label=f"lateness in {unit}",
         keys=[diamond_key("latest (hollow: host)"), line_key("tolerance", HUES[1], (4, 2))],
