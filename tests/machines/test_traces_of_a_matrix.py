@@ -81,8 +81,9 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Measured]:
     command += ["-i", lab, "--results", tree.root]
     try:
         first = run(command, owned(), limit_s=4000)
-        (quiet,) = (path for each in tree.traces("causes").values() for path in each if "_host_" in path.name)
-        shutil.rmtree(quiet)
+        quiet = [path for each in tree.traces("causes").values() for path in each if "_host_" in path.name]
+        assert len(quiet) == 1, first
+        shutil.rmtree(quiet[0])
         yield Measured((first, run(command, owned(), limit_s=2000)), tree)
     finally:
         stop(BOARD)
