@@ -179,5 +179,8 @@ if ! runs_whole || [ "$(cat "$run/definition" 2>/dev/null)" != "$definition" ]; 
   wait_for_guest
   echo "$definition" >"$run/definition"
 fi
+# For whoever reads the state back before and after each cell: an emulated board takes seconds to load QEMU.
+[ "$RTVIRT_CHECK_MODE" = yes ] || [ -s "$run/guest.version" ] ||
+  "/proc/$(unit_pid)/exe" --version | sed -n 's/^QEMU emulator version //p' >"$run/guest.version"
 # Not before the guest is up: a real-time vCPU that spins while it waits for QEMU's main thread on the same core would never let it run.
 place_guest

@@ -9,7 +9,7 @@ guest_threads() {
     return 0
   fi
   fact guest_running yes
-  fact qemu_version "$("/proc/$pid/exe" --version | sed -n 's/^QEMU emulator version //p')"
+  fact qemu_version "$(cat /run/rtvirt/guest.version)"
   fact qemu_argv "$(tr '\0' ' ' <"/proc/$pid/cmdline")"
 
   accelerator=
