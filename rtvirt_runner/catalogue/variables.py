@@ -48,7 +48,15 @@ OUTPUTS: tuple[str, ...] = (
     *("rtvirt_answers", "rtvirt_boot", "rtvirt_card", "rtvirt_cards", "rtvirt_cards_wanted"),
     *("rtvirt_cell_limit_s", "rtvirt_conditions", "rtvirt_connection", "rtvirt_expects", "rtvirt_found"),
     *("rtvirt_found_inside", "rtvirt_groups", "rtvirt_guest", "rtvirt_guest_answers", "rtvirt_guest_expects"),
-    *("rtvirt_images", "rtvirt_kind", "rtvirt_left", "rtvirt_original", "rtvirt_plan", "rtvirt_preflight"),
+    *(
+        "rtvirt_images",
+        "rtvirt_kind",
+        "rtvirt_lease",
+        "rtvirt_left",
+        "rtvirt_original",
+        "rtvirt_plan",
+        "rtvirt_preflight",
+    ),
     *("rtvirt_profile", "rtvirt_purpose"),
     *(
         "rtvirt_reached",

@@ -79,6 +79,15 @@ def names_set(node: Any) -> Iterator[str]:
             yield from names_set(value)
 
 
+def facts_of_plugins() -> set[str]:
+    """The facts that our actions return, which Ansible makes variables; each is named by a constant FACT."""
+    sources = [path.read_text() for path in (collection.ROOT / "plugins").rglob("*.py")]
+    assert sum('"ansible_facts": {' in text for text in sources) == sum(
+        '"ansible_facts": {FACT: ' in t for t in sources
+    )
+    return {name for text in sources for name in re.findall(r'^FACT = "(\w+)"', text, re.MULTILINE)}
+
+
 def is_ours(name: str) -> bool:
     return name.startswith(("rtvirt_", *(f"{role}_" for role in ROLES)))
 
@@ -86,7 +95,7 @@ def is_ours(name: str) -> bool:
 def test_the_variables_that_tasks_set_are_known_and_no_others() -> None:
     inputs = {name for role in ROLES for name in re.findall(r"^([a-z]\w*):", defaults(role), re.MULTILINE)}
     found = {name for path in FILES for name in names_set(yaml.safe_load(path.read_text())) if is_ours(name)}
-    found |= set(yaml.safe_load((collection.PLAYBOOKS / "group_vars" / "all.yml").read_text()))
+    found |= set(yaml.safe_load((collection.PLAYBOOKS / "group_vars" / "all.yml").read_text())) | facts_of_plugins()
     assert sorted(found - inputs - set(INPUTS)) == sorted(OUTPUTS)
 
 
