@@ -6,6 +6,7 @@ import hashlib
 import os
 import subprocess
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -33,6 +34,22 @@ def start(place: Path, name: str, cores: int, owner: int = 0, state: Path | None
     return subprocess.Popen(["sh", TAKE_TURN, *given], env={**os.environ, "STATE": str(state or ""), "PYTHON": "false"})
 
 
+def queue_up(place: Path, name: str, cores: int, owner: int = 0) -> subprocess.Popen[bytes]:
+    """Start one machine, and wait until it has a core or stands in line for one."""
+    machine = start(place, name, cores, owner)
+    children = Path(f"/proc/{machine.pid}/task/{machine.pid}/children")
+
+    def waits() -> bool:
+        with suppress(OSError):  # one that has just ended
+            names = {Path(f"/proc/{child}/comm").read_text().strip() for child in children.read_text().split()}
+            return bool(names & {"flock", "sleep"})
+        return False
+
+    while machine.poll() is None and not (place / name / "initramfs").exists() and not waits():
+        time.sleep(0.01)
+    return machine
+
+
 def most_at_once(log: str) -> int:
     """The largest number of machines that ran at the same time."""
     running, most = 0, 0
@@ -44,10 +61,7 @@ def most_at_once(log: str) -> int:
 
 @pytest.mark.parametrize("cores", [1, 2])
 def test_no_more_run_at_once_than_there_are_cores_in_the_order_in_which_they_came(place: Path, cores: int) -> None:
-    machines = []
-    for number in range(4):
-        machines.append(start(place, f"m{number}", cores))
-        time.sleep(0.1)
+    machines = [queue_up(place, f"m{number}", cores) for number in range(4)]
     assert [machine.wait(30) for machine in machines] == [0] * 4
     log = (place / "log").read_text()
     assert most_at_once(log) == cores
@@ -57,8 +71,7 @@ def test_no_more_run_at_once_than_there_are_cores_in_the_order_in_which_they_cam
 
 
 def test_one_that_waits_ends_with_its_owner_and_the_next_has_its_turn(place: Path) -> None:
-    first = start(place, "first", 1)
-    time.sleep(0.1)
+    first = queue_up(place, "first", 1)
     owner = subprocess.Popen(["sleep", "0.2"])
     orphan = start(place, "orphan", 1, owner.pid)
     owner.wait()
@@ -70,15 +83,13 @@ def test_one_that_waits_ends_with_its_owner_and_the_next_has_its_turn(place: Pat
 def test_one_far_behind_ends_with_its_owner_at_once(place: Path) -> None:
     (place / "keeper.sh").write_text("exec sleep 1000\n")
     owner = subprocess.Popen(["sleep", "1000"])
-    machines = [start(place, "first", 1)]
-    for number in range(3):
-        time.sleep(0.1)
-        machines.append(start(place, f"m{number}", 1, owner.pid))
+    first = queue_up(place, "first", 1)
+    machines = [queue_up(place, f"m{number}", 1, owner.pid) for number in range(3)]
     owner.kill()
     owner.wait()
-    assert [machine.wait(10) for machine in machines[1:]] == [1, 1, 1]
-    machines[0].kill()
-    machines[0].wait()
+    assert [machine.wait(30) for machine in machines] == [1, 1, 1]
+    first.kill()
+    first.wait()
 
 
 def test_without_its_initramfs_it_says_why_and_runs_nothing(place: Path) -> None:
