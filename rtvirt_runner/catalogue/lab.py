@@ -73,6 +73,7 @@ class Lab:
                 "The inventory has no host in group 'boards', expected one or more; add your boards to it."
             )
         for name in names:
+            _check_name(str(name))
             refuse_misspelt(hostvars.get(name, {}), f"Inventory: board '{name}'")
         profiles = [folder / "profiles"] if folder else []
         hosts = {str(host) for members in groups.values() for host in members}
@@ -108,12 +109,15 @@ def _board_kernels(board: str, variables: Mapping[str, Any]) -> dict[str, str]:
     return {role: checked_yaml.text(kernel, f"{where}: {role}") for role, kernel in kernels.items()}
 
 
-def _board(name: str, variables: Mapping[str, Any], hosts: Collection[str], profiles: Sequence[Path]) -> Board:
-    if not checked_yaml.NAME.fullmatch(name) or name in TAKEN_FOLDERS:
+def _check_name(board: str) -> None:
+    if not checked_yaml.NAME.fullmatch(board) or board in TAKEN_FOLDERS:
         raise InputError(
-            f"Inventory: board '{name}' cannot name its results folder, expected letters, digits and "
-            f"'.', '_', '+', '-', and none of {', '.join(TAKEN_FOLDERS)}; rename it."
+            f"Inventory: board {checked_yaml.format_value(board)} cannot name its results folder, expected letters, "
+            f"digits and '.', '_', '+', '-', 100 at most, and none of {', '.join(TAKEN_FOLDERS)}; rename it."
         )
+
+
+def _board(name: str, variables: Mapping[str, Any], hosts: Collection[str], profiles: Sequence[Path]) -> Board:
     cpus = variables.get("rtvirt_board_cpus")
     if isinstance(cpus, str) and re.fullmatch("[0-9]{1,4}", cpus):  # an INI inventory has only strings
         cpus = int(cpus)
