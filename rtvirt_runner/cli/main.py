@@ -292,11 +292,6 @@ def _parser() -> argparse.ArgumentParser:
         help="measure on provisioned boards even what sealed machines could measure (docs/sealed-runs.md)",
     )
     matrix.add_argument(
-        "--from-power-on",
-        action="store_true",
-        help="enter no saved states of sealed machines and no snapshots of boards (docs/sealed-runs.md)",
-    )
-    matrix.add_argument(
         "--wait",
         action="store_true",
         help="wait for boards that another run holds, rather than leave their cells (docs/real-boards.md)",
@@ -685,7 +680,6 @@ def _measure(request: Request, measured: Sequence[Cell], args: argparse.Namespac
         extravars
         | ({"rtvirt_keep_boards": True} if args.keep_boards else {})
         | ({"rtvirt_sealed": False} if args.over_ssh else {})
-        | ({"rtvirt_snapshots": False} if args.from_power_on else {})
         | ({"rtvirt_wait": True} if args.wait else {})
         | ({"rtvirt_only": list(request.only)} if request.only else {}),
         log_dir=request.tree.root / request.matrix.name / "log",

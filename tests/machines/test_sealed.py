@@ -25,10 +25,10 @@ pytestmark = [
 MATRIX = Path(__file__).parent / "sealed.yml"
 
 
-def measure(matrix: str | Path, folder: Path, *options: str) -> str:
+def measure(matrix: str | Path, folder: Path) -> str:
     """Measure a matrix on sealed machines as a user would."""
     environment = {name: value for name, value in owned().items() if name != "RTVIRT_OWNER_PID"}
-    command = [SCRIPTS / "rtvirt", "matrix", "--matrix", str(matrix), "--results", folder, *options]
+    command = [SCRIPTS / "rtvirt", "matrix", "--matrix", str(matrix), "--results", folder]
     count_boot("sealed")
     return run(command, environment, 1800)
 
@@ -68,8 +68,8 @@ def assert_the_same(before: Path, after: Path) -> None:
 
 
 def twice(matrix: str | Path, folder: Path) -> tuple[Path, Path]:
-    """Two results folders of a matrix: from power-on; and from saved states where there are some, beside a load."""
-    said = measure(matrix, folder / "quiet", "--from-power-on")
+    """Two results folders of a matrix, the second measured beside a load."""
+    said = measure(matrix, folder / "quiet")
     assert "status 0" in said, said
     with beside_load():
         said = measure(matrix, folder / "loaded")
@@ -100,34 +100,6 @@ def test_every_cell_was_measured_sealed_in_the_state_that_it_asks_for(records: l
         assert record.system["board"]["guest_running"] == ("yes" if record.cell.place == "guest" else "no")
         if record.cell.place == "guest":
             assert record.system["board"]["kvm_held_by_qemu"] == "yes"
-
-
-@pytest.mark.slow(exercises=["roles/sealed_board", "rtvirt_runner/machine", "plugins/action/sealed_machine.py"])
-def test_a_machine_that_goes_on_from_its_saved_state_measures_the_same(
-    measured: tuple[Path, Path], tmp_path: Path
-) -> None:
-    """By now there are states: of the machines that were measured beside a load."""
-    said = measure(MATRIX, tmp_path)
-    assert "status 0" in said, said
-    assert_the_same(measured[0], tmp_path)
-    states = {
-        folder: {each.system["sealed"]["saved_state"] for each in ResultsTree(folder).load_records("sealed")}
-        for folder in (measured[0], tmp_path)
-    }
-    assert states[measured[0]] == {""}
-    assert len(states[tmp_path]) == 2  # of host and guest
-    assert all(name.startswith("snapshot-sealed-") for name in states[tmp_path])
-
-
-def test_the_page_says_which_way_each_number_came(measured: tuple[Path, Path]) -> None:
-    page = (measured[0] / "sealed" / "report" / "index.html").read_text()
-    assert "measured on sealed machines" in page
-    assert "all sealed" in page
-
-
-def test_no_machine_is_left(measured: tuple[Path, Path]) -> None:
-    running = [path.read_bytes() for path in Path("/proc").glob("[0-9]*/cmdline") if path.exists()]
-    assert not [each for each in running if b"guest=virtual-cb2-sealed-" in each]
 
 
 @pytest.mark.slow(exercises=["roles/sealed_board", "rtvirt_runner/cli/capsule.py", "rtvirt_runner/machine"])
