@@ -6,8 +6,8 @@ short_description: start a sealed machine that measures the cells of one guest g
 description:
   - QEMU emulates the machine on the controller. It has no disk and no network, measures the cells from power-on,
     and powers itself off. It ends with the playbook. Its folder is in use until that has ended or has stopped it.
-  - Before its first cell its state is saved in the cache. A machine of the same inputs goes on from there, and measures
-    the same.
+  - With O(from_power_on) false its state is saved in the cache before its first cell, and a machine of the same inputs
+    goes on from there. That it measures the same is not certain yet.
   - C(rtvirt.testbed.measure_cell) records its answers for each cell.
 version_added: 0.2.0
 author: rtvirt maintainers (@rtvirt)
@@ -66,7 +66,7 @@ options:
   from_power_on:
     description: Whether to start from power-on even where there is a saved state, and to save none.
     type: bool
-    default: false
+    default: true
   states_mib:
     description: How much the cache keeps of saved states and other snapshots, in MiB.
     type: int
