@@ -144,8 +144,6 @@ class ActionModule(ActionBase):
         tree = ResultsTree(Path(str(args["results_dir"])))
         tree.keep_order(str(args["matrix_name"]), machine.identity["key"], machine.order.as_dict())
         answers, reason = machine.wait(cell.id, args["sealed_limit_s"], at_work.go_on)
-        if damage := machine.damage():
-            self._display.warning(damage)
         outcome.add_sealed(machine, cell, answers)
         if reason:
             owner_pid = int(os.environ.get("RTVIRT_OWNER_PID") or os.getppid())
@@ -202,12 +200,7 @@ class Outcome:
         parts = machine.order.parts
         arguments = " ".join([*parts.hardware.arguments(), "-append", parts.command_line])
         self.emulator = {"version": parts.qemu_version, "argv": arguments, "warning": ""}
-        self.sealed = {
-            **machine.identity,
-            "saved_state": machine.saved_state,
-            "step": steps.measure,
-            "answer": answers.sum_of(steps.measure),
-        }
+        self.sealed = {**machine.identity, "step": steps.measure, "answer": answers.sum_of(steps.measure)}
 
     def _take(self, reply: Reply, in_guest: bool) -> None:
         self.files = {name: text for name, text in reply.files.items() if text.strip()}

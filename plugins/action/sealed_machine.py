@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import os
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -16,14 +14,12 @@ from ansible_collections.rtvirt.testbed.plugins.plugin_utils.package import pack
 from ansible_collections.rtvirt.testbed.plugins.plugin_utils.plain import plain
 
 with package_imports():
-    from rtvirt_runner.build import artifacts, from_shell, leases
-    from rtvirt_runner.catalogue import collection
+    from rtvirt_runner.build import artifacts, leases
     from rtvirt_runner.machine.sealed_machine import Hardware, Order, Parts, SealedMachine
     from rtvirt_runner.matrix.cell import Cell
 
 
 LOOK_S = 1.0
-KEEP_STATE = collection.ROOT / "roles" / "sealed_board" / "files" / "keep_state.sh"
 
 
 class ActionModule(ActionBase):
@@ -53,37 +49,10 @@ class ActionModule(ActionBase):
         try:
             if failure := _use(folder, args["wait"]):
                 return {"failed": True, "msg": failure}
-            machine = SealedMachine.prepare(folder, order)
-            state = None if args["from_power_on"] else _find_state(machine, args["states_mib"])
-            machine.start(owner, artifacts.cache_folder() / "locks", state)
+            machine = SealedMachine.start(folder, order, owner, artifacts.cache_folder() / "locks")
         except OSError as error:
             return {"failed": True, "msg": f"{error.filename or folder}: {error.strerror}."}
         return {"changed": True, "key": machine.identity["key"], "folder": str(machine.folder)}
-
-
-def _find_state(machine: SealedMachine, limit_mib: int) -> Path | None:
-    """The saved state of such a machine; None if there is none, and then its recipe is left for attend.sh.
-
-    A machine that does not sleep at its save point has no state to be saved, and no recipe.
-    """
-    parts = machine.order.parts
-    recipe = {
-        "name": "snapshot-sealed",
-        "script": str(KEEP_STATE),
-        "inputs": {"MACHINE": machine.identity["key"]},
-        "needs": {"QEMU": str(parts.qemu)},
-        "settings": {
-            "FOLDER": str(machine.folder),
-            "MACHINE_CPUS": str(parts.hardware.cpus),
-            "PYTHON": sys.executable,
-            "LIMIT_MIB": str(limit_mib),
-        },
-    }
-    found = artifacts.find(from_shell.recipe(recipe), artifacts.cache_folder())
-    if found and (found.path / "awake").exists():
-        return None
-    machine.recipe.write_text(json.dumps(recipe))
-    return found.path if found else None
 
 
 def _use(folder: Path, wait: bool) -> str:

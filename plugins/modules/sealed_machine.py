@@ -6,8 +6,6 @@ short_description: start a sealed machine that measures the cells of one guest g
 description:
   - QEMU emulates the machine on the controller. It has no disk and no network, measures the cells from power-on,
     and powers itself off. It ends with the playbook. Its folder is in use until that has ended or has stopped it.
-  - With O(from_power_on) false its state is saved in the cache before its first cell, and a machine of the same inputs
-    goes on from there. That it measures the same is not certain yet.
   - C(rtvirt.testbed.measure_cell) records its answers for each cell.
 version_added: 0.2.0
 author: rtvirt maintainers (@rtvirt)
@@ -21,7 +19,7 @@ options:
     type: bool
     default: false
   cells:
-    description: The cells of one guest group of a boot group, in the order of the plan.
+    description: The cells of one guest group of a boot, in the order of the plan.
     type: list
     elements: dict
     required: true
@@ -63,18 +61,10 @@ options:
     description: The machine's memory, in MiB.
     type: int
     required: true
-  from_power_on:
-    description: Whether to start from power-on even where there is a saved state, and to save none.
-    type: bool
-    default: true
-  states_mib:
-    description: How much the cache keeps of saved states and other snapshots, in MiB.
-    type: int
-    default: 4096
 """
 
 EXAMPLES = r"""
-- name: Start the machine of a boot group
+- name: Start the machine of a guest group
   rtvirt.testbed.sealed_machine:
     folder: "{{ lookup('rtvirt.testbed.cache') }}/boards/virtual-cb2/sealed-1"
     cells: "{{ boot.cells }}"

@@ -77,7 +77,7 @@ OUTPUTS: tuple[str, ...] = (
         "virtual_board_qemu_folder",
     ),
     *("virtual_board_qemu_version", "virtual_board_qemu_warning", "virtual_board_snapshot"),
-    *("virtual_board_started", "workloads_programs", "workloads_toolchain"),
+    *("virtual_board_started", "workloads_programs"),
 )
 _ALIKE = 0.8  # of difflib, between what follows the prefix
 _INPUT = re.compile(r"^([a-z]\w*):", re.MULTILINE)

@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from rtvirt_runner.catalogue.checked_yaml import InputError
-from rtvirt_runner.machine.sealed_machine import PASSES_ITS_SAVE_POINT, Order, Parts, identity
+from rtvirt_runner.machine.sealed_machine import Order, Parts, identity
 
 RUN = Path(__file__).parent / "run_capsule.sh"
 SILENT_S = 600  # as long as this, and 20 times as long as a cell takes by its own clock, a machine may say nothing
@@ -95,7 +95,7 @@ class Capsule:
             ("qemu", self._add_qemu(parts)),
             ("kernel", kernel),
             *(("initramfs", piece) for piece in pieces),
-            *(("argument", argument) for argument in (*parts.qemu_arguments("kernel"), *PASSES_ITS_SAVE_POINT)),
+            *(("argument", argument) for argument in parts.qemu_arguments("kernel")),
             ("silent_s", str(silent_s)),
             ("about_s", str(round(machine.seconds))),
         ]

@@ -35,9 +35,9 @@ def execute(monitor: Path, command: str, arguments: dict[str, Any] | None = None
         raise QmpError(f"QEMU does not answer on {monitor}: {error}") from error
 
 
-def human_monitor(monitor: Path, line: str, core: int = 0) -> str:
-    """Run one line of the human monitor, as of one vCPU, and return its output. Raises QmpError."""
-    return str(execute(monitor, "human-monitor-command", {"command-line": line, "cpu-index": core}))
+def human_monitor(monitor: Path, line: str) -> str:
+    """Run one line of the human monitor and return its output. Raises QmpError."""
+    return str(execute(monitor, "human-monitor-command", {"command-line": line}))
 
 
 def _ask(stream: Any, request: dict[str, Any]) -> Any:
@@ -51,15 +51,11 @@ def _ask(stream: Any, request: dict[str, Any]) -> Any:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run one command and print its result as JSON, if it has one; returns 1 on failure.
-
-    A line of the human monitor with any output has failed.
-    """
+    """Run one command; returns 1 on failure. A line of the human monitor with any output has failed."""
     monitor, command, *rest = arguments
     try:
         if command != "hmp":
-            if result := execute(Path(monitor), command):
-                print(json.dumps(result))
+            execute(Path(monitor), command)
         elif said := human_monitor(Path(monitor), rest[0]).strip():
             raise QmpError(f"QEMU refused {rest[0]}: {said}")
     except QmpError as error:

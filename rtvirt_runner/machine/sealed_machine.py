@@ -2,7 +2,7 @@
 
 All inputs are known, so its answers are the same on every computer that runs it. ``identity`` has a checksum of each
 input. The machine's folder holds ``queue.cpio``, ``machine.json`` and ``pid``, and once it is the machine's turn to
-run (take_turn.sh) ``initramfs`` and ``console.log``, or ``state``, the saved state that it goes on from.
+run (take_turn.sh) ``initramfs`` and ``console.log``.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ import os
 import re
 import signal
 import subprocess
-import sys
 import time
 import zlib
 from collections.abc import Callable, Iterator, Mapping
@@ -31,7 +30,6 @@ from rtvirt_runner.matrix.plan import plan
 
 KEEPER = collection.ROOT / "roles" / "virtual_board" / "files" / "keep_board.sh"
 TAKE_TURN = collection.ROOT / "roles" / "sealed_board" / "files" / "take_turn.sh"
-PASSES_ITS_SAVE_POINT = ("-action", "watchdog=none")  # as take_turn.sh has it
 MACHINE = "virt,virtualization=on,gic-version=3"
 DATE = "2026-01-01"
 LOOK_S = 0.2
@@ -59,7 +57,6 @@ class Hardware:
             *("-nodefaults", "-display", "none", "-nic", "none", "-no-reboot"),
             *("-machine", MACHINE, "-cpu", "cortex-a57", "-smp", str(vcpus), "-m", str(self.memory_mib)),
             *("-icount", "shift=2,sleep=off", "-rtc", f"base={DATE},clock=vm", "-seed", str(self.seed)),
-            *("-device", "i6300esb"),  # by which it stands still at its save point (save_point.c)
         ]
 
 
@@ -97,8 +94,7 @@ class Parts:
         return [
             *("-no-user-config", *self.hardware.arguments()),  # nothing of this computer's /etc/qemu
             *("-kernel", kernel, "-initrd", "initramfs", "-append", self.command_line),
-            # Behind what was said before the state was saved.
-            *("-chardev", "file,id=console,path=console.log,append=on", "-serial", "chardev:console"),
+            *("-chardev", "file,id=console,path=console.log", "-serial", "chardev:console"),
         ]
 
 
@@ -201,72 +197,39 @@ class SealedMachine:
         return cls(folder, Order.from_dict(known["order"]), steps, known["identity"])
 
     @classmethod
-    def prepare(cls, folder: Path, order: Order) -> SealedMachine:
-        """Write a machine's files; one that runs in the folder is stopped."""
+    def start(cls, folder: Path, order: Order, owner_pid: int, locks: Path) -> SealedMachine:
+        """Write a machine's files, and start it as soon as a core of this computer is free.
+
+        It ends with the process ``owner_pid``. ``locks`` is the folder of the locks of all machines, one for each core.
+        """
         folder.mkdir(parents=True, exist_ok=True)
         _stop(folder)
-        for name in ("console.log", "qemu.log", "state", "state.json", "damaged", "awake"):
-            (folder / name).unlink(missing_ok=True)
+        for log in ("console.log", "qemu.log"):
+            (folder / log).unlink(missing_ok=True)
         queue, packed = order.queue(), folder / "queue.cpio"
         queue.write(packed)
         machine = cls(folder, order, queue.cells, identity(order.parts, queue, packed))
         steps = {cell: asdict(each) for cell, each in queue.cells.items()}
         known = {"order": order.as_dict(), "steps": steps, "identity": machine.identity}
         (folder / "machine.json").write_text(json.dumps(known, indent=1))
-        return machine
-
-    @property
-    def recipe(self) -> Path:
-        """Where it is written how the machine's state is saved (rtvirt_runner.build.from_shell), if that is wanted."""
-        return self.folder / "state.json"
-
-    def start(self, owner_pid: int, locks: Path, state: Path | None = None) -> None:
-        """Start a prepared machine as soon as a core of this computer is free.
-
-        It ends with the process ``owner_pid``. ``locks`` is the folder of the locks of all machines, one for each core.
-        It goes on from ``state``, the folder of a saved state, or starts from power-on.
-        """
-        folder, parts, cores = self.folder, self.order.parts, len(os.sched_getaffinity(0))
+        parts, cores = order.parts, len(os.sched_getaffinity(0))
         qemu = [str(parts.qemu / "bin" / "qemu-system-aarch64"), "-name", _name(folder)]
-        qemu += parts.qemu_arguments(str(parts.kernel))
         turn = [str(locks), str(cores), str(owner_pid), str(KEEPER), str(folder), str(parts.base)]
         started = subprocess.Popen(
-            ["sh", str(TAKE_TURN), *turn, *qemu],
-            env={
-                **os.environ,
-                "RESETS": "qemu",
-                "FIRMWARE": "",
-                "PYTHON": sys.executable,
-                "STATE": str(state or ""),
-            },
+            ["sh", str(TAKE_TURN), *turn, *qemu, *parts.qemu_arguments(str(parts.kernel))],
+            env={**os.environ, "RESETS": "qemu", "FIRMWARE": ""},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             start_new_session=True,
         )
         (folder / "pid").write_text(f"{started.pid}\n")
-
-    def resume_after(self, cell_id: str, owner_pid: int, locks: Path) -> SealedMachine | None:
-        """Start a machine, from power-on, for the cells after one in which this one ended; None if there are none."""
-        order = self.order.after(cell_id)
-        if not order.cells:
-            return None
-        machine = SealedMachine.prepare(self.folder, order)
-        machine.start(owner_pid, locks)
         return machine
 
-    @property
-    def saved_state(self) -> str:
-        """The name of the saved state that it went on from; '' if it was started from power-on."""
-        state = self.folder / "state"
-        return state.readlink().name if state.is_symlink() else ""
-
-    def damage(self) -> str:
-        """Why a saved state was not used, a sentence, when it is asked first; '' if there is nothing to say."""
-        note = self.folder / "damaged"
-        said = note.read_text().strip() if note.exists() else ""
-        note.unlink(missing_ok=True)
-        return said
+    def resume_after(self, cell_id: str, owner_pid: int, locks: Path) -> SealedMachine | None:
+        """Start a machine for the cells after one in which this machine ended; None if there are none."""
+        order = self.order.after(cell_id)
+        return SealedMachine.start(self.folder, order, owner_pid, locks) if order.cells else None
 
     def answers(self) -> Answers:
         """The answers on its console so far."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import subprocess
 import time
@@ -25,13 +24,13 @@ def place(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def start(place: Path, name: str, cores: int, owner: int = 0, state: Path | None = None) -> subprocess.Popen[bytes]:
-    """Start one machine in a folder of its own, from a saved state or from power-on."""
+def start(place: Path, name: str, cores: int, owner: int = 0) -> subprocess.Popen[bytes]:
+    """Start one machine in a folder of its own."""
     folder = place / name
-    folder.mkdir(exist_ok=True)
+    folder.mkdir()
     (folder / "queue.cpio").write_text("queue")
     given = [place / "locks", str(cores), str(owner), place / "keeper.sh", folder, place / "base", "qemu"]
-    return subprocess.Popen(["sh", TAKE_TURN, *given], env={**os.environ, "STATE": str(state or ""), "PYTHON": "false"})
+    return subprocess.Popen(["sh", TAKE_TURN, *given])
 
 
 def queue_up(place: Path, name: str, cores: int, owner: int = 0) -> subprocess.Popen[bytes]:
@@ -99,47 +98,3 @@ def test_without_its_initramfs_it_says_why_and_runs_nothing(place: Path) -> None
     assert "The machine's initramfs could not be written" in said
     assert "No such file" in said
     assert not (place / "log").read_text()
-
-
-@pytest.fixture
-def state(place: Path) -> Path:
-    """A saved state as keep_state.sh leaves it."""
-    folder = place / "snapshot"
-    folder.mkdir()
-    (folder / "memory.zst").write_text("memory")
-    (folder / "console.log").write_text("said before\n")
-    files = {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in ("memory.zst", "console.log")}
-    (folder / "sums").write_text("".join(f"{digest}  {name}\n" for name, digest in files.items()))
-    (place / "keeper.sh").write_text('printf "%s\\n" "$@" >"$2/given"\n')
-    return folder
-
-
-def test_a_machine_that_did_not_sleep_is_started_again_and_passes_its_save_point(place: Path) -> None:
-    say = 'echo "$*" >>"$2/given"; [ -e console.log ] || echo "run $(wc -l <"$2/given")" >console.log'
-    (place / "keeper.sh").write_text(f"{say}; touch awake\n")
-    (place / "m").mkdir()
-    (place / "m" / "state.json").touch()
-    assert start(place, "m", 1).wait(30) == 0
-    first, second = (place / "m" / "given").read_text().splitlines()
-    assert first.endswith("-action watchdog=pause") and second.endswith("-action watchdog=none")
-    assert (place / "m" / "console.log").read_text() == "run 2\n"
-
-
-def test_a_machine_goes_on_from_its_saved_state(place: Path, state: Path) -> None:
-    assert start(place, "m", 1, state=state).wait(30) == 0
-    machine = place / "m"
-    assert (machine / "given").read_text().splitlines()[-2:] == ["-incoming", "exec:zstd -dcq state/memory.zst"]
-    assert (machine / "console.log").read_text() == "said before\n"
-    assert (machine / "state").resolve() == state
-    assert not (machine / "damaged").exists()
-
-
-@pytest.mark.parametrize("file", ["memory.zst", "console.log", "sums"])
-def test_a_damaged_state_is_removed_and_the_machine_starts_from_power_on(place: Path, state: Path, file: str) -> None:
-    (state / file).write_text("")
-    assert start(place, "m", 1, state=state).wait(30) == 0
-    machine = place / "m"
-    assert "-incoming" not in (machine / "given").read_text()
-    assert (machine / "initramfs").read_text() == "base queue"
-    assert "is damaged; it was removed, and the machine started from power-on." in (machine / "damaged").read_text()
-    assert not (machine / "console.log").exists() and not state.exists()

@@ -102,6 +102,17 @@ def test_every_cell_was_measured_sealed_in_the_state_that_it_asks_for(records: l
             assert record.system["board"]["kvm_held_by_qemu"] == "yes"
 
 
+def test_the_page_says_which_way_each_number_came(measured: tuple[Path, Path]) -> None:
+    page = (measured[0] / "sealed" / "report" / "index.html").read_text()
+    assert "measured on sealed machines" in page
+    assert "all sealed" in page
+
+
+def test_no_machine_is_left(measured: tuple[Path, Path]) -> None:
+    running = [path.read_bytes() for path in Path("/proc").glob("[0-9]*/cmdline") if path.exists()]
+    assert not [each for each in running if b"guest=virtual-cb2-sealed-" in each]
+
+
 @pytest.mark.slow(exercises=["roles/sealed_board", "rtvirt_runner/cli/capsule.py", "rtvirt_runner/machine"])
 @pytest.mark.skipif(os.geteuid() != 0, reason="becoming another user takes root")
 def test_a_capsule_gives_the_same_sums_to_another_user_in_an_empty_folder(measured: tuple[Path, Path]) -> None:

@@ -195,15 +195,6 @@ def test_a_machine_with_one_pending_cell_measures_up_to_that() -> None:
     assert cells_measured(smoke().cells, [boot.cells[1]], lab(sealed=False), catalogue()) == [boot.cells[1]]
 
 
-def test_a_machine_says_which_saved_state_it_went_on_from_and_once_that_one_was_damaged(tmp_path: Path) -> None:
-    parts = Parts(tmp_path, "10.0.0", tmp_path, tmp_path, (), Hardware(2, 16, 512, 1))
-    machine = SealedMachine(tmp_path, Order(parts, (), {}), {}, {})
-    assert (machine.saved_state, machine.damage()) == ("", "")
-    (tmp_path / "state").symlink_to(tmp_path / "artifacts" / "snapshot-sealed-0123")
-    (tmp_path / "damaged").write_text("It is damaged.\n")
-    assert (machine.saved_state, machine.damage(), machine.damage()) == ("snapshot-sealed-0123", "It is damaged.", "")
-
-
 def test_a_guest_is_told_the_same_variables_as_by_the_role() -> None:
     variables = yaml.safe_load((collection.ROOT / "roles" / "guest" / "vars" / "main.yml").read_text())
     state = next(cell.guest_state for cell in smoke().cells if cell.guest_state)

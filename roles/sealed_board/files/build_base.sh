@@ -1,7 +1,7 @@
 #!/bin/sh
 # Make what every sealed machine has in $OUT/base.img, an initramfs: dash, busybox, cyclictest, inotifywait, the workloads, and QEMU for the guest, with
-# their libraries, from packages that are only unpacked; and save_point. No kernel modules: what a sealed machine needs of its kernel is built in.
-# Needs: WORKLOADS (folder of the role workloads), TOOLCHAIN (its compiler), SUITE, ARCHITECTURE.
+# their libraries, from packages that are only unpacked. No kernel modules: what a sealed machine needs of its kernel is built in.
+# Needs: WORKLOADS (folder of the role workloads), SUITE, ARCHITECTURE.
 set -eu
 FILES=$(dirname "$0")
 work=$(mktemp -d)
@@ -21,7 +21,6 @@ chmod 755 "$root/init"
 programs='dash cyclictest chrt taskset setsid env timeout inotifywait qemu-system-aarch64'
 for program in $programs; do cp "$tree/usr/bin/$program" "$root/usr/bin/"; done
 cp -a "$WORKLOADS/tree" "$root/usr/local"
-"$TOOLCHAIN/cc" -std=c99 -O2 -Wall -Wextra -Werror -s -o "$root/usr/bin/save_point" "$FILES/save_point.c"
 # shellcheck disable=SC2086  # a list of words
 (cd "$root/usr/bin" && copy_libraries "$tree" "$root/usr/lib" $programs)
 loader=$(readelf --program-headers "$root/usr/bin/chrt" | sed -n 's/.*interpreter: \(.*\)\]/\1/p')

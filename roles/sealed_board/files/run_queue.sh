@@ -71,15 +71,9 @@ set_up() {
   done
   # Kernels do for seconds what they have put off while they booted. Time in which nothing happens costs a sealed machine little.
   sleep "$settle_s"
-  [ "$saved" = no ] || return 0
-  saved=yes
-  # Here a state of the whole machine is saved, from which the same machine goes on another time (docs/sealed-runs.md).
-  echo "@save"
-  save_point || poweroff -f
-  echo "@saved"
 }
 
-setups='' ready=new saved=no
+setups='' ready=new
 while read -r what first second third fourth fifth; do
   case $what in
   group) setups='' ready=new ;;
