@@ -315,7 +315,7 @@ def _unusable(cell: Cell, files: Mapping[str, str]) -> str:
 def _host_invalid(
     cell: Cell, raw: Callable[[str], str | None], before: Mapping[str, Any], after: Mapping[str, Any]
 ) -> str:
-    """Why what the board's own cyclictest measured beside the guest is no measurement; '' if it is, or there is none."""
+    """Why what the board's own cyclictest measured is no measurement; '' if it is, or there is none."""
     if differences := state_changes.host_thread_differences(cell, before, after):
         return f"The measurement on the host is not the one that the cell asks for: {'; '.join(differences)}."
     try:

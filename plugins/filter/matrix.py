@@ -1,4 +1,7 @@
-"""Filters plan, boot_group, board_environment, board_sets, neighbour_load; wraps rtvirt_runner.matrix, which expands and orders."""
+"""Filters plan, boot_group, board_environment, board_sets, neighbour_load.
+
+Wraps rtvirt_runner.matrix, which expands and orders.
+"""
 
 from __future__ import annotations
 

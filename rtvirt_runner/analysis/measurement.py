@@ -81,5 +81,5 @@ def read_measurement(record: Record) -> Measurement:
     if (output := record.output) is None:
         return Measurement(record, None, record.reason)
     limit_us = record.cell.histogram_us
-    host = output.host and HostSide(Histogram.of_run(output.host.latencies, limit_us), output.host.late)
+    host = HostSide(Histogram.of_run(output.host.latencies, limit_us), output.host.late) if output.host else None
     return Measurement(record, Histogram.of_run(output.latencies, limit_us), "", output.workload, output.late, host)

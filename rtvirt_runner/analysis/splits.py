@@ -2,10 +2,10 @@
 
 The board's own cyclictest says when a thread of the board that comes before the vCPU was late, the guest's when the
 guest was. Each has its own CLOCK_MONOTONIC. What relates them is a clock that both can read: the seconds of the
-guest's PL031 are those of the board's wall clock, so each second's beginning is an instant known on both (clock_edges.sh
-of the role measure, before the cell and after it). As in analysis/late/clocks.py, all offsets and drifts that agree
-with these instants are kept, so that the relation has a width, and every split has the least and the most that it can
-be within that width.
+guest's PL031 are those of the board's wall clock, so each second's beginning is an instant known on both
+(clock_edges.sh of the role measure, before the cell and after it). As in analysis/late/clocks.py, all offsets and
+drifts that agree with these instants are kept, so that the relation has a width, and every split has the least and the
+most that it can be within that width.
 """
 
 from __future__ import annotations
@@ -97,10 +97,10 @@ class Splits:
         return max((each.width_us for each in self.splits), default=0.0)
 
 
-def relation(system: Mapping[str, Any], is_virtual: bool) -> Relation:
+def relation(system: Mapping[str, Any]) -> Relation:
     """The relation of the clocks in a record's system.json; raises ParseError, one sentence, where there is none.
 
-    In virtual time both clocks count the same instructions and nobody disciplines one, so the drift is constant.
+    On a sealed machine both count the same instructions, and nothing disciplines either.
     """
     before, after = system.get("guest"), _of(system.get("after"), "guest")
     board = _of(system, "board")
@@ -119,9 +119,10 @@ def relation(system: Mapping[str, Any], is_virtual: bool) -> Relation:
         raise ParseError(
             f"The clocks of board and guest could not be related: {said or 'the record has no instant of both'}."
         )
-    bound = bound_of_samples(samples)
+    if system.get("sealed"):
+        return Relation(bound_of_samples(samples, BEND), 0.0)
     span_s = (samples[-1].guest_ns - samples[0].guest_ns) / _NS
-    return Relation(bound, 0.0 if is_virtual else BEND * span_s / 2 * 1e6)
+    return Relation(bound_of_samples(samples), BEND * span_s / 2 * 1e6)
 
 
 def split_wakeups(measurement: Measurement) -> Splits:
@@ -130,7 +131,7 @@ def split_wakeups(measurement: Measurement) -> Splits:
     if late is None or host is None or thread is None:
         raise ValueError(f"Cell {measurement.cell.id} was not measured on host and guest at the same time.")
     try:
-        known = relation(measurement.record.system, measurement.cell.clock == "virtual")
+        known = relation(measurement.record.system)
     except ParseError as error:
         return Splits((), str(error))
     first = late.wakeups[0].at_us if late.wakeups else 0

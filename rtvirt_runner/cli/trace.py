@@ -23,8 +23,8 @@ def traced_cell(matrix: Matrix, board: str, cell_id: str | None, inventory: Path
     cells = [cell for cell in matrix.cells if cell.board == board and cell.place != BOTH]
     if not cells or any(cell.id == cell_id for cell in matrix.cells if cell.place == BOTH):
         raise InputError(
-            f"{cell_id or board}: a cell whose place is {BOTH} is not traced, expected one on the host or in the guest; "
-            "'rtvirt plan' shows them all."
+            f"{cell_id or board}: a cell whose place is {BOTH} is not traced, expected one on the host or in the "
+            "guest; 'rtvirt plan' shows them all."
         )
     if cell_id is None:
         return next((cell for cell in cells if cell.place == "guest"), cells[0])

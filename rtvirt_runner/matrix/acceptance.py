@@ -51,8 +51,8 @@ def read_output(cell: Cell, raw: Callable[[str], str | None], *, with_host: bool
         return Output(latencies, run, late)
     if late is None:
         raise ParseError(
-            "The guest's cyclictest lists no late wake-ups with their times (--spike-nodes), which place both needs; take "
-            "rt-tests 2.5 or newer."
+            "The guest's cyclictest lists no late wake-ups with their times (--spike-nodes), which place both needs; "
+            "take rt-tests 2.5 or newer."
         )
     on_host = _run(cell, raw, "cyclictest-host")
     text = raw("cyclictest-host.txt") or ""

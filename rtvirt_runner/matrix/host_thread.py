@@ -61,8 +61,8 @@ class AskedHostThread:
         """
         if "late_us" not in cyclictest:
             raise InputError(
-                f"{self.where}: the matrix lists no late wake-ups, expected cyclictest.late_us, since those are what is "
-                "split between host and guest; add it."
+                f"{self.where}: the matrix lists no late wake-ups, expected cyclictest.late_us, since those are what "
+                "is split between host and guest; add it."
             )
         key = f"{self.where}.host_cpu"
         if self.cpu is None:
@@ -93,7 +93,7 @@ def read_both(value: Any, where: str) -> AskedHostThread:
     body = checked_yaml.require_nonempty(value, where)
     checked_yaml.known_keys(body, _KEYS, where)
     cpu = body.get("host_cpu")
-    if cpu != VCPU and not (checked_yaml.is_int(cpu) and 0 <= cpu < 1 << 12):
+    if cpu != VCPU and not (isinstance(cpu, int) and checked_yaml.is_int(cpu) and 0 <= cpu < 1 << 12):
         raise InputError(
             f"{where}.host_cpu is {checked_yaml.format_value(cpu)}, expected '{VCPU}' or the number of a core of the "
             "board; correct it."
@@ -112,8 +112,8 @@ def _check_vcpu(key: str, guest: GuestState, priority: int) -> None:
     cores = parse_cpu_list(str(placement.get("cpus", "")))
     if placement.get("mode") == "none" or (placement.get("mode") == "process" and len(cores) != 1):
         raise InputError(
-            f"{key} is '{VCPU}', but the tuning leaves the vCPUs of guest '{guest.name}' to run on any of several cores, "
-            "expected one for each; give the number of a core, or exclude the tuning."
+            f"{key} is '{VCPU}', but the tuning leaves the vCPUs of guest '{guest.name}' to run on any of several "
+            "cores, expected one for each; give the number of a core, or exclude the tuning."
         )
     vcpu_priority = int(placement.get("priority", 0))
     if vcpu_priority >= priority:

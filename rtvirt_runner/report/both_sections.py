@@ -6,14 +6,14 @@ from collections.abc import Sequence
 
 from rtvirt_runner.analysis.histogram import Histogram, summarize
 from rtvirt_runner.analysis.measurement import Measurement
-from rtvirt_runner.analysis.splits import Interval, Split, Splits, split_wakeups
+from rtvirt_runner.analysis.splits import Interval, Split, Splits, Untold, split_wakeups
 from rtvirt_runner.catalogue.cpus import parse_cpu_list
 from rtvirt_runner.report.blocks import Block, TableRow, common_title
 from rtvirt_runner.report.figures.splits import splits_figure
 from rtvirt_runner.report.format import EN_DASH, decimals, listed, number, quantile, unit
 
 WORST = 12  # late wake-ups of a cell that are shown one by one
-_UNTOLD = {
+_UNTOLD: dict[Untold, str] = {
     "narrow": "narrower than the clocks are related",
     "unseen": "the host's thread was not due meanwhile",
     "unlisted": "the host's list was full before",
@@ -48,11 +48,8 @@ def _sides(measurement: Measurement) -> str:
     cell, thread, host, guest = measurement.cell, measurement.cell.host_thread, measurement.host, measurement.histogram
     assert thread and host and guest
     shared = thread.cpu in parse_cpu_list(cell.guest_cpus)
-    where = (
-        f"core {thread.cpu}, the vCPU's, above its priority"
-        if shared
-        else f"core {thread.cpu}, which the guest does not have"
-    )
+    whose = "the vCPU's, above its priority" if shared else "which the guest does not have"
+    where = f"core {thread.cpu}, {whose}"
     return (
         f"In {unit(cell.clock)}: the guest's cyclictest {_numbers(guest)}; the host's, on {where}, each "
         f"{number(thread.interval_us)} µs, {_numbers(host.histogram)}. Both ran at once and disturbed each other: this "
@@ -71,9 +68,8 @@ def _says(measurement: Measurement, found: Splits) -> list[str]:
     if not late.wakeups:
         return [f"No wake-up of the guest was later than {number(late.trigger_us)} µs, so there is nothing to split."]
     if found.reason:
-        return [
-            f"{number(late.total)} wake-ups of the guest were later than {number(late.trigger_us)} µs. None is split: {_lower(found.reason)}"
-        ]
+        later = f"{number(late.total)} wake-ups of the guest were later than {number(late.trigger_us)} µs."
+        return [f"{later} None is split. {found.reason}"]
     host, added = found.count("host"), found.count("virtualization")
     told = [each for each in found.splits if each.host_us is not None]
     some = f", of which the first {number(len(late.wakeups))} are listed" if late.total > len(late.wakeups) else ""
@@ -114,7 +110,3 @@ def _span(between: Interval | None) -> str:
 
 def _when(split: Split) -> str:
     return f"at {split.after_us / 1e6:,.3f} s"
-
-
-def _lower(sentence: str) -> str:
-    return f"{sentence[:1].lower()}{sentence[1:]}"
