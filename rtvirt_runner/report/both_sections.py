@@ -35,7 +35,7 @@ def _block(measurement: Measurement, axes: Sequence[str], name: str) -> Block:
         says=(_sides(measurement), *_says(measurement, found)),
         figure=splits_figure([(_when(each), each) for each in worst], unit(cell.clock), name, title) if worst else None,
         caption=f"The {len(worst)} latest wake-ups of the guest, in {unit(cell.clock)}, from the latest.",
-        heads=("late", "the host was late meanwhile", "virtualization added", "mostly", "clocks related to"),
+        heads=("late", "host late too", "virtualization added", "mostly", "clocks known to"),
         rows=tuple(rows),
         text_columns=frozenset({3}),
         table=f"the latest wake-ups of the guest in {unit(cell.clock)}",

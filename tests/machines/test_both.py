@@ -70,8 +70,8 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> ResultsTree:
     folder = tmp_path_factory.mktemp("both")
     shutil.copytree(collection.ROOT / "inventory" / "virtual", folder / "lab")
     stalls = {"stalls": {"title": "idle, while two threads stall the vCPU's core", "board_command": LOAD}}
-    (folder / "lab" / "group_vars").mkdir(exist_ok=True)
-    (folder / "lab" / "group_vars" / "boards.yml").write_text(yaml.safe_dump({"rtvirt_lab_workloads": stalls}))
+    with (folder / "lab" / "group_vars" / "all.yml").open("a") as stream:
+        yaml.safe_dump({"rtvirt_lab_workloads": stalls}, stream)
     (folder / "both.yml").write_text(yaml.safe_dump({"matrix": MATRIX}))
     environment = {name: value for name, value in owned().items() if name != "RTVIRT_OWNER_PID"}
     command = [SCRIPTS / "rtvirt", "matrix", "-i", folder / "lab", "--matrix", folder / "both.yml"]

@@ -10,11 +10,11 @@ case $known in *--spike-nodes*) ;; *) fail "This board's cyclictest lists no lat
 json=''
 case $known in *--json*) json=--json=$folder/cyclictest.json ;; esac
 
-# A session of its own, and without the lock of this command (hold_machine.sh): it is to outlive it.
+# cyclictest's main thread has its core too, where beside a vCPU that never sleeps one without a priority would never run. A session of its own, and without the lock of this command (hold_machine.sh): it is to outlive it.
 # shellcheck disable=SC2016,SC2086  # expanded by the inner shell; nothing, or an option
 start_host_cyclictest() {
   set -- setsid timeout "$LIMIT_S" sh -c 'echo $$ >"$0" && exec "$@"' "$folder/run.pid" \
-    cyclictest --quiet --mlockall --threads=1 --affinity="$CPU" --policy=fifo --priority="$PRIORITY" \
+    chrt -f "$PRIORITY" cyclictest --quiet --mlockall --threads=1 --affinity="$CPU" --policy=fifo --priority="$PRIORITY" \
     --interval="$INTERVAL_US" --loops=0 --histogram="$HISTOGRAM_US" $json --spike="$LATE_US" --spike-nodes=5000
   [ "$ON_GUEST_CPUS" = no ] || exec_on_guest_cpus "$@"
   exec "$@"
