@@ -12,7 +12,6 @@ SLACK_S = 120  # of the machine's clock, beyond the nominal time of the loops
 RUN_LIMIT_S = 600  # the same, for one run of a program that ends by itself: on a 32-bit board sysbench takes minutes
 LATER = 0.9  # of the loops' time, after which cyclictest's thread is looked at again
 LOAD_SLACK_S = 3600  # for a load beyond its cell, whose reading back and starting take time too
-_HOST = "host_cyclictest"  # its scripts
 
 
 def limit_s(cell: Cell) -> int:
@@ -25,11 +24,9 @@ def board_sets(cell: Cell) -> dict[str, list[str]]:
 
     With place both they start the board's own cyclictest last, and end it first.
     """
-    beside = cell.host_thread is not None
-    return {
-        "before": ["start_load", *([f"start_{_HOST}"] if beside else [])],
-        "after": [*([f"end_{_HOST}", f"stop_{_HOST}"] if beside else []), "end_load"],
-    }
+    if cell.host_thread is None:
+        return {"before": ["start_load"], "after": ["end_load"]}
+    return {"before": ["start_load", "start_host_cyclictest"], "after": ["end_host_cyclictest", "end_load"]}
 
 
 def board_environment(cell: Cell) -> dict[str, str]:

@@ -37,13 +37,13 @@ SETS: Mapping[str, tuple[str, ...]] = {
     # cyclictest on the board while the guest is measured, and how the board's clocks stand
     "start_host_cyclictest": (
         *("cpu_isolation/enter_cpuset", "cpu_isolation/thread", "measure/cyclictest_thread", "measure/clock_offset"),
-        *("measure/stop_host_cyclictest", "measure/start_host_cyclictest"),
+        *("measure/host_cyclictest", "measure/start_host_cyclictest"),
     ),
     "end_host_cyclictest": (
         *("cpu_isolation/thread", "measure/cyclictest_thread", "measure/clock_offset"),
-        "measure/end_host_cyclictest",
+        *("measure/host_cyclictest", "measure/end_host_cyclictest"),
     ),
-    "stop_host_cyclictest": ("measure/stop_host_cyclictest",),
+    "stop_host_cyclictest": ("measure/host_cyclictest", "measure/stop_host_cyclictest"),
     # a function that reads the guest's clock by the seconds of its board's
     "clock_edges": ("measure/clock_edges",),
     "cell": (

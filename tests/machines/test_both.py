@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -33,8 +32,12 @@ pytestmark = [
     pytest.mark.asserts_on("answers"),
     pytest.mark.xdist_group("virtual lab"),  # its boards' folders
 ]
-# Two threads on the vCPU's core that run for milliseconds: one comes before the host's cyclictest, the other only before the vCPU, and runs longer.
-STALL = "chrt -f {priority} taskset -c 1 sh -c 'while :; do sleep {pause}; n=0; while [ $n -lt {rounds} ]; do n=$((n + 1)); done; done'"
+# Two threads run on the vCPU's core for milliseconds: one comes before the host's cyclictest, the other only before
+# the vCPU, and runs longer.
+STALL = (
+    "chrt -f {priority} taskset -c 1 sh -c "
+    "'while :; do sleep {pause}; n=0; while [ $n -lt {rounds} ]; do n=$((n + 1)); done; done'"
+)
 LOAD = " & ".join(
     [
         STALL.format(priority=99, pause=0.211, rounds=1500),

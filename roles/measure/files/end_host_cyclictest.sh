@@ -1,6 +1,6 @@
 # shellcheck shell=sh disable=SC2154
 # Read back the thread of the cyclictest that start_host_cyclictest.sh started, tell it to end, and return what it wrote; fail if it had ended by itself. Needs: thread.sh of
-# cpu_isolation, cyclictest_thread.sh. After it comes stop_host_cyclictest.sh.
+# cpu_isolation, cyclictest_thread.sh, host_cyclictest.sh.
 folder=/run/rtvirt/host-cyclictest
 [ -s "$folder/run.pid" ] || fail "No cyclictest was started on this board."
 if find_thread run && kill -s TERM "$pid"; then
@@ -16,4 +16,5 @@ else
 fi
 for name in txt json; do file "cyclictest-host.$name" "$folder/cyclictest.$name"; done
 said=$(tail -n 2 "$folder/cyclictest.err" | tr '\n' ' ')
+stop_host_cyclictest
 [ "$ended" = no ] || fail "The board's own cyclictest ended before the cell did: $said"

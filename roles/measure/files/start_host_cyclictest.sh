@@ -1,7 +1,8 @@
 # shellcheck shell=sh disable=SC2153,SC2154
 # Start cyclictest on the board, for as long as a guest is measured there, and read back its thread (a row of the table `cyclictest`). Needs: enter_cpuset.sh and
-# thread.sh of cpu_isolation, cyclictest_thread.sh, and before it stop_host_cyclictest.sh, for one that a killed run left behind.
+# thread.sh of cpu_isolation, cyclictest_thread.sh, host_cyclictest.sh. One that a killed run left behind is stopped first.
 # CPU, PRIORITY, INTERVAL_US, HISTOGRAM_US, LATE_US, LIMIT_S (of the board's clock, after which it ends if nobody has ended it), ON_GUEST_CPUS (yes or no).
+stop_host_cyclictest
 folder=/run/rtvirt/host-cyclictest
 mkdir -p "$folder"
 command -v cyclictest >/dev/null || fail "There is no cyclictest on this machine; the role measure installs it."
@@ -14,7 +15,8 @@ case $known in *--json*) json=--json=$folder/cyclictest.json ;; esac
 # shellcheck disable=SC2016,SC2086  # expanded by the inner shell; nothing, or an option
 start_host_cyclictest() {
   set -- setsid timeout "$LIMIT_S" sh -c 'echo $$ >"$0" && exec "$@"' "$folder/run.pid" \
-    chrt -f "$PRIORITY" cyclictest --quiet --mlockall --threads=1 --affinity="$CPU" --policy=fifo --priority="$PRIORITY" \
+    chrt -f "$PRIORITY" \
+    cyclictest --quiet --mlockall --threads=1 --affinity="$CPU" --policy=fifo --priority="$PRIORITY" \
     --interval="$INTERVAL_US" --loops=0 --histogram="$HISTOGRAM_US" $json --spike="$LATE_US" --spike-nodes=5000
   [ "$ON_GUEST_CPUS" = no ] || exec_on_guest_cpus "$@"
   exec "$@"
