@@ -49,7 +49,8 @@ class LookupModule(LookupBase):
 
     def run(self, terms: list[str], variables: Any = None, **options: Any) -> list[str]:
         """The paths; raises AnsibleLookupError for an unknown set."""
+        terms = self._flatten(terms)
         try:
-            return [str(path) for term in self._flatten(terms) for path in scripts.script_set(str(term))]
+            return [str(path) for term in terms for path in scripts.script_set(str(term))]
         except checked_yaml.InputError as error:
             raise AnsibleLookupError(str(error)) from error

@@ -40,8 +40,8 @@ STALL = (
 )
 LOAD = " & ".join(
     [
-        STALL.format(priority=99, pause=0.211, rounds=1500),
-        STALL.format(priority=50, pause=0.307, rounds=4500),
+        STALL.format(priority=99, pause=0.211, rounds=60),
+        STALL.format(priority=50, pause=0.307, rounds=400),
         "wait",
     ]
 )
@@ -56,7 +56,7 @@ MATRIX: dict[str, Any] = {
             "title": "Stalls of the host, and of the vCPU alone",
             "axes": {
                 "board": ["virtual-cb2"],
-                "kernel": ["linux-6.12-rt"],
+                "kernel": ["debian-rt"],
                 "tuning": ["full"],
                 "split": ["1-1"],
                 "place": ["both"],

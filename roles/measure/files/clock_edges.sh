@@ -14,7 +14,7 @@ read_clock_edges() {
   case $name in
   rtc-pl031*) ;;
   *)
-    fact no_clock_edges "its real-time clock is ${name%% *}, expected rtc-pl031, whose seconds are those of the board's wall clock"
+    fact no_clock_edges "its real-time clock in /sys/class/rtc is ${name%% *}, expected rtc-pl031, whose seconds are those of the board's wall clock"
     return
     ;;
   esac
