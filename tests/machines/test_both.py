@@ -109,7 +109,7 @@ def test_both_sides_were_measured_sealed_and_read_back(measured: Measurement) ->
 
 def test_the_clocks_are_related(splits: Splits) -> None:
     assert splits.reason == ""
-    assert 0 < splits.width_us < 2000
+    assert 0 < splits.width_us < 4000  # a look at the clock takes a shell on an emulated board two milliseconds
 
 
 def test_each_stall_is_of_the_side_that_made_it(splits: Splits) -> None:

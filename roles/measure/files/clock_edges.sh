@@ -35,6 +35,7 @@ read_clock_edges() {
     read_monotonic
     printf '@row clock_edges second=%s since_ns=%s until_ns=%s\n' "$found" "$since" "$now"
     second=$found edges=$((edges + 1))
-    [ "$edges" -eq "$CLOCK_EDGES" ] || sleep 0.9
+    # For another time each, so that looks fall at other distances from the edges, and leave less between them together.
+    [ "$edges" -eq "$CLOCK_EDGES" ] || sleep "0.9$((edges * 137))"
   done
 }
