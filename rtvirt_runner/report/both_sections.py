@@ -83,7 +83,7 @@ def _says(measurement: Measurement, found: Splits) -> list[str]:
     if untold:
         said.append(f"Not told: {listed(untold)}.")
     said.append(
-        f"The clocks of host and guest are related to {decimals(found.width_us)} µs; a split is the least and the most "
+        f"The clocks of host and guest are related to {_width(found.width_us)} µs; a split is the least and the most "
         f"within that. The host counts as late from {number(cell.host_thread.late_us)} µs on, as its own cyclictest "
         "saw it."
     )
@@ -97,7 +97,7 @@ def _values(split: Split) -> tuple[str, ...]:
         _span(split.host_us),
         _span(split.added_us),
         mostly,
-        f"± {decimals(split.width_us / 2)}",
+        f"± {_width(split.width_us / 2)}",
     )
 
 
@@ -106,6 +106,10 @@ def _span(between: Interval | None) -> str:
         return EN_DASH
     low, high = (f"{value:,.0f}" for value in between)
     return low if low == high else f"{low} to {high}"
+
+
+def _width(us: float) -> str:
+    return f"{us:,.0f}" if us >= 100 else decimals(us)
 
 
 def _when(split: Split) -> str:

@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from rtvirt_runner.catalogue import collection
+from rtvirt_runner.catalogue.catalogue import Catalogue
+from rtvirt_runner.catalogue.lab import Lab
 from rtvirt_runner.machine import script_reply
 from rtvirt_runner.machine.script_reply import Reply
 from rtvirt_runner.machine.scripts import script_text
+from rtvirt_runner.matrix.load import read_matrix
+from rtvirt_runner.matrix.results import Record, ResultsTree, Status
 from rtvirt_runner.parsers import cyclictest, spikes
+
+NOT_READ_BACK = "The run ended before the board's state was read back after the cell; measure it again."
 
 pytestmark = [
     pytest.mark.skipif(os.geteuid() != 0, reason="SCHED_FIFO and /proc/timer_list need root"),
@@ -147,3 +156,93 @@ def test_another_clock_relates_nothing(name: str, tmp_path: Path) -> None:
     facts = read_edges(tmp_path)
     assert "clock_edges" not in facts
     assert "expected rtc-pl031" in facts["no_clock_edges"]
+
+
+# -------------------------------------------------------------------------------------------- the record, over SSH
+
+LAB = Lab.from_inventory(
+    {"boards": ["b"], "guests": ["b-guest"]},
+    {"b": {"rtvirt_board_cpus": 2, "rtvirt_board_clock": "virtual", "rtvirt_board_kernels": {"rt": "debian-rt"}}},
+)
+MATRIX = {
+    "name": "both",
+    "cyclictest": {"loops": 400, "interval_us": 1000, "priority": 80, "histogram_us": 20000, "late_us": 19999},
+    "both": {"host_cpu": 0, "late_us": 30},
+    "splits": {"1-1": {"host_cpus": "0", "guest_cpus": "1"}},
+    "experiments": {
+        "e": {
+            "axes": {
+                **{"board": "b", "kernel": "rt", "tuning": "none", "split": "1-1"},
+                **{"place": "both", "guest": "minimal", "workload": "idle"},
+            }
+        }
+    },
+}
+PLAYBOOK = """\
+- name: Record the end of a cell
+  hosts: localhost
+  gather_facts: false
+  tasks:
+    - name: Record it
+      rtvirt.testbed.measure_cell:
+        cell: "{{ cell }}"
+        matrix_name: both
+        results_dir: "{{ results }}"
+        kernel_expects: {}
+        is_measured: true
+        board_after: "{{ after }}"
+"""
+THREAD = {"tid": 7, "policy": "fifo", "priority": 80, "cpus": "0", "last_ran_on": 0}
+QEMU = {"name": "CPU 0/TCG", "tid": 9, "policy": "other", "priority": 0, "cpus": "0-1"}
+STATE = {"guest_running": "yes", "guest_accelerator": "tcg", "online_cpus": "0-1", "vcpu_threads": [QEMU]}
+
+
+def cyclictest_run(folder: Path, name: str, *options: str) -> dict[str, str]:
+    """What cyclictest really writes, in files of that name."""
+    path = folder / f"{name}.json"
+    command = ["cyclictest", "--quiet", "--threads=1", "--policy=other", "--interval=1000", f"--json={path}"]
+    done = subprocess.run([*command, "--histogram=20000", *options], capture_output=True, text=True, check=True)
+    return {f"{name}.json": path.read_text(), f"{name}.txt": done.stdout}
+
+
+def record_end(folder: Path, files: dict[str, str], thread: dict[str, Any]) -> Record:
+    (cell,) = read_matrix({"matrix": MATRIX}, folder / "m.yml", LAB, Catalogue.load(collection.VARS)).cells
+    cell = replace(cell, settings=())
+    tree = ResultsTree(folder / "results")
+    raw = cyclictest_run(folder, "cyclictest", "--loops=400", "--spike=19999", "--spike-nodes=5000")
+    board = STATE | {"realtime": False, "cyclictest": [THREAD | {"seen": "before"}]}
+    system = {"board": board, "guest": {}, "after": {"board": None, "guest": {}}, "noted": []}
+    status = Status("failed", NOT_READ_BACK, "2026-01-01T00:00:00Z", "2026-01-01T00:01:00Z", 2, 1.0, 5.0)
+    tree.write_record("both", cell, status, system, raw)
+    row = {name: str(value) for name, value in (THREAD | {"seen": "after"} | thread).items()}  # as a script says it
+    facts = STATE | {"cyclictest": [row], "vcpu_threads": [{name: str(value) for name, value in QEMU.items()}]}
+    (folder / "play.yml").write_text(PLAYBOOK)
+    after = {"facts": facts, "seconds": 1.5, "files": files}
+    given = {"cell": cell.as_dict(), "results": str(tree.root), "after": after}
+    (folder / "given.json").write_text(json.dumps(given))
+    command = [str(Path(sys.executable).parent / "ansible-playbook"), "-e", "@given.json", "play.yml"]
+    env = {**os.environ, "ANSIBLE_CONFIG": str(collection.ANSIBLE_CONFIG), "ANSIBLE_NOCOLOR": "1"}
+    subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, check=True)
+    (record,) = tree.load_records("both")
+    return record
+
+
+def test_the_record_is_done_when_both_sides_are_whole(tmp_path: Path) -> None:
+    files = cyclictest_run(tmp_path, "cyclictest-host", "--loops=500", "--spike=30", "--spike-nodes=5000")
+    record = record_end(tmp_path, files, {})
+    assert (record.status.status, record.status.reason) == ("done", "")
+    assert record.output and record.output.host and record.output.host.latencies.threads[0].samples == 500
+    assert record.system["after"]["board"]["cyclictest"][0]["seen"] == "after"
+
+
+@pytest.mark.parametrize(
+    ("thread", "reason"),
+    [
+        ({}, "The record has neither cyclictest-host.json nor cyclictest-host.txt."),
+        ({"cpus": "1"}, "The measurement on the host is not the one that the cell asks for: the thread of the board's"),
+    ],
+)
+def test_a_side_that_is_not_whole_fails_the_cell(thread: dict[str, Any], reason: str, tmp_path: Path) -> None:
+    record = record_end(tmp_path, {}, thread)
+    assert record.status.status == "failed"
+    assert record.status.reason.startswith(reason)
