@@ -27,7 +27,7 @@ with package_imports():
     from rtvirt_runner.machine.sealed_machine import Answers, SealedMachine
     from rtvirt_runner.machine.sealed_queue import CellSteps
     from rtvirt_runner.machine.state_changes import Changes
-    from rtvirt_runner.matrix.acceptance import read_output
+    from rtvirt_runner.matrix.acceptance import HOST_FILES, read_output
     from rtvirt_runner.matrix.cell import Cell
     from rtvirt_runner.matrix.results import BadRecord, Record, ResultsError, ResultsTree, Status
     from rtvirt_runner.parsers import ParseError
@@ -115,9 +115,11 @@ class ActionModule(ActionBase):
             system |= {"after": {**system["after"], "board": changed}, "noted": [*system["noted"], *changes.notes]}
         raw: dict[str, Any] = {path.name: path for path in stored.raw_files()}  # a full disk cannot lose what is linked
         if cell.host_thread and not reason:
-            files = dict(after.get("files") or {})
+            files = _host_files(after.get("files") or {})
             raw |= files
-            reason = _host_invalid(cell, lambda name: files.get(name) or stored.raw(name), system["board"], facts)
+            reason = _host_invalid(
+                cell, lambda name: files[name] if name in files else stored.raw(name), system["board"], facts
+            )
         status = replace(
             stored.status,
             status="failed" if reason else "done",
@@ -161,7 +163,7 @@ class ActionModule(ActionBase):
         outcome.board_after = verify_state.typed(after.as_dict()) if after else {}
         changes = state_changes.board_changes(cell, args["kernel_expects"], outcome.facts, outcome.board_after)
         outcome.noted += changes.notes
-        outcome.files |= {name: text for name, text in (after.files if after else {}).items() if text.strip()}
+        outcome.files |= _host_files(after.files if after else {})
         reason = _invalid(cell, args, outcome) or changes.reason("board")
         return reason or _host_invalid(cell, outcome.files.get, outcome.facts, outcome.board_after)
 
@@ -310,6 +312,11 @@ def _unusable(cell: Cell, files: Mapping[str, str]) -> str:
     except ParseError as error:
         return str(error)
     return ""
+
+
+def _host_files(files: Mapping[str, Any]) -> dict[str, str]:
+    """What the board's own cyclictest wrote, of the files that were returned after the cell; no other is stored."""
+    return {name: str(files[name]) for name in HOST_FILES if str(files.get(name, "")).strip()}
 
 
 def _host_invalid(

@@ -14,6 +14,9 @@ from rtvirt_runner.parsers.cyclictest import CyclictestRun
 from rtvirt_runner.parsers.spikes import LateWakeups
 from rtvirt_runner.parsers.workload import WorkloadRun
 
+_HOST = "cyclictest-host"
+HOST_FILES = (f"{_HOST}.json", f"{_HOST}.txt")  # of the board's own cyclictest, with place both
+
 
 @dataclass(frozen=True)
 class HostOutput:
@@ -54,8 +57,8 @@ def read_output(cell: Cell, raw: Callable[[str], str | None], *, with_host: bool
             "The guest's cyclictest lists no late wake-ups with their times (--spike-nodes), which place both needs; "
             "take rt-tests 2.5 or newer."
         )
-    on_host = _run(cell, raw, "cyclictest-host")
-    text = raw("cyclictest-host.txt") or ""
+    on_host = _run(cell, raw, _HOST)
+    text = raw(f"{_HOST}.txt") or ""
     listed = spikes.parse(text, on_host, cell.host_thread.late_us, cell.histogram_us)
     return Output(latencies, run, late, HostOutput(on_host, listed))
 

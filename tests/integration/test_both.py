@@ -229,7 +229,7 @@ def record_end(folder: Path, files: dict[str, str], thread: dict[str, Any]) -> R
 
 def test_the_record_is_done_when_both_sides_are_whole(tmp_path: Path) -> None:
     files = cyclictest_run(tmp_path, "cyclictest-host", "--loops=500", "--spike=30", "--spike-nodes=5000")
-    record = record_end(tmp_path, files, {})
+    record = record_end(tmp_path, files | {"cyclictest.json": "another", "../status.json": "{}"}, {})
     assert (record.status.status, record.status.reason) == ("done", "")
     assert record.output and record.output.host and record.output.host.latencies.threads[0].samples == 500
     assert record.system["after"]["board"]["cyclictest"][0]["seen"] == "after"
