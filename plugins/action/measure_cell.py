@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -27,7 +27,7 @@ with package_imports():
     from rtvirt_runner.machine.sealed_machine import Answers, SealedMachine
     from rtvirt_runner.machine.sealed_queue import CellSteps
     from rtvirt_runner.machine.state_changes import Changes
-    from rtvirt_runner.matrix.acceptance import read_output
+    from rtvirt_runner.matrix.acceptance import HOST_FILES, read_output
     from rtvirt_runner.matrix.cell import Cell
     from rtvirt_runner.matrix.results import BadRecord, Record, ResultsError, ResultsTree, Status
     from rtvirt_runner.parsers import ParseError
@@ -113,6 +113,13 @@ class ActionModule(ActionBase):
             reason = changes.reason("board")
             changed = state_changes.changed_facts(system["board"], facts)
             system |= {"after": {**system["after"], "board": changed}, "noted": [*system["noted"], *changes.notes]}
+        raw: dict[str, Any] = {path.name: path for path in stored.raw_files()}  # a full disk cannot lose what is linked
+        if cell.host_thread and not reason:
+            files = _host_files(after.get("files") or {})
+            raw |= files
+            reason = _host_invalid(
+                cell, lambda name: files[name] if name in files else stored.raw(name), system["board"], facts
+            )
         status = replace(
             stored.status,
             status="failed" if reason else "done",
@@ -121,7 +128,6 @@ class ActionModule(ActionBase):
             ssh_commands=stored.status.ssh_commands + 1,
             overhead_s=round(stored.status.overhead_s + float(after.get("seconds", 0.0)), 3),
         )
-        raw = {path.name: path for path in stored.raw_files()}  # written once, so that a full disk cannot lose them
         path = tree.write_record(str(args["matrix_name"]), cell, status, system, raw)
         return _result(cell, status, path) | _warnings(cell, system["noted"])
 
@@ -130,7 +136,7 @@ class ActionModule(ActionBase):
         if differences := verify_state.board_differences(cell, args["kernel_expects"], outcome.facts):
             return f"The board is not in the state that the cell asks for: {'; '.join(differences)}."
         answer = self._run_cell(cell)
-        outcome.add(answer, in_guest=cell.place == "guest")
+        outcome.add(answer, in_guest=cell.in_guest)
         if answer.failure:
             return answer.failure if answer.reply.complete or answer.reply.failure else _cut_off(cell, answer.failure)
         return _invalid(cell, args, outcome)
@@ -157,7 +163,9 @@ class ActionModule(ActionBase):
         outcome.board_after = verify_state.typed(after.as_dict()) if after else {}
         changes = state_changes.board_changes(cell, args["kernel_expects"], outcome.facts, outcome.board_after)
         outcome.noted += changes.notes
-        return _invalid(cell, args, outcome) or changes.reason("board")
+        outcome.files |= _host_files(after.files if after else {})
+        reason = _invalid(cell, args, outcome) or changes.reason("board")
+        return reason or _host_invalid(cell, outcome.files.get, outcome.facts, outcome.board_after)
 
     def _run_cell(self, cell: Cell) -> Answer:
         script, environment = cell_script.script(cell), cell_script.environment(cell)
@@ -196,7 +204,7 @@ class Outcome:
         if state := answers.reply(steps.state):
             self.facts = verify_state.typed(state.as_dict())
         if reply := answers.reply(steps.measure):
-            self._take(reply, in_guest=cell.place == "guest")
+            self._take(reply, in_guest=cell.in_guest)
         parts = machine.order.parts
         arguments = " ".join([*parts.hardware.arguments(), "-append", parts.command_line])
         self.emulator = {"version": parts.qemu_version, "argv": arguments, "warning": ""}
@@ -274,14 +282,14 @@ def _sealed_failure(cell: Cell, steps: CellSteps, answers: Answers) -> str:
 
 def _cut_off(cell: Cell, failure: str) -> str:
     """The reason for an incomplete reply; when the guest was measured, it is the guest that most likely ended."""
-    return f"The {cell.place} was gone in the middle of the cell: {failure}."
+    return f"The {_where(cell)} was gone in the middle of the cell: {failure}."
 
 
 def _invalid(cell: Cell, args: Mapping[str, Any], outcome: Outcome) -> str:
     """Why the answer of a measuring command is no measurement of the cell; '' if it is one."""
     expects = args["guest_kernel_expects"] or {}
     changes = Changes()
-    if cell.place == "guest":
+    if cell.in_guest:
         if differences := verify_state.guest_differences(cell, expects, outcome.guest):
             return f"The guest is not in the state that the cell asks for: {'; '.join(differences)}."
         if outcome.guest_after is None:
@@ -294,16 +302,39 @@ def _invalid(cell: Cell, args: Mapping[str, Any], outcome: Outcome) -> str:
         return reason
     measure_s = outcome.measure_s if outcome.commands else None
     differences = state_changes.clock_differences(cell, outcome.run, measure_s)
-    return f"The {cell.place} cannot be believed: {'; '.join(differences)}." if differences else ""
+    return f"The {_where(cell)} cannot be believed: {'; '.join(differences)}." if differences else ""
 
 
 def _unusable(cell: Cell, files: Mapping[str, str]) -> str:
     """Why a cell's files are no measurement; '' if they are one."""
     try:
-        read_output(cell, files.get)
+        read_output(cell, files.get, with_host=False)
     except ParseError as error:
         return str(error)
     return ""
+
+
+def _host_files(files: Mapping[str, Any]) -> dict[str, str]:
+    """What the board's own cyclictest wrote, of the files that were returned after the cell; no other is stored."""
+    return {name: str(files[name]) for name in HOST_FILES if str(files.get(name, "")).strip()}
+
+
+def _host_invalid(
+    cell: Cell, raw: Callable[[str], str | None], before: Mapping[str, Any], after: Mapping[str, Any]
+) -> str:
+    """Why what the board's own cyclictest measured is no measurement; '' if it is, or there is none."""
+    if differences := state_changes.host_thread_differences(cell, before, after):
+        return f"The measurement on the host is not the one that the cell asks for: {'; '.join(differences)}."
+    try:
+        read_output(cell, raw)
+    except ParseError as error:
+        return str(error)
+    return ""
+
+
+def _where(cell: Cell) -> str:
+    """The machine on which a cell's latencies are measured."""
+    return "guest" if cell.in_guest else "host"
 
 
 def _now() -> str:

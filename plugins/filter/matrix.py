@@ -1,4 +1,7 @@
-"""Filters plan, boot_group, board_environment, neighbour_load; wraps rtvirt_runner.matrix, which expands and orders."""
+"""Filters plan, boot_group, board_environment, board_sets, neighbour_load.
+
+Wraps rtvirt_runner.matrix, which expands and orders.
+"""
 
 from __future__ import annotations
 
@@ -99,6 +102,11 @@ def board_environment(cell: Mapping[str, Any]) -> dict[str, str]:
     return cell_script.board_environment(Cell.from_dict(plain(cell)))
 
 
+def board_sets(cell: Mapping[str, Any]) -> dict[str, list[str]]:
+    """The sets of scripts that run on the board ``before`` and ``after`` a cell of the plan, besides its state's."""
+    return cell_script.board_sets(Cell.from_dict(plain(cell)))
+
+
 def neighbour_load(programs: Mapping[str, Mapping[str, Any]]) -> str:
     """The script that a neighbour runs; raises AnsibleFilterError for a program without a command."""
     try:
@@ -116,6 +124,7 @@ class FilterModule:
             "plan": pending_plan,
             "boot_group": boot_group,
             "board_environment": board_environment,
+            "board_sets": board_sets,
             "neighbour_load": neighbour_load,
         }
         return imports.usable(filters)

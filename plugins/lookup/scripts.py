@@ -23,7 +23,7 @@ description:
 options:
   _terms:
     description:
-      - Sets of scripts, as rtvirt_runner/machine/scripts.py names them.
+      - Sets of scripts, as rtvirt_runner/machine/scripts.py names them, or lists of such.
       - V(machine_state) reads the state of a board or a guest, V(board_state) that of a board and of its QEMU.
     type: list
     elements: str
@@ -49,6 +49,7 @@ class LookupModule(LookupBase):
 
     def run(self, terms: list[str], variables: Any = None, **options: Any) -> list[str]:
         """The paths; raises AnsibleLookupError for an unknown set."""
+        terms = self._flatten(terms)
         try:
             return [str(path) for term in terms for path in scripts.script_set(str(term))]
         except checked_yaml.InputError as error:

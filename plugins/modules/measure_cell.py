@@ -47,7 +47,9 @@ options:
     type: bool
     default: false
   board_after:
-    description: C(facts) read back from the board after the cell, and the C(seconds) that reading took.
+    description:
+      - C(facts) read back from the board after the cell, the C(seconds) that reading took, and the C(files) that were
+        returned with them.
     type: dict
   failure:
     description: Record the cell as failed, with this reason, and run nothing.

@@ -14,7 +14,7 @@ from rtvirt_runner.catalogue.guests import NO_GUEST
 from rtvirt_runner.catalogue.settings import SETTINGS
 from rtvirt_runner.catalogue.tunings import MINUS
 from rtvirt_runner.machine.settings_readback import ABSENT, FIXED, setting_rows
-from rtvirt_runner.matrix.cell import Cell
+from rtvirt_runner.matrix.cell import BOTH, Cell
 from rtvirt_runner.parsers.workload import WorkloadRun, seconds_per_iteration
 
 HOST, KVMS_GIC, QEMUS_GIC = "host", "guest with KVM's GIC", "guest with QEMU's GIC"
@@ -150,8 +150,12 @@ class Slowdowns:
 
 
 def points(measurements: Iterable[Measurement]) -> list[MergedMeasurement]:
-    """Merge repetitions; points are in the order of first appearance, measurements without a histogram left out."""
-    found = grouped((each for each in measurements if each.histogram), lambda each: axes_of(each.cell))
+    """Merge repetitions; points are in the order of first appearance.
+
+    Measurements without a histogram are left out, and cells whose place is both: they are compared with nothing.
+    """
+    alone = (each for each in measurements if each.histogram and each.cell.place != BOTH)
+    found = grouped(alone, lambda each: axes_of(each.cell))
     return [MergedMeasurement(tuple(each)) for each in found]
 
 
@@ -315,10 +319,15 @@ class HostGuest:
 
 
 def host_against_guest(measurements: Iterable[Measurement]) -> list[HostGuest]:
-    """Pair host and guest cells that differ only in place, guest and repetition, in the order of first appearance."""
+    """Pair host and guest cells that differ only in place, guest and repetition, in the order of first appearance.
+
+    Cells whose place is both are left out.
+    """
     found: dict[tuple[Any, ...], dict[str, list[Measurement]]] = {}
     for each in measurements:
         cell = each.cell
+        if cell.place == BOTH:
+            continue
         point = (cell.board, cell.kernel, cell.tuning, cell.split, cell.workload, cell.neighbour)
         found.setdefault(point, {}).setdefault(cell.guest, []).append(each)
     return list(itertools.chain.from_iterable(_pairs(flavours) for flavours in found.values()))

@@ -13,6 +13,14 @@ from rtvirt_runner.parsers.workload import WorkloadRun
 
 
 @dataclass(frozen=True)
+class HostSide:
+    """What the board's own cyclictest measured beside the guest, of a cell whose place is both."""
+
+    histogram: Histogram
+    late: LateWakeups
+
+
+@dataclass(frozen=True)
 class Measurement:
     """A record with its raw output parsed: either a histogram, or the reason why there is none."""
 
@@ -21,6 +29,7 @@ class Measurement:
     reason: str
     workload: WorkloadRun | None = None  # what ran beside cyclictest; None where nothing did
     late: LateWakeups | None = None  # with their times; None where they were not listed
+    host: HostSide | None = None  # with place both
 
     @property
     def cell(self) -> Cell:
@@ -45,7 +54,7 @@ class Measurement:
     @property
     def guest_uses_tcg(self) -> bool:
         """Whether the cell was measured in a guest that QEMU emulated (tcg), without KVM."""
-        return self.cell.place == "guest" and self._board().get("guest_accelerator") == "tcg"
+        return self.cell.in_guest and self._board().get("guest_accelerator") == "tcg"
 
     @property
     def guest_is_compat(self) -> bool:
@@ -71,6 +80,6 @@ def read_measurement(record: Record) -> Measurement:
     """
     if (output := record.output) is None:
         return Measurement(record, None, record.reason)
-    return Measurement(
-        record, Histogram.of_run(output.latencies, record.cell.histogram_us), "", output.workload, output.late
-    )
+    limit_us = record.cell.histogram_us
+    host = HostSide(Histogram.of_run(output.host.latencies, limit_us), output.host.late) if output.host else None
+    return Measurement(record, Histogram.of_run(output.latencies, limit_us), "", output.workload, output.late, host)

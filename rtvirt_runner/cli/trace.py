@@ -7,7 +7,7 @@ from pathlib import Path
 
 from rtvirt_runner.catalogue import checked_yaml, collection
 from rtvirt_runner.catalogue.checked_yaml import InputError, format_value
-from rtvirt_runner.matrix.cell import Cell
+from rtvirt_runner.matrix.cell import BOTH, Cell
 from rtvirt_runner.matrix.load import Matrix
 from rtvirt_runner.matrix.results import ResultsTree
 from rtvirt_runner.run.playbooks import Outcome, run_playbook
@@ -20,7 +20,12 @@ def traced_cell(matrix: Matrix, board: str, cell_id: str | None, inventory: Path
     """
     boards = list(dict.fromkeys(cell.board for cell in matrix.cells))
     checked_yaml.known(board, boards, f"board of matrix {matrix.name}", str(inventory))
-    cells = [cell for cell in matrix.cells if cell.board == board]
+    cells = [cell for cell in matrix.cells if cell.board == board and cell.place != BOTH]
+    if not cells or any(cell.id == cell_id for cell in matrix.cells if cell.place == BOTH):
+        raise InputError(
+            f"{cell_id or board}: a cell whose place is {BOTH} is not traced, expected one on the host or in the "
+            "guest; 'rtvirt plan' shows them all."
+        )
     if cell_id is None:
         return next((cell for cell in cells if cell.place == "guest"), cells[0])
     for cell in cells:

@@ -34,6 +34,18 @@ SETS: Mapping[str, tuple[str, ...]] = {
     "hold_machine": ("measure/hold_machine",),
     "start_load": ("measure/start_load",),
     "end_load": ("measure/end_load",),
+    # cyclictest on the board while the guest is measured, and how the board's clocks stand
+    "start_host_cyclictest": (
+        *("cpu_isolation/enter_cpuset", "cpu_isolation/thread", "measure/cyclictest_thread", "measure/clock_offset"),
+        *("measure/host_cyclictest", "measure/start_host_cyclictest"),
+    ),
+    "end_host_cyclictest": (
+        *("cpu_isolation/thread", "measure/cyclictest_thread", "measure/clock_offset"),
+        *("measure/host_cyclictest", "measure/end_host_cyclictest"),
+    ),
+    "stop_host_cyclictest": ("measure/host_cyclictest", "measure/stop_host_cyclictest"),
+    # a function that reads the guest's clock by the seconds of its board's
+    "clock_edges": ("measure/clock_edges",),
     "cell": (
         *("cpu_isolation/enter_cpuset", "cpu_isolation/thread", "measure/run_workload"),
         *("measure/cyclictest_thread", "measure/measure_cell"),

@@ -131,12 +131,12 @@ def _add_group(
     queue.plan += [f"setup {name} {place}" for name, place in setup]
     states = ("board_state", *(("neighbour_state",) if group.neighbour else ()))
     for cell in cells:
-        known = cell_script.board_environment(cell)
-        state = queue.add_step(_step(script_text(*states, "start_load"), known))
+        known, sets = cell_script.board_environment(cell), cell_script.board_sets(cell)
+        state = queue.add_step(_step(script_text(*states, *sets["before"]), known))
         measure = queue.add_step(_step(cell_script.script(cell), cell_script.environment(cell)))
-        end = queue.add_step(_step(script_text(*states, "end_load"), known))
+        end = queue.add_step(_step(script_text(*states, *sets["after"]), known))
         queue.cells[cell.id] = CellSteps(tuple(name for name, _ in setup), state, measure, end)
-        place = "guest" if cell.place == "guest" else "board"
+        place = "guest" if cell.in_guest else "board"
         queue.plan.append(f"cell {phase_us(repetition)} {state} {measure} {place} {end}")
 
 

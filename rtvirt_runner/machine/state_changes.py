@@ -88,13 +88,28 @@ def guest_changes(cell: Cell, expects: Mapping[str, Any], before: Facts, after: 
 
 def thread_differences(cell: Cell, rows: Any) -> list[str]:
     """Differences of cyclictest's measuring thread from what the cell asks for, by the table ``cyclictest``."""
-    wanted = f"fifo {cell.priority} on {cell.measured_cpu}"
+    return _thread_differences(rows, f"fifo {cell.priority} on {cell.measured_cpu}", "cyclictest's thread")
+
+
+def host_thread_differences(cell: Cell, before: Facts, after: Facts) -> list[str]:
+    """The same of the board's own cyclictest with place both, which must have run before the cell and after it."""
+    if cell.host_thread is None:
+        return []
+    what, rows = "the thread of the board's own cyclictest", [_rows(each.get("cyclictest")) for each in (before, after)]
+    if [len(each) for each in rows] != [1, 1]:
+        return [f"{what} was not read back before the cell and after it"]
+    found = _thread_differences([*rows[0], *rows[1]], f"fifo {cell.priority} on {cell.host_thread.cpu}", what)
+    if rows[0][0].get("tid") != rows[1][0].get("tid"):
+        found.append(f"{what} is another one after the cell: it was started again")
+    return found
+
+
+def _thread_differences(rows: Any, wanted: str, what: str) -> list[str]:
     known = _rows(rows)
     if not known:
-        return ["cyclictest's thread was not read back"]
+        return [f"{what} was not read back"]
     return [
-        f"cyclictest's thread was '{_placed(row)}' {_SEEN.get(str(row.get('seen')), 'in the cell')}, "
-        f"expected '{wanted}'"
+        f"{what} was '{_placed(row)}' {_SEEN.get(str(row.get('seen')), 'in the cell')}, expected '{wanted}'"
         for row in known
         if _placed(row) != wanted
     ]

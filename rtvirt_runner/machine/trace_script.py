@@ -70,7 +70,7 @@ def break_environment(cell: Cell, threshold_us: int) -> dict[str, str]:
         "LOOPS": str(MORE_LOOPS * cell.loops),
         "LIMIT_S": str(break_limit_s(cell)),
         "THRESHOLD_US": str(threshold_us),
-        "RINGS": "yes" if cell.place == "guest" else "no",
+        "RINGS": "yes" if cell.in_guest else "no",
     }
 
 

@@ -14,12 +14,14 @@ from rtvirt_runner.catalogue.guests import GuestState
 from rtvirt_runner.catalogue.lab import Clock
 from rtvirt_runner.catalogue.neighbours import NO_NEIGHBOUR, NeighbourState
 from rtvirt_runner.catalogue.workloads import Program
+from rtvirt_runner.matrix.host_thread import HostThread
 
-PLACES = ("host", "guest")
+BOTH = "both"  # host and guest at the same time
+PLACES = ("host", "guest", BOTH)
 # Fields that came later, and the value that older records mean: left out where they have it, so that ids stay.
-_LATER: Mapping[str, Any] = {"late_us": 0, "neighbour": NO_NEIGHBOUR, "neighbour_state": {}}
+_LATER: Mapping[str, Any] = {"late_us": 0, "neighbour": NO_NEIGHBOUR, "neighbour_state": {}, "host_thread": {}}
 _TUPLES = ("kernel_params", "settings")  # lists in JSON
-_PARTS = ("guest_state", "program", "neighbour_state")  # mappings in JSON, empty for None
+_PARTS = ("guest_state", "program", "neighbour_state", "host_thread")  # mappings in JSON, empty for None
 # Present name -> the name used to compute ids and found in older records, so that measured cells keep their id.
 _FIRST_NAMES = {"kernel_params": "kernel_words"}
 
@@ -36,7 +38,7 @@ class Cell:
     kernel: str
     tuning: str
     split: str
-    place: str  # host or guest
+    place: str  # of PLACES
     guest: str  # flavour, 'none' when measured on the host
     workload: str
     repetition: int  # from 1
@@ -56,11 +58,17 @@ class Cell:
     late_us: int = 0  # later wake-ups are listed with their times; 0: none are
     neighbour: str = NO_NEIGHBOUR  # a second guest on the board, 'none' when no other than the measured one runs
     neighbour_state: NeighbourState | None = None  # None without a neighbour
+    host_thread: HostThread | None = None  # the board's own cyclictest; None unless the place is both
 
     @property
     def vcpus(self) -> int:
         """Number of vCPUs of the guest; 0 when no guest runs."""
         return self.guest_state.vcpus if self.guest_state else 0
+
+    @property
+    def in_guest(self) -> bool:
+        """Whether its latencies are those of the guest; with place both, the board's own are beside them."""
+        return self.place != "host"
 
     @property
     def beside(self) -> str:
@@ -97,10 +105,13 @@ class Cell:
         given = typed_fields({**_LATER, **given}, cls, "A cell")
         known(given["clock"], get_args(Clock), "clock", "A cell: clock")
         known(given["place"], PLACES, "place", "A cell: place")
+        if (given["place"] == BOTH) != bool(given["host_thread"]):
+            raise InputError(f"A cell: host_thread does not fit its place '{given['place']}', expected it with {BOTH}.")
         given |= {name: tuple(given[name]) for name in _TUPLES}
         given["guest_state"] = GuestState.from_dict(given["guest_state"]) if given["guest_state"] else None
         neighbour = given["neighbour_state"]
         given["neighbour_state"] = NeighbourState.from_dict(neighbour) if neighbour else None
+        given["host_thread"] = HostThread.from_dict(given["host_thread"]) if given["host_thread"] else None
         given["program"] = Program.from_dict(given["program"]) if given["program"] else None
         cell = cls(**given)
         if values.get("id", cell.id) != cell.id:

@@ -23,7 +23,8 @@ from rtvirt_runner.catalogue.guests import NO_GUEST, GuestState, check_architect
 from rtvirt_runner.catalogue.lab import KERNEL_ROLES, RUNNING, Board, Lab
 from rtvirt_runner.catalogue.neighbours import NO_NEIGHBOUR, NeighbourState
 from rtvirt_runner.matrix.budget import Budget, read_budgets
-from rtvirt_runner.matrix.cell import PLACES, Cell
+from rtvirt_runner.matrix.cell import BOTH, PLACES, Cell
+from rtvirt_runner.matrix.host_thread import AskedHostThread, HostThread, read_both
 from rtvirt_runner.matrix.plan import plan
 from rtvirt_runner.matrix.threshold import NO_TRACE, read_trace, why_untraceable
 
@@ -89,7 +90,7 @@ def read_matrix(document: Any, path: Path, lab: Lab, catalogue: Catalogue) -> Ma
     document = checked_yaml.section(document, "matrix", where)
     checked_yaml.known_keys(
         document,
-        ("name", "title", "repetitions", "cyclictest", "trace", "splits", "budgets", "experiments"),
+        ("name", "title", "repetitions", "cyclictest", "trace", "both", "splits", "budgets", "experiments"),
         f"{where}: matrix",
     )
     name = checked_yaml.name(document.get("name"), f"{where}: name")
@@ -102,6 +103,7 @@ def read_matrix(document: Any, path: Path, lab: Lab, catalogue: Catalogue) -> Ma
         cyclictest=_cyclictest(document.get("cyclictest"), f"{where}: cyclictest"),
         repetitions=_repetitions(document.get("repetitions", 1), f"{where}: repetitions"),
         trace=read_trace(document.get("trace", NO_TRACE), f"{where}: trace"),
+        both=read_both(document["both"], f"{where}: both") if "both" in document else None,
     )
     bodies = checked_yaml.require_nonempty(document.get("experiments"), f"{where}: experiments")
     expanded = [expansion.experiment(each, body) for each, body in bodies.items()]
@@ -155,6 +157,7 @@ class _Expansion:
     cyclictest: dict[str, int]
     repetitions: int
     trace: int | str | None = None
+    both: AskedHostThread | None = None
 
     def experiment(self, name: str, body: Any) -> tuple[Experiment, list[str]]:
         """An experiment, and a sentence for each exclude that takes nothing away."""
@@ -162,7 +165,7 @@ class _Expansion:
         body = checked_yaml.mapping(body, where)
         checked_yaml.known_keys(
             body,
-            ("title", "reproduces", "repetitions", "loops", "trace", "views", "axes", "include", "exclude"),
+            ("title", "reproduces", "repetitions", "loops", "trace", "both", "views", "axes", "include", "exclude"),
             where,
             {"shows": "views"},
         )
@@ -188,7 +191,11 @@ class _Expansion:
         loops = checked_yaml.require_int(
             body.get("loops", self.cyclictest["loops"]), _LIMITS["loops"], f"{where}.loops"
         )
-        expansion = replace(self, cyclictest=self.cyclictest | {"loops": loops})
+        expansion = replace(
+            self,
+            cyclictest=self.cyclictest | {"loops": loops},
+            both=read_both(body["both"], f"{where}.both") if "both" in body else self.both,
+        )
         numbers = range(1, repetitions + 1)
         cells = (expansion._cell(point, number, where) for number in numbers for point in points)
         experiment = Experiment(
@@ -361,11 +368,39 @@ class _Expansion:
             kernel_params=kernel_params,
             settings=settings,
             guest_state=guest,
-            program=workload.program(point["place"], split, guest.scratch_mib if guest else 0, where),
+            program=workload.program("host" if on_host else "guest", split, guest.scratch_mib if guest else 0, where),
             board_command=workload.board_command,
             neighbour=point["neighbour"],
             neighbour_state=neighbour,
+            host_thread=self._host_thread(point, board, split, guest, neighbour, where),
             **self.cyclictest,
+        )
+
+    def _host_thread(
+        self,
+        point: Point,
+        board: Board,
+        split: Split,
+        guest: GuestState | None,
+        neighbour: NeighbourState | None,
+        where: str,
+    ) -> HostThread | None:
+        if point["place"] != BOTH or guest is None:
+            return None
+        if self.both is None:
+            raise InputError(
+                f"{where} measures host and guest at the same time without saying on which core the host's cyclictest "
+                "runs, expected a key such as both: {host_cpu: vcpu} in the matrix or the experiment; add it."
+            )
+        workload = self.catalogue.workloads[point["workload"]]
+        return self.both.thread(
+            self.cyclictest,
+            board_cpus=board.cpus,
+            board=board.name,
+            split=split,
+            guest=guest,
+            neighbour=neighbour,
+            load=point["workload"] if workload.board_command else "",
         )
 
     def _neighbour(self, point: Point, board: Board, split: Split, where: str) -> NeighbourState | None:

@@ -7,7 +7,7 @@ from typing import Any
 
 from rtvirt_runner.catalogue.checked_yaml import InputError, format_value, is_int, known_keys, require_int
 from rtvirt_runner.catalogue.kernels import Kernel
-from rtvirt_runner.matrix.cell import Cell
+from rtvirt_runner.matrix.cell import BOTH, Cell
 from rtvirt_runner.matrix.trace_files import MORE_LOOPS
 
 AUTO = "auto"  # the p99.9 of the same cell without a trace
@@ -46,6 +46,8 @@ def read_trace(value: Any, where: str) -> int | str | None:
 
 def why_untraceable(cell: Cell, kernels: Mapping[str, Kernel]) -> str:
     """Why a cell cannot be traced, as far as a matrix tells, a clause; '' if nothing speaks against it."""
+    if cell.place == BOTH:
+        return "its place is both, which measures without a trace"
     for name in (cell.kernel, cell.guest_state.kernel if cell.guest_state else ""):
         version = kernels[name].version if name in kernels else None
         if version and version < _MONO_RAW_SINCE:

@@ -49,6 +49,7 @@ class Block:
         ColumnGroup, ...
     ] = ()  # of all columns after that of the row headings; with groups there is no column of the clock
     table: str = ""  # content of the table; empty: latencies
+    by_cell: bool = False  # of one cell, rather than with its repetitions together
 
     @property
     def begins(self) -> frozenset[int]:

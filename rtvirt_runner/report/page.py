@@ -33,12 +33,13 @@ from rtvirt_runner.analysis.verdicts import default_budgets, matrix_verdicts
 from rtvirt_runner.catalogue import collection
 from rtvirt_runner.catalogue.tunings import MINUS
 from rtvirt_runner.catalogue.versions import controller_versions
-from rtvirt_runner.matrix.cell import Cell
+from rtvirt_runner.matrix.cell import BOTH, Cell
 from rtvirt_runner.matrix.load import HISTOGRAMS, Experiment, Matrix
 from rtvirt_runner.matrix.results import BadRecord, Record, ResultsTree, unusable
 from rtvirt_runner.printable import printable, spreadsheet_text
 from rtvirt_runner.report.answer import Answer, answers
 from rtvirt_runner.report.blocks import Block, axis_value
+from rtvirt_runner.report.both_sections import both_blocks
 from rtvirt_runner.report.experiment_sections import blocks, cautions
 from rtvirt_runner.report.figures.drawing import Drawing
 from rtvirt_runner.report.figures.histograms import Lane, histogram_figures
@@ -307,7 +308,7 @@ def render_page(
 
 
 def _late_rows(measured: Sequence[Measurement]) -> list[LateRow]:
-    listed = [each for each in measured if each.late]
+    listed = [each for each in measured if each.late and each.cell.place != BOTH]
     if not listed:
         return []
     from rtvirt_runner.report.late import late_rows  # optimization and distributions of scipy: a second to import
@@ -334,14 +335,16 @@ def _measured(experiment: Experiment, measurements: Mapping[Cell, Measurement]) 
 def _section(experiment: Experiment, clocks: Sequence[tuple[str, list[Measurement]]], judged: Judged) -> Section:
     axes = varying([each.cell for _, those in clocks for each in those])
     parts = []
-    for clock, those in clocks:
+    for clock, every in clocks:
         name = f"{experiment.name}-{clock}"
+        beside = both_blocks([each for each in every if each.cell.place == BOTH], axes, name)
+        those = [each for each in every if each.cell.place != BOTH]
         lanes = [_lane(pair, axes) for pair in host_against_guest(those)]
-        figures = histogram_figures(lanes, unit(clock), name) if HISTOGRAMS in experiment.views else []
+        figures = histogram_figures(lanes, unit(clock), name) if lanes and HISTOGRAMS in experiment.views else []
         views = {view: blocks(view, those, axes, name, judged) for view in experiment.views}
         shown = [block for each in views.values() for block in each]
         empty = [view for view, each in views.items() if not each and view != HISTOGRAMS]
-        parts.append(Part(clock, figures, shown, empty, cautions(those), cell_table(those, axes, clock)))
+        parts.append(Part(clock, figures, shown + beside, empty, cautions(every), cell_table(those, axes, clock)))
     return Section(experiment, parts)
 
 

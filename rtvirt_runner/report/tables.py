@@ -141,7 +141,7 @@ def cell_table(measurements: Sequence[Measurement], axes: Sequence[str], clock: 
         values += [number(summary.max), *_jitter(histogram, shapes)]
         values += [number(summary.overflows)] if overflowed else []
         rows.setdefault(each.cell.board, []).append(TableRow(head, tuple(values), each.guest_uses_tcg))
-    ways = [] if both_ways else ["all sealed" if measurements[0].sealed else "all over SSH"]
+    ways = [] if both_ways else ["all sealed" if any(each.sealed for each in measurements) else "all over SSH"]
     ways += [] if overflowed else ["no sample beyond the histogram"]
     return Table(
         caption=(

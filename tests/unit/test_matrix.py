@@ -25,6 +25,7 @@ from rtvirt_runner.catalogue.neighbours import NeighbourState
 from rtvirt_runner.catalogue.workloads import Program
 from rtvirt_runner.matrix.budget import Limits
 from rtvirt_runner.matrix.cell import Cell
+from rtvirt_runner.matrix.host_thread import HostThread
 from rtvirt_runner.matrix.load import Matrix, load_matrix
 from rtvirt_runner.matrix.plan import measuring_s, plan
 from rtvirt_runner.run.playbooks import read_inventory
@@ -261,6 +262,7 @@ def test_everything_that_changes_what_is_measured_changes_the_id(tmp_path: Path)
     other["guest_state"] = dataclasses.replace(cell.guest_state, vcpus=2)
     other["program"] = Program("true", "", "", "0", False, "memory", "text", "", "")
     other["neighbour_state"] = NeighbourState("loud", "host", cell.guest_state, {"bitcount": other["program"]})
+    other["host_thread"] = HostThread(3, 1000, 100)
     ids = {cell.id}
     for item in dataclasses.fields(cell):
         value = getattr(cell, item.name)
@@ -439,7 +441,7 @@ REFUSED = {
     ),
     "unknown workload": (axis("workload", ["bitcout"]), r"unknown workload 'bitcout'.*did you mean 'bitcount'\?"),
     "unknown split": (axis("split", ["2-2"]), r"unknown split '2-2', expected one of 1-1, 3-1"),
-    "unknown place": (axis("place", ["both"]), r"unknown place 'both', expected one of host, guest"),
+    "unknown place": (axis("place", ["here"]), r"unknown place 'here', expected one of host, guest, both"),
     "unknown guest": (axis("guest", ["debain"]), r"unknown guest 'debain'.*did you mean 'debian'\?"),
     "value of a wrong type": (axis("workload", [True]), r"unknown workload True"),
     "missing axis": (changed("experiments.idle.axes", {"board": "virtual-rpi2"}), r"lacks the axis 'kernel'"),

@@ -34,11 +34,14 @@ end_holders() {
   done
 }
 
+# The load, and with place both the board's own cyclictest.
 end_load() {
-  [ -s /run/rtvirt/load.pid ] || return 0
-  read -r pid </run/rtvirt/load.pid
-  kill -s KILL -- "-$pid" 2>/dev/null && left="$left load ($pid)"
-  rm -f /run/rtvirt/load.pid
+  for name in load host; do
+    [ -s "/run/rtvirt/$name.pid" ] || continue
+    read -r pid <"/run/rtvirt/$name.pid"
+    kill -s KILL -- "-$pid" 2>/dev/null && left="$left $name ($pid)"
+    rm -f "/run/rtvirt/$name.pid"
+  done
 }
 
 # A trace outlives the commands of its run; its guard removes it when it is told to end.

@@ -175,6 +175,26 @@ def clock_bound(
     return ClockBound(base, middle, tuple(corners), len(points), outside, len(kept), rivals)
 
 
+def bound_of_samples(samples: Sequence[ClockSample], most_drift: float = MOST_DRIFT) -> ClockBound:
+    """The offsets (board minus guest) and drifts that agree with both clocks at some instants, without a trace.
+
+    Raises ParseError, one sentence, when there is no sample, or no offset agrees with all of them.
+    """
+    if not samples:
+        raise ParseError("No instant is known on both clocks.")
+    middle = (samples[0].guest_ns + samples[-1].guest_ns) // 2
+    base = samples[0].host_ns - samples[0].guest_ns
+    reach = max(abs(each.guest_ns - middle) for each in samples)
+    room = max(each.error_ns + abs(each.host_ns - each.guest_ns - base) for each in samples) + most_drift * reach
+    corners = _polygon((-room, room), (), {}, base, middle, most_drift, samples)
+    if not corners:
+        raise ParseError(
+            f"No offset between the clocks agrees with all {len(samples)} instants that both know, at a drift of "
+            f"{most_drift * 1e6:.0f} ppm or less; was one of the clocks set?"
+        )
+    return ClockBound(base, middle, tuple(corners), 0, 0, len(samples))
+
+
 def _timer_interrupts(guest: Trace, vcpu: int, since: int) -> list[int]:
     """When a vCPU took its timer interrupt, with nothing lost in between."""
     since = max([since, *(gap.end_ns or guest.end_ns for gap in guest.gaps)])
