@@ -131,7 +131,9 @@ def test_a_thread_that_takes_the_core_on_purpose_is_the_culprit(machine: Machine
         with subprocess.Popen([sys.executable, "-c", ROGUE]) as rogue:
             broke = machine.run("break_cyclictest", {**BREAK, "LOOPS": "20000", "THRESHOLD_US": "1900"})
             rogue.terminate()
-        text = machine.end().files["trace-host.txt"]
+        ended = machine.end()
+        assert (broke.failure, ended.failure) == (None, None)
+        text = ended.files["trace-host.txt"]
         line = time_line(parse(text.splitlines(keepends=True)), None)
         (late,) = [each for each in line.worst("host", 999) if each.wakeup.said_ns is not None]
         assert late.wakeup.latency_ns == int(broke.facts["break_us"]) * 1000
