@@ -25,7 +25,7 @@ from rtvirt_runner.matrix.cell import Cell
 from rtvirt_runner.matrix.host_thread import HostThread
 from rtvirt_runner.matrix.load import Matrix, read_matrix
 from rtvirt_runner.matrix.plan import plan
-from rtvirt_runner.matrix.results import ResultsTree
+from rtvirt_runner.matrix.results import Record, ResultsTree
 from rtvirt_runner.matrix.ways import why_over_ssh
 from rtvirt_runner.parsers import ParseError
 from rtvirt_runner.report.page import write_report
@@ -211,7 +211,8 @@ def store(
     raw |= {"cyclictest-host.json": histogram(host, 4000), "cyclictest-host.txt": listed(host)}
     tree.write_record("both", cell, done(), facts, raw)
     found = tree.find("both", cell)
-    return read_measurement(found)  # type: ignore[arg-type]
+    assert isinstance(found, Record)
+    return read_measurement(found)
 
 
 def cyclictest_command(text: str, late_us: int) -> str:
