@@ -67,10 +67,8 @@ class ActionModule(ActionBase):
 
     def _preflight(self, host: str, asked: dict[str, Any]) -> dict[str, Any]:
         """What the board told when it was taken: show what limits it, and fail for what it cannot."""
-        lists = [[str(each) for each in asked.get(name, ())] for name in ("cpus", "guest_cpus")]
-        flags = bool(asked.get("guest", True)), bool(asked.get("may_emulate", False))
         try:
-            wanted = preflight.wanted_of(*lists, *flags, time.time())
+            wanted = preflight.wanted_of(asked, time.time())
         except ValueError as error:
             return {"failed": True, "msg": f"preflight: {error}."}
         found = preflight.checks(self._told.reply.as_dict(), wanted)

@@ -1,4 +1,4 @@
-"""Filter preflight_wanted: what groups of cells ask of a board, for the option preflight of rtvirt.testbed.lease.
+"""Filter preflight_wanted: what boot states ask of a board, for the option preflight of rtvirt.testbed.lease.
 
 Wraps rtvirt_runner.machine.preflight.
 """
@@ -14,9 +14,9 @@ with FilterImports() as imports:
     from rtvirt_runner.machine import preflight
 
 
-def preflight_wanted(groups: Iterable[Mapping[str, Any]], fallback: str = "fail") -> dict[str, Any]:
-    """From guest groups of a plan, and what becomes of guests where KVM does not run (kvm_host_fallback)."""
-    return preflight.asked_by(groups, str(fallback))
+def preflight_wanted(boots: Iterable[Mapping[str, Any]], fallback: str = "fail") -> dict[str, Any]:
+    """From the boot states of a plan, and what becomes of guests where KVM does not run (kvm_host_fallback)."""
+    return preflight.asked_by(boots, str(fallback))
 
 
 class FilterModule:

@@ -59,6 +59,10 @@ options:
         description: Whether a guest may be emulated where KVM does not run.
         type: bool
         default: false
+      other_kernel:
+        description: Whether every guest runs on a kernel that is booted first, so that the running one needs no KVM.
+        type: bool
+        default: false
 attributes:
   check_mode:
     support: full

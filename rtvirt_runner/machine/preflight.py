@@ -13,6 +13,7 @@ from typing import Any
 
 from rtvirt_runner.catalogue.command_line import split_params
 from rtvirt_runner.catalogue.cpus import format_cpu_list, parse_cpu_list
+from rtvirt_runner.catalogue.lab import RUNNING
 
 # CANNOT: what is asked fails there. LIMITS: it can be measured, and the result is worse, or not what it seems.
 OK, LIMITS, CANNOT, UNKNOWN = "ok", "limits", "cannot", "unknown"
@@ -32,6 +33,7 @@ class Wanted:
     guest_cpus: tuple[int, ...] = ()  # of these, for the guest or the measurement; empty: not known yet
     guest: bool = True  # whether a guest runs
     may_emulate: bool = False  # whether a guest may be emulated where KVM does not run (kvm_host_fallback)
+    other_kernel: bool = False  # whether every guest runs on a kernel that is booted first
     now_s: float | None = None  # the controller's wall clock when it asked; None: unknown
 
 
@@ -61,27 +63,32 @@ def checks(facts: Mapping[str, Any], wanted: Wanted) -> list[Check]:
     return [check for judge in _JUDGES for check in judge(machine)]
 
 
-def asked_by(groups: Iterable[Mapping[str, Any]], fallback: str) -> dict[str, Any]:
-    """What guest groups (GuestGroup.as_dict) ask, as plain values of which wanted_of takes each by its name.
+def asked_by(boots: Iterable[Mapping[str, Any]], fallback: str) -> dict[str, Any]:
+    """What boot states (BootGroup.as_dict) ask, as plain values that wanted_of takes.
 
     `fallback` is what becomes of guests where KVM does not run (kvm_host_fallback).
     """
-    groups = list(groups)
+    groups = [(boot["kernel"], group) for boot in boots for group in boot["guests"]]
+    kernels = {kernel for kernel, group in groups if group["state"] or group["neighbour"]}
     return {
-        "cpus": sorted({str(group["host_cpus"]) for group in groups}),
-        "guest_cpus": sorted({str(group["guest_cpus"]) for group in groups}),
-        "guest": any(group["state"] or group["neighbour"] for group in groups),
+        "cpus": sorted({str(group["host_cpus"]) for _, group in groups}),
+        "guest_cpus": sorted({str(group["guest_cpus"]) for _, group in groups}),
+        "guest": bool(kernels),
         "may_emulate": fallback == "emulate",
+        "other_kernel": bool(kernels) and RUNNING not in kernels,
     }
 
 
-def wanted_of(
-    cpu_lists: Iterable[str], guest_cpu_lists: Iterable[str], guest: bool, may_emulate: bool, now_s: float
-) -> Wanted:
-    """What is asked, from CPU lists of which any may be asked for. Raises ValueError for what is no CPU list."""
-    used = {cpu for text in cpu_lists for cpu in parse_cpu_list(text)}
-    guests = {cpu for text in guest_cpu_lists for cpu in parse_cpu_list(text)}
-    return Wanted(tuple(sorted(used | guests)), tuple(sorted(guests)), guest, may_emulate, now_s)
+def wanted_of(asked: Mapping[str, Any], now_s: float) -> Wanted:
+    """What is asked, as asked_by tells it, at a wall clock of the controller in seconds.
+
+    Raises ValueError for what is no CPU list.
+    """
+    used, guests = (
+        {cpu for text in asked.get(name, ()) for cpu in parse_cpu_list(str(text))} for name in ("cpus", "guest_cpus")
+    )
+    flags = {name: bool(asked[name]) for name in ("guest", "may_emulate", "other_kernel") if name in asked}
+    return Wanted(tuple(sorted(used | guests)), tuple(sorted(guests)), now_s=now_s, **flags)
 
 
 def failures(found: Sequence[Check]) -> list[str]:
@@ -255,9 +262,26 @@ def _kvm(machine: _Machine) -> Iterator[Check]:
     if not machine.wanted.guest:
         return
     for check in _kvm_itself(machine):
-        emulated = check.state == CANNOT and machine.wanted.may_emulate
-        advice = f"{check.help}; until then guests are emulated (kvm_host_fallback)"
-        yield replace(check, state=LIMITS, help=advice) if emulated else check
+        if check.state == CANNOT and machine.wanted.may_emulate:
+            advice = f"{check.help}; until then guests are emulated (kvm_host_fallback)"
+            yield replace(check, state=LIMITS, help=advice)
+        elif check.state == CANNOT and machine.wanted.other_kernel and _may_have_kvm(machine):
+            yield replace(check, state=LIMITS, help="see to it that the kernel that is booted for the guest has KVM")
+        else:
+            yield check
+    flags = machine.get("cpu_flags").split()
+    if machine.is_x86 and flags and "constant_tsc" not in flags:
+        where = "in the settings of the hypervisor (invtsc)" if "hypervisor" in flags else "on another processor"
+        advice = f"look for one {where}: the KVM of a kernel with PREEMPT_RT needs it"
+        yield Check("TSC", "not constant", LIMITS, advice)
+
+
+def _may_have_kvm(machine: _Machine) -> bool:
+    """Whether another kernel could have /dev/kvm, where the one that runs has none."""
+    if machine.is_x86:
+        said = machine.get("kvm_message").lower()
+        return bool({"vmx", "svm"} & set(machine.get("cpu_flags").split())) and "disabled by bios" not in said
+    return machine.get("kvm") == "absent" and not re.search(r"\bEL1\b|\bSVC mode", machine.get("boot_mode"))
 
 
 def _kvm_itself(machine: _Machine) -> Iterator[Check]:

@@ -23,7 +23,9 @@ SETS: Mapping[str, tuple[str, ...]] = {
     # state of the second guest of a board
     "neighbour_state": ("guest/unit_pid", "guest/neighbour", "cpu_isolation/thread", "measure/neighbour_threads"),
     # what decides whether a machine can be measured, before anything on it is changed
-    "preflight": ("measure/preflight",),
+    "preflight": ("kvm_host/kvm_said", "measure/preflight"),
+    # whether KVM runs a guest, or guests must be emulated
+    "kvm_host": ("kvm_host/kvm_said", "kvm_host/kvm_host"),
     # release and name of the kernel alone, which also tells whether the machine answers
     "running_kernel": ("measure/running_kernel",),
     # applies the settings of a tuning on a board or in a guest

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from rtvirt_runner.machine.preflight import CANNOT, LIMITS, OK, UNKNOWN, Check, Wanted, checks, failures, wanted_of
+from rtvirt_runner.machine.preflight import CANNOT, LIMITS, OK, UNKNOWN, Check, Wanted, asked_by, checks, failures, wanted_of
 from rtvirt_runner.machine.script_reply import compose, parse
 from rtvirt_runner.machine.scripts import script_text
 
@@ -32,7 +32,7 @@ GOOD: dict[str, Any] = {
     "cores": [{"core": str(core), "siblings": str(core), "governor": "performance"} for core in range(4)],
     "room": ROOM,
 }
-PC = {"machine": "x86_64", "clocksource": "tsc", "cpu_flags": "vmx", "smi_count": "0", "vgic": "no"}
+PC = {"machine": "x86_64", "clocksource": "tsc", "cpu_flags": "vmx constant_tsc", "smi_count": "0", "vgic": "no"}
 WANTED = Wanted((0, 1, 2, 3), (2, 3), now_s=1_000_010.0)
 
 
@@ -91,6 +91,7 @@ def rows(key: str, *values: str) -> dict[str, Any]:
         ({**PC, "kvm": "absent", "cpu_flags": ""}, "KVM", CANNOT, "neither vmx nor svm"),
         ({**PC, "kvm": "absent"}, "KVM", CANNOT, "no /dev/kvm"),
         ({**PC, "cpu_flags": "vmx hypervisor"}, "KVM", LIMITS, "inside another hypervisor"),
+        ({**PC, "cpu_flags": "vmx hypervisor"}, "TSC", LIMITS, "not constant"),
         (rows("idle_us", "1", "1", "250", "1"), "idle states", LIMITS, "up to 250 us"),
         (rows("governor", "ondemand", "schedutil", "schedutil", "schedutil"), "governor", LIMITS, "schedutil"),
         ({**PC, "clocksource": "hpet"}, "clock source", LIMITS, "hpet"),
@@ -130,6 +131,27 @@ def test_a_guest_that_may_be_emulated_needs_no_kvm() -> None:
     assert "KVM" not in found(Wanted((0,), (), guest=False), kvm="absent")
 
 
+@pytest.mark.parametrize(
+    ("told", "state"),
+    [
+        ({}, LIMITS),
+        ({"boot_mode": "CPU: All CPU(s) started at EL2"}, LIMITS),
+        ({"boot_mode": "CPU: All CPU(s) started at EL1"}, CANNOT),
+        ({"machine": "armv7l", "boot_mode": "CPU: All CPU(s) started in SVC mode."}, CANNOT),
+        ({"kvm": "closed"}, CANNOT),
+        ({**PC, "kvm_message": "kvm: RT requires X86_FEATURE_CONSTANT_TSC"}, LIMITS),
+        ({**PC, "kvm_message": "kvm: support for 'kvm_intel' disabled by bios"}, CANNOT),
+        ({**PC, "cpu_flags": "hypervisor"}, CANNOT),
+    ],
+)
+def test_a_kernel_that_is_booted_first_may_have_the_kvm_that_the_running_one_lacks(
+    told: dict[str, str], state: str
+) -> None:
+    check = found(Wanted((0,), (), other_kernel=True), **{"kvm": "absent", **told})["KVM"]
+    assert check.state == state
+    assert ("kernel that is booted for the guest" in check.help) == (state == LIMITS)
+
+
 def test_what_cannot_be_done_is_told_in_sentences() -> None:
     told = failures(list(found(online="0,2-3").values()))
     assert told == [
@@ -139,9 +161,16 @@ def test_what_cannot_be_done_is_told_in_sentences() -> None:
 
 
 def test_what_is_asked_is_joined_from_the_groups() -> None:
-    assert wanted_of(["0", "0-1"], ["2", "2-3"], True, False, 5.0) == Wanted((0, 1, 2, 3), (2, 3), True, False, 5.0)
+    group = {"host_cpus": "0", "guest_cpus": "2", "state": {"name": "minimal"}, "neighbour": {}}
+    wider = {"host_cpus": "0-1", "guest_cpus": "2-3", "state": {}, "neighbour": {}}
+    boots = [{"kernel": "debian-rt", "guests": [group]}, {"kernel": "running", "guests": [wider]}]
+    asked = asked_by(boots, "fail")
+    assert wanted_of(asked, 5.0) == Wanted((0, 1, 2, 3), (2, 3), now_s=5.0, other_kernel=True)
+    assert not asked_by([{**boots[1], "guests": [group]}, boots[0]], "fail")["other_kernel"]
+    assert not asked_by([{"kernel": "debian-rt", "guests": [wider]}], "fail")["other_kernel"]
+    assert asked_by(boots, "emulate")["may_emulate"]
     with pytest.raises(ValueError, match="not a list of cores"):
-        wanted_of(["a"], [], True, False, 0.0)
+        wanted_of({"cpus": ["a"]}, 0.0)
 
 
 def test_a_machine_that_tells_nothing_is_not_called_good() -> None:

@@ -31,7 +31,7 @@ def test_what_a_script_needs_stands_before_it(name: str) -> None:
 def test_what_reads_a_state_or_obeys_check_mode_says_so_and_what_measures_does_not() -> None:
     safe = {name: all("\n# check mode: safe\n" in path.read_text() for path in script_set(name)) for name in SETS}
     assert {name for name, each in safe.items() if each} == {
-        *("machine_state", "board_state", "running_kernel", "preflight"),
+        *("machine_state", "board_state", "running_kernel", "preflight", "kvm_host"),
         *("apply_settings", "start_guest", "stop_guest", "lease"),
         *("neighbour_state", "start_neighbour", "stop_neighbour"),
     }

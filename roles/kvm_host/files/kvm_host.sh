@@ -3,7 +3,7 @@
 # Verify QEMU's version, and probe whether KVM can run a guest; if not, guests are emulated, if that is allowed. If QEMU is missing, only say so,
 # for the role to install it.
 # PACKAGES: machine=package ...; MINIMUM: version; FALLBACK: fail or emulate; GIC: in_kernel or user_space; PROBE_RELEASE: of the kernel
-# to boot in a guest, or empty; TIMEOUT_S: limit for each probe.
+# to boot in a guest, or empty; TIMEOUT_S: limit for each probe. Needs: kvm_said.sh.
 run=/run/rtvirt lib=/var/lib/rtvirt
 machine=$(uname -m)
 package=
@@ -87,7 +87,8 @@ kernel_runs() {
 find_accelerator() {
   accelerator=tcg reason=
   if [ ! -c /dev/kvm ]; then
-    reason="there is no /dev/kvm: the kernel was built without KVM, or the machine did not start in hypervisor mode"
+    said=$(kvm_said)
+    reason="there is no /dev/kvm: ${said:-the kernel was built without KVM, or the machine did not start in hypervisor mode}"
   elif ! (exec 3<>/dev/kvm) 2>/dev/null; then
     reason="/dev/kvm is there but cannot be opened"
   elif instructions_run && kernel_runs; then

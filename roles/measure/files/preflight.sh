@@ -1,7 +1,8 @@
 # shellcheck shell=sh
 # check mode: safe
 # Read what decides whether this machine can be measured, before anything on it is changed: facts whose names begin with preflight_, and tables
-# preflight_*, which rtvirt_runner/machine/preflight.py judges. Changes nothing; with HWLAT_S, seconds, the tracer hwlat runs for that long.
+# preflight_*, which rtvirt_runner/machine/preflight.py judges. Changes nothing; with HWLAT_S, seconds, the tracer hwlat runs for that long. Needs: kvm_said.sh of
+# the role kvm_host.
 preflight_fact() {  # NAME FILE: its first line
   [ -r "$2" ] && IFS= read -r value 2>/dev/null <"$2" || return 0
   fact "preflight_$1" "$value"
@@ -60,7 +61,7 @@ fact preflight_kvm "$kvm"
 flags=
 while read -r key _ rest; do
   case $key in flags | Features) ;; *) continue ;; esac
-  for flag in $rest; do case $flag in vmx | svm | hypervisor) flags="$flags $flag" ;; esac; done
+  for flag in $rest; do case $flag in vmx | svm | hypervisor | constant_tsc) flags="$flags $flag" ;; esac; done
   break
 done </proc/cpuinfo
 fact preflight_cpu_flags "${flags# }"
@@ -69,7 +70,7 @@ while IFS= read -r line; do case $line in *vgic*) vgic=yes ;; esac; done </proc/
 fact preflight_vgic "$vgic"
 said=$(dmesg 2>/dev/null | grep -i -e 'started at EL' -e 'started in .* mode' -e 'kvm.*HYP mode' -e 'kvm.*vgic' -e 'kvm.*maintenance' | tail -n 3 | sed 's/^\[[^]]*\] *//')
 [ -z "$said" ] || printf '%s\n' "$said" | while IFS= read -r line; do fact preflight_boot_mode "$line"; done
-said=$(dmesg 2>/dev/null | grep -i -e 'kvm.*vgic' -e 'kvm.*maintenance' -e 'kvm.*not available' -e 'kvm.*disabled by bios' | tail -n 1 | sed 's/^\[[^]]*\] *//')
+said=$(kvm_said)
 [ -z "$said" ] || fact preflight_kvm_message "$said"
 
 # Programs that move interrupts, settings and cores.
