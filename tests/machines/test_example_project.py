@@ -36,7 +36,8 @@ pytestmark = [
 PROJECT = Path(__file__).parent / "example_project"
 USER, PASSWORD = "worker", "secret of the worker"
 PACKAGES = ["procps", "python3", "qemu-system-x86", "rt-tests", "sudo"]
-CPU = "max,x-force-features=on,+invtsc"  # QEMU's emulation offers no constant TSC by itself, and KVM of a kernel with PREEMPT_RT needs one
+# KVM of a kernel with PREEMPT_RT needs a constant TSC, which QEMU's emulation does not offer by itself.
+CPU = "max,x-force-features=on,+invtsc"
 LIMIT_S = 1800
 # What settings write to; interrupts have other numbers after each boot.
 VALUES = [pattern for pattern in files(SETTINGS) if not pattern.startswith("/proc/irq/[")]

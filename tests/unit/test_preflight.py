@@ -7,7 +7,18 @@ from typing import Any
 
 import pytest
 
-from rtvirt_runner.machine.preflight import CANNOT, LIMITS, OK, UNKNOWN, Check, Wanted, asked_by, checks, failures, wanted_of
+from rtvirt_runner.machine.preflight import (
+    CANNOT,
+    LIMITS,
+    OK,
+    UNKNOWN,
+    Check,
+    Wanted,
+    asked_by,
+    checks,
+    failures,
+    wanted_of,
+)
 from rtvirt_runner.machine.script_reply import compose, parse
 from rtvirt_runner.machine.scripts import script_text
 
