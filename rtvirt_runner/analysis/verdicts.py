@@ -218,9 +218,14 @@ class BoardVerdict:
         return sum(each.answer == answer for each in self.configurations)
 
     def _untold(self, configuration: Configuration) -> str:
-        reasons = dict.fromkeys(each.reason for each in configuration.workloads if each.answer == "cannot be told")
+        worst = configuration.worst
+        reasons: dict[str, str] = {}  # -> the workload that it is said of, unless that is the worst, which is named before
+        for each in sorted(configuration.workloads, key=lambda each: each is not worst):
+            if each.answer == "cannot be told":
+                reasons.setdefault(each.reason, "" if each is worst else f"beside {each.point.cell.beside}: ")
+        why = [f"{of}{reason}" for reason, of in reasons.items()]
         missing = [f"not measured beside {', '.join(configuration.missing)}"] if configuration.missing else []
-        return "; ".join([_about(configuration.worst), *list(reasons)[:2], *missing])
+        return "; ".join([_about(worst), *why[:2], *missing])
 
 
 def _about(worst: WorkloadVerdict) -> str:
