@@ -4,6 +4,9 @@ The layout is that of trace-cmd.dat.v6(5) of trace-cmd; records are those of the
 header_event of tracefs). The formats of events are of this file: numbers, and strings of a fixed length, with the names
 that readers look for. The host's file names the thread of each vCPU (option GUEST), the guest's the offset of its clock
 (option TIMESHIFT), so that tools put both on one time line by themselves. Events that are not typed are left out.
+
+The hrtimers' events are in a system of their own (hrtimer, where the kernel has timer): libtraceevent's plugin for the
+kernel's would read addresses, of which ftrace's text has only hashes and names.
 """
 
 from __future__ import annotations
@@ -134,20 +137,22 @@ _FORMATS: Mapping[type, _Format] = {
     SoftirqEntry: _Format("irq", "softirq_entry", (("action", "16"),), "[action=%s]", lambda body: (body.action,)),
     SoftirqExit: _Format("irq", "softirq_exit", (("action", "16"),), "[action=%s]", lambda body: (body.action,)),
     TimerStart: _Format(
-        "timer",
+        "hrtimer",
         "hrtimer_start",
         (("hrtimer", "32"), ("function", "32"), ("expires", "u64")),
         "hrtimer=%s function=%s expires=%llu",
         lambda body: (body.timer, body.function, body.expires_ns),
     ),
     TimerExpire: _Format(
-        "timer",
+        "hrtimer",
         "hrtimer_expire_entry",
         (("hrtimer", "32"), ("function", "32"), ("now", "u64")),
         "hrtimer=%s function=%s now=%llu",
         lambda body: (body.timer, body.function, body.now_ns),
     ),
-    TimerDone: _Format("timer", "hrtimer_expire_exit", (("hrtimer", "32"),), "hrtimer=%s", lambda body: (body.timer,)),
+    TimerDone: _Format(
+        "hrtimer", "hrtimer_expire_exit", (("hrtimer", "32"),), "hrtimer=%s", lambda body: (body.timer,)
+    ),
     KvmEntry: _Format("kvm", "kvm_entry", (("vcpu_id", "int"),), "vcpu %d", lambda body: (_vcpu(body),)),
     KvmExit: _Format(
         "kvm",
