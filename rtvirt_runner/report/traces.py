@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from rtvirt_runner.analysis.histogram import Histogram, Summary, summarize
+from rtvirt_runner.analysis.late.perfetto_trace import perfetto_trace
 from rtvirt_runner.analysis.late.recording import Explained, Recording
 from rtvirt_runner.analysis.late.trace_dat import trace_dat, trace_dat_pair
 from rtvirt_runner.analysis.late.words import sentences
@@ -102,12 +104,14 @@ class TracedRun:
 
 
 def _files_of(explained: Explained, clock: str) -> dict[str, str | bytes]:
-    """The picture, and the traces as trace.dat."""
+    """The picture, and the traces as trace.dat, and for Perfetto where its package is installed."""
     line = explained.line
     files: dict[str, str | bytes] = {PICTURE: late_wakeup(line, explained.explanation, "late", unit(clock)).svg()}
     host, guest = explained.traces.get("host"), explained.traces.get("guest")
     if host and guest and line.clock:
         files["host.dat"], files["guest.dat"] = trace_dat_pair(host, guest, line.clock, line.vcpus)
+        if importlib.util.find_spec("perfetto"):
+            files["trace.perfetto"] = perfetto_trace(host, guest, line.clock, line.vcpus)
     else:
         files |= {f"{side}.dat": trace_dat(trace) for side, trace in explained.traces.items()}
     return files

@@ -4,6 +4,9 @@ The layout is that of trace-cmd.dat.v6(5) of trace-cmd; records are those of the
 header_event of tracefs). The formats of events are of this file: numbers, and strings of a fixed length, with the names
 that readers look for. The host's file names the thread of each vCPU (option GUEST), the guest's the offset of its clock
 (option TIMESHIFT), so that tools put both on one time line by themselves. Events that are not typed are left out.
+
+The hrtimers' events are in a system of their own (hrtimer, where the kernel has timer): libtraceevent's plugin for the
+kernel's would read addresses, of which ftrace's text has only hashes and names.
 """
 
 from __future__ import annotations
@@ -40,6 +43,7 @@ _PAGE_HEAD = 16
 _TIME_BITS = 27
 _MAGIC = b"\x17\x08\x44tracing6\0"
 _OPTION_TRACE_ID, _OPTION_TIME_SHIFT, _OPTION_GUEST = 11, 12, 13
+_INTERPOLATE = 1  # flag of TIMESHIFT: between samples; without it the first offset holds throughout
 _HOST_ID, _GUEST_ID = 0x7274766972740001, 0x7274766972740002  # of the files of a pair
 _HEADER_PAGE = f"""\tfield: u64 timestamp;\toffset:0;\tsize:8;\tsigned:0;
 \tfield: local_t commit;\toffset:8;\tsize:8;\tsigned:1;
@@ -111,7 +115,7 @@ _FORMATS: Mapping[type, _Format] = {
         ),
         "prev_comm=%s prev_pid=%d prev_prio=%d prev_state=%d ==> next_comm=%s next_pid=%d next_prio=%d",
         lambda body: (
-            *(body.prev_comm, body.prev_pid, body.prev_prio, _state(body)),
+            *(body.prev_comm, body.prev_pid, body.prev_prio, task_state(body)),
             *(body.next_comm, body.next_pid, body.next_prio),
         ),
     ),
@@ -134,20 +138,22 @@ _FORMATS: Mapping[type, _Format] = {
     SoftirqEntry: _Format("irq", "softirq_entry", (("action", "16"),), "[action=%s]", lambda body: (body.action,)),
     SoftirqExit: _Format("irq", "softirq_exit", (("action", "16"),), "[action=%s]", lambda body: (body.action,)),
     TimerStart: _Format(
-        "timer",
+        "hrtimer",
         "hrtimer_start",
         (("hrtimer", "32"), ("function", "32"), ("expires", "u64")),
         "hrtimer=%s function=%s expires=%llu",
         lambda body: (body.timer, body.function, body.expires_ns),
     ),
     TimerExpire: _Format(
-        "timer",
+        "hrtimer",
         "hrtimer_expire_entry",
         (("hrtimer", "32"), ("function", "32"), ("now", "u64")),
         "hrtimer=%s function=%s now=%llu",
         lambda body: (body.timer, body.function, body.now_ns),
     ),
-    TimerDone: _Format("timer", "hrtimer_expire_exit", (("hrtimer", "32"),), "hrtimer=%s", lambda body: (body.timer,)),
+    TimerDone: _Format(
+        "hrtimer", "hrtimer_expire_exit", (("hrtimer", "32"),), "hrtimer=%s", lambda body: (body.timer,)
+    ),
     KvmEntry: _Format("kvm", "kvm_entry", (("vcpu_id", "int"),), "vcpu %d", lambda body: (_vcpu(body),)),
     KvmExit: _Format(
         "kvm",
@@ -183,7 +189,7 @@ def trace_dat_pair(
     offsets = [clock.to_host(at) - at for at in times]
     one = struct.pack("<i", 2) + struct.pack("<2Q", *times) + struct.pack("<2q", *offsets) + struct.pack("<2Q", 1, 1)
     count = 1 + max(event.cpu for event in guest.events)
-    shift = struct.pack("<QIi", _HOST_ID, 0, count) + one * count + struct.pack("<2Q", 0, 0) * count
+    shift = struct.pack("<QIi", _HOST_ID, _INTERPOLATE, count) + one * count + struct.pack("<2Q", 0, 0) * count
     return (
         trace_dat(host, _HOST_ID, [(_OPTION_GUEST, guest_option)], known),
         trace_dat(guest, _GUEST_ID, [(_OPTION_TIME_SHIFT, shift)]),
@@ -282,8 +288,8 @@ def _flags(text: str) -> tuple[int, int]:
     return flags, int(depth, 16) if depth in "0123456789abcdef" and depth else 0
 
 
-def _state(body: Switch) -> int:
-    """The bits of a state's letter; a + means that it was preempted."""
+def task_state(body: Switch) -> int:
+    """The kernel's bits of the state that a task was left in; a + means that it was preempted."""
     letters = {"S": 1, "D": 2, "T": 4, "t": 8, "X": 16, "Z": 32, "P": 64, "I": 128}
     return letters.get(body.prev_state[:1], 0) | (256 if "+" in body.prev_state else 0)
 
