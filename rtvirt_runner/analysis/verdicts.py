@@ -219,7 +219,7 @@ class BoardVerdict:
 
     def _untold(self, configuration: Configuration) -> str:
         worst = configuration.worst
-        reasons: dict[str, str] = {}  # -> the workload that it is said of, unless that is the worst, which is named before
+        reasons: dict[str, str] = {}  # -> "beside X: ", but for the worst, which is named before
         for each in sorted(configuration.workloads, key=lambda each: each is not worst):
             if each.answer == "cannot be told":
                 reasons.setdefault(each.reason, "" if each is worst else f"beside {each.point.cell.beside}: ")

@@ -1,4 +1,4 @@
-"""Files for Perfetto, read back by its own protobuf classes where its package is installed (the extra perfetto)."""
+"""Files for Perfetto, read back by its own protobuf classes."""
 
 from __future__ import annotations
 
@@ -6,12 +6,11 @@ from typing import Any
 
 import pytest
 from fake_traces import US, late_once
+from perfetto.protos.perfetto.trace import perfetto_trace_pb2 as pb2
 
 from rtvirt_runner.analysis.late.attribution import TimeLine, time_line
 from rtvirt_runner.analysis.late.perfetto_trace import GUEST_MACHINE, perfetto_trace
 from rtvirt_runner.parsers.ftrace import InterruptEntry, Mark, Switch, Trace, Waking
-
-pb2 = pytest.importorskip("perfetto.protos.perfetto.trace.perfetto_trace_pb2")
 
 
 @pytest.fixture(scope="module")
