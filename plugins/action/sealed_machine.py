@@ -43,7 +43,10 @@ class ActionModule(ActionBase):
             ),
             cells,
             {(str(each["kernel"]), str(each["flavour"])): Path(each["folder"]) for each in args["guests"]},
+            args["trace_threshold_us"] or None,
         )
+        if order.trace_us and len(cells) != 1:
+            return {"failed": True, "msg": f"A machine traces one cell; there are {len(cells)} in cells."}
         owner = int(os.environ.get("RTVIRT_OWNER_PID") or os.getppid())
         folder = Path(args["folder"])
         try:

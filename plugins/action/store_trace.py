@@ -16,10 +16,13 @@ with package_imports():
     from rtvirt_runner.analysis.late.recording import Recording
     from rtvirt_runner.catalogue.checked_yaml import InputError
     from rtvirt_runner.catalogue.extras import extra
+    from rtvirt_runner.machine.sealed_machine import SealedMachine
     from rtvirt_runner.matrix.cell import Cell
     from rtvirt_runner.matrix.results import Record, ResultsError, ResultsTree
     from rtvirt_runner.matrix.threshold import read_threshold
     from rtvirt_runner.matrix.trace_files import FILES
+
+_RECORDS = ("without_dir", "with_dir", "asked", "threshold_us")  # the records of the cell, and how late is late
 
 
 class ActionModule(ActionBase):
@@ -32,9 +35,12 @@ class ActionModule(ActionBase):
         super().run(tmp, task_vars)
         _, args = self.validate_argument_spec(
             argument_spec=argument_spec(DOCUMENTATION),
-            required_one_of=[("ended", "failure")],
-            mutually_exclusive=[("ended", "failure")],
-            required_by={"ended": ("without_dir", "with_dir", "asked", "threshold_us", "begun", "broke")},
+            required_one_of=[("ended", "sealed_folder", "failure")],
+            mutually_exclusive=[("ended", "sealed_folder", "failure")],
+            required_by={
+                "ended": (*_RECORDS, "begun", "broke"),
+                "sealed_folder": _RECORDS,
+            },
         )
         cell, name = Cell.from_dict(plain(args["cell"])), str(args["matrix_name"])
         tree = ResultsTree(Path(str(args["results_dir"])))
@@ -45,7 +51,7 @@ class ActionModule(ActionBase):
             with extra("report"):  # here, because matplotlib takes a second to import
                 from rtvirt_runner.report.traces import TracedRun
             without, traced = _record(args["without_dir"], name, cell), _record(args["with_dir"], name, cell)
-            ended, broke = plain(args["ended"]), plain(args["broke"])
+            begun, broke, ended = _answers(args)
             texts = {side: answer["files"].get(FILES[side], "") for side, answer in ended.items()}
             broke_us = int(broke["break_us"]) if "break_us" in broke else None
             run = TracedRun(
@@ -55,7 +61,7 @@ class ActionModule(ActionBase):
                 without,
                 traced,
                 {
-                    "begun": plain(args["begun"]),
+                    "begun": begun,
                     "broke": broke,
                     "ended": {side: ended[side]["facts"] for side in ended},
                 },
@@ -65,6 +71,17 @@ class ActionModule(ActionBase):
         except (InputError, ResultsError) as error:
             return {"failed": True, "msg": str(error)}
         return {"changed": True, "traced_cell": cell.id, "path": str(path), "sentences": sentences}
+
+
+def _answers(args: Mapping[str, Any]) -> tuple[Any, Any, Any]:
+    """What the scripts answered that begin, break and end a trace; raises ResultsError for a sealed machine without."""
+    if not args["sealed_folder"]:
+        return plain(args["begun"]), plain(args["broke"]), plain(args["ended"])
+    machine = SealedMachine.load(Path(str(args["sealed_folder"])))
+    traced, reason = machine.wait_for_trace(args["sealed_limit_s"])
+    if traced is None or reason:
+        raise ResultsError(reason)
+    return traced.begun, traced.broke, traced.ended
 
 
 def _rang(cell: Cell, broke: Mapping[str, Any], board: Mapping[str, Any]) -> bool:

@@ -51,16 +51,23 @@ def pending_plan(
     except results.ResultsError as error:
         raise AnsibleFilterError(str(error)) from error
     pending = [cell for cell in pending if board is None or cell.board == str(board)]
-    traces = [] if done else traces_left(loaded, tree, chosen)
+    is_sealed = {cell for cell in chosen if sealed and not ways.why_over_ssh(cell, lab, catalogue)}
+    traces = [] if done else traces_left(loaded, tree, chosen, is_sealed)
     traces = [each for each in traces if board is None or each.cell.board == str(board)]
-    boots: list[dict[str, Any]] = []
+    boots = []
     if sealed:
+        traced = [each for each in traces if each.cell in is_sealed]
+        groups_sealed = ways.sealed_boots(loaded.cells, pending, lab, catalogue, {each.cell for each in traced})
         boots = [
-            {"matrix": loaded.name, **boot.as_dict(), "sealed": True, "cells": [cell.as_dict() for cell in cells]}
-            for boot, cells in ways.sealed_boots(loaded.cells, pending, lab, catalogue)
+            {
+                **{"matrix": loaded.name, **boot.as_dict(), "sealed": True},
+                "cells": [cell.as_dict() for cell in cells],
+                "traces": [each.as_dict() for each in traced if each.cell in boot.cells],
+            }
+            for boot, cells in groups_sealed
         ]
-        pending = [cell for cell in pending if ways.why_over_ssh(cell, lab, catalogue)]
-        traces = [each for each in traces if ways.why_over_ssh(each.cell, lab, catalogue)]
+        pending = [cell for cell in pending if cell not in is_sealed]
+        traces = [each for each in traces if each.cell not in is_sealed]
     wanted = {*pending, *(each.cell for each in traces)}
     groups_over_ssh = plan.plan(cell for cell in chosen if cell in wanted)
     return boots + [

@@ -23,6 +23,12 @@ options:
     type: list
     elements: dict
     required: true
+  trace_threshold_us:
+    description:
+      - Trace the one cell that is given, on board and guest, until a wake-up is later than so many microseconds; 0 for
+        a machine that measures. C(rtvirt.testbed.store_trace) takes the answers.
+    type: int
+    default: 0
   guests:
     description: "Images of the role guest_image: C(kernel), C(flavour) and C(folder) of each."
     type: list

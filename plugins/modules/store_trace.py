@@ -5,6 +5,7 @@ name: store_trace
 short_description: explain a traced run of a cell and store it beside the cell's record
 description:
   - Writes a folder of its own, which is no record and counts nowhere as a measurement.
+  - The answers of the machines are O(begun), O(broke) and O(ended), or are waited for in O(sealed_folder).
   - With O(failure), stores why there is no trace, and warns; other options beside O(cell), O(matrix_name) and
     O(results_dir) are not given then.
 version_added: 0.2.0
@@ -43,6 +44,13 @@ options:
   ended:
     description: What C(end_trace) answered, C(facts) and C(files) by side.
     type: dict
+  sealed_folder:
+    description: Folder of the machine started by C(rtvirt.testbed.sealed_machine) that traces the cell, to wait for.
+    type: path
+  sealed_limit_s:
+    description: Seconds without output after which that machine is stopped.
+    type: int
+    default: 600
   failure:
     description: Why the cell could not be traced.
     type: str

@@ -68,6 +68,7 @@ OUTPUTS: tuple[str, ...] = (
     ),
     *("rtvirt_sealed_plan", "rtvirt_sealed_plans", "rtvirt_sealed_refused", "rtvirt_ssh_plans"),
     *(
+        "rtvirt_trace_limit_s",
         "rtvirt_trace_without",
         "rtvirt_traced",
         "rtvirt_way",

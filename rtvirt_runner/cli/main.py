@@ -187,14 +187,9 @@ class Request:
         """The chosen cells that are not done."""
         return self.tree.pending(self.matrix.name, self.chosen)
 
-    def traces_left(self, over_ssh: bool = False) -> tuple[list[AskedTrace], list[AskedTrace]]:
-        """The traces of the chosen cells that a run makes, and those that it cannot, since it measures them sealed."""
-        made: list[AskedTrace] = []
-        sealed: list[AskedTrace] = []
-        for each in traces_left(self.matrix, self.tree, self.chosen):
-            can = over_ssh or why_over_ssh(each.cell, self.lab, self.catalogue)
-            (made if can else sealed).append(each)
-        return made, sealed
+    def traces_left(self) -> list[AskedTrace]:
+        """The traces of the chosen cells that a run makes."""
+        return traces_left(self.matrix, self.tree, self.chosen)
 
     def records(self) -> dict[str, Record]:
         """The records of this matrix by cell id."""
@@ -517,6 +512,11 @@ def _add_trace(parser: argparse.ArgumentParser) -> None:
         help=f"how late a wake-up is to be, in us; {AUTO}: later than the p99.9 of the cell without a trace (default)",
     )
     parser.add_argument("--keep-boards", action="store_true", help="leave a virtual board running at the end")
+    parser.add_argument(
+        "--over-ssh",
+        action="store_true",
+        help="trace on the provisioned board even what a sealed machine could trace (docs/sealed-runs.md)",
+    )
     parser.add_argument("-v", "--verbose", action="count", default=0, help="more from Ansible in the log; repeatable")
     parser.set_defaults(run=_trace)
 
@@ -638,9 +638,7 @@ def _matrix(args: argparse.Namespace) -> int:
             say(f"kept the earlier record as {path}")
         args.typed = _without_again(args.typed)  # or what is measured now would be measured again
     pending = request.pending()
-    traces, untraceable = request.traces_left(args.over_ssh)
-    if untraceable:
-        say(_untraceable(untraceable, args))
+    traces = request.traces_left()
     if not pending and not traces:
         which = "chosen cells" if request.only else "cells"
         say(f"nothing left to do: all {len(request.chosen)} {which} of matrix '{request.matrix.name}' are done")
@@ -691,7 +689,7 @@ def _measure(request: Request, measured: Sequence[Cell], args: argparse.Namespac
 def _finish(request: Request, args: argparse.Namespace) -> int:
     """Name what is still not done, then the verdicts, the page (the last line on stdout), and what to run next."""
     left = _name_what_is_left(request)
-    for trace in request.traces_left(args.over_ssh)[0]:
+    for trace in request.traces_left():
         reason = request.tree.untraced(request.matrix.name, trace.cell)
         say(f"cell {trace.cell.id} was not traced{f': {reason}' if reason else ''}")
     found = request.tree.read(request.matrix.name, request.matrix.cells)
@@ -743,7 +741,7 @@ def _plan(args: argparse.Namespace) -> int:
     request = _load(args)
     _say_notes(request.matrix)
     pending = {cell.id for cell in request.pending()}
-    traces, untraceable = request.traces_left()
+    traces = request.traces_left()
     bad = request.bad_records()
     matrix = request.matrix
     if args.json:
@@ -771,11 +769,10 @@ def _plan(args: argparse.Namespace) -> int:
         tell(sentence)
     if traces:
         tell(
-            f"To trace: {len(traces)}, after the cells of the same boot; each takes another run of the cell and one of "
-            f"up to {MORE_LOOPS} times its loops (docs/late-wake-ups.md)."
+            f"To trace: {len(traces)}, over SSH after the cells of the same boot, sealed after all cells, each on a "
+            f"machine of its own; each takes another run of the cell and one of up to {MORE_LOOPS} times its loops "
+            "(docs/late-wake-ups.md)."
         )
-    if untraceable:
-        tell(_untraceable(untraceable, args))
     tell(_what_it_can_say(request.chosen))
     _name_bad_records(bad)
     say(f"next: {_again('matrix' if pending or traces else 'report', args)}")
@@ -783,10 +780,10 @@ def _plan(args: argparse.Namespace) -> int:
 
 
 def _traces(request: Request) -> dict[Cell, tuple[int | str, str]]:
-    """Of each cell that is to be traced the threshold, and whether its trace is made, pending, or not possible."""
-    left, sealed = ({each.cell for each in some} for some in request.traces_left())
+    """Of each cell that is to be traced the threshold, and whether its trace is made or pending."""
+    left = {each.cell for each in request.traces_left()}
     return {
-        cell: (request.matrix.traces[cell], "not possible" if cell in sealed else "pending" if cell in left else "made")
+        cell: (request.matrix.traces[cell], "pending" if cell in left else "made")
         for cell in request.chosen
         if cell in request.matrix.traces
     }
@@ -794,15 +791,7 @@ def _traces(request: Request) -> dict[Cell, tuple[int | str, str]]:
 
 def _trace_said(threshold: int | str, state: str) -> str:
     late = "later than its p99.9" if threshold == AUTO else f"later than {threshold:,} us"
-    return {"made": "traced", "pending": f"then traced, {late}", "not possible": "not traced"}[state]
-
-
-def _untraceable(traces: Sequence[AskedTrace], args: argparse.Namespace) -> str:
-    which = "1 cell is" if len(traces) == 1 else f"{len(traces)} cells are"
-    return (
-        f"{which} to be traced and will not be: on sealed machines nothing can be traced yet; "
-        f"'{_again('matrix', args)} --over-ssh' traces on provisioned boards."
-    )
+    return {"made": "traced", "pending": f"then traced, {late}"}[state]
 
 
 def _plan_json(request: Request, pending: Collection[str]) -> dict[str, Any]:

@@ -50,7 +50,9 @@ def trace(
     return run_playbook(
         collection.TRACE,
         inventory,
-        extravars | ({"rtvirt_keep_boards": True} if args.keep_boards else {}),
+        extravars
+        | ({"rtvirt_keep_boards": True} if args.keep_boards else {})
+        | ({"rtvirt_sealed": False} if args.over_ssh else {}),
         log_dir=tree.root / matrix.name / "log",
         verbosity=args.verbose,
         limit=[cell.board],

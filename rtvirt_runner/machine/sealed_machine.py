@@ -24,7 +24,15 @@ from typing import Any
 from rtvirt_runner.catalogue import collection
 from rtvirt_runner.machine import console_log, script_reply
 from rtvirt_runner.machine.script_reply import Reply
-from rtvirt_runner.machine.sealed_queue import KERNEL_PARAMS, CellSteps, GuestFiles, Queue, make_queue
+from rtvirt_runner.machine.sealed_queue import (
+    KERNEL_PARAMS,
+    CellSteps,
+    GuestFiles,
+    Queue,
+    TraceSteps,
+    make_queue,
+    make_trace_queue,
+)
 from rtvirt_runner.matrix.cell import Cell
 from rtvirt_runner.matrix.plan import plan
 
@@ -138,19 +146,62 @@ class Answers:
             return True
         return steps.measure in self.texts and steps.end in self.texts
 
+    def traced(self, steps: TraceSteps) -> Traced | None:
+        """What the steps of a trace answered; None while more may come."""
+        names = (*steps.begun.values(), steps.load, steps.broke, *steps.ended.values())
+        replies = {name: reply for name in names if (reply := self.reply(name)) is not None}
+        cut = "an answer was cut off"
+        failures = [each.failure or cut for each in replies.values() if each.failure or not each.complete]
+        if not failures and steps.broke in self.skipped:
+            failures = ["board and guest did not reach their state"]
+        if not failures and len(replies) < len(names):
+            return None
+        return Traced(failures[0] if failures else "", steps, replies)
+
+
+@dataclass(frozen=True)
+class Traced:
+    """What the steps of a trace answered; ``failure``: why there is no trace, '' if there is one."""
+
+    failure: str
+    steps: TraceSteps
+    replies: Mapping[str, Reply]  # by step
+
+    @property
+    def begun(self) -> dict[str, dict[str, object]]:
+        """Facts of ``begin_trace`` by side."""
+        return {side: self.replies[name].as_dict() for side, name in self.steps.begun.items()}
+
+    @property
+    def broke(self) -> dict[str, object]:
+        """Facts of ``break_cyclictest``."""
+        return self.replies[self.steps.broke].as_dict()
+
+    @property
+    def ended(self) -> dict[str, dict[str, object]]:
+        """Facts and files of ``end_trace`` by side."""
+        replies = {side: self.replies[name] for side, name in self.steps.ended.items()}
+        return {side: {"facts": reply.as_dict(), "files": reply.files} for side, reply in replies.items()}
+
 
 @dataclass(frozen=True)
 class Order:
-    """The work of a machine: the cells of a boot group in the order of the plan, the parts, and the guests' images."""
+    """The work of a machine: the cells of a boot group in the order of the plan, the parts, and the guests' images.
+
+    With ``trace_us`` it is one cell, which is traced: until a wake-up is later than so many us.
+    """
 
     parts: Parts
     cells: tuple[Cell, ...]
     guests: Mapping[tuple[str, str], Path]  # kernel and flavour -> folder of the image
+    trace_us: int | None = None
 
     def queue(self) -> Queue:
         """The queue of steps for the cells."""
         (boot,) = plan(self.cells)
         images = {key: GuestFiles(folder) for key, folder in self.guests.items()}
+        if self.trace_us is not None:
+            return make_trace_queue(boot, self.trace_us, images)
         return make_queue(boot, [cell.id for cell in self.cells], images)
 
     def after(self, cell_id: str) -> Order:
@@ -167,6 +218,7 @@ class Order:
                 {"kernel": kernel, "flavour": flavour, "folder": str(folder)}
                 for (kernel, flavour), folder in self.guests.items()
             ],
+            "trace_us": self.trace_us,
         }
 
     @classmethod
@@ -174,7 +226,7 @@ class Order:
         """The inverse of ``as_dict``."""
         guests = {(each["kernel"], each["flavour"]): Path(each["folder"]) for each in values["guests"]}
         cells = tuple(Cell.from_dict(cell) for cell in values["cells"])
-        return cls(Parts.from_dict(values["parts"]), cells, guests)
+        return cls(Parts.from_dict(values["parts"]), cells, guests, values.get("trace_us"))
 
 
 @dataclass(frozen=True)
@@ -185,6 +237,7 @@ class SealedMachine:
     order: Order
     steps: Mapping[str, CellSteps]  # by cell
     identity: Mapping[str, Any]
+    trace: TraceSteps | None = None  # where the cell is traced
 
     @classmethod
     def load(cls, folder: Path) -> SealedMachine:
@@ -194,7 +247,8 @@ class SealedMachine:
             cell: CellSteps(tuple(each["setup"]), each["state"], each["measure"], each["end"])
             for cell, each in known["steps"].items()
         }
-        return cls(folder, Order.from_dict(known["order"]), steps, known["identity"])
+        trace = TraceSteps(**known["trace"]) if known["trace"] else None
+        return cls(folder, Order.from_dict(known["order"]), steps, known["identity"], trace)
 
     @classmethod
     def start(cls, folder: Path, order: Order, owner_pid: int, locks: Path) -> SealedMachine:
@@ -208,9 +262,10 @@ class SealedMachine:
             (folder / log).unlink(missing_ok=True)
         queue, packed = order.queue(), folder / "queue.cpio"
         queue.write(packed)
-        machine = cls(folder, order, queue.cells, identity(order.parts, queue, packed))
+        machine = cls(folder, order, queue.cells, identity(order.parts, queue, packed), queue.trace)
         steps = {cell: asdict(each) for cell, each in queue.cells.items()}
-        known = {"order": order.as_dict(), "steps": steps, "identity": machine.identity}
+        trace = asdict(queue.trace) if queue.trace else None
+        known = {"order": order.as_dict(), "steps": steps, "trace": trace, "identity": machine.identity}
         (folder / "machine.json").write_text(json.dumps(known, indent=1))
         parts, cores = order.parts, len(os.sched_getaffinity(0))
         qemu = [str(parts.qemu / "bin" / "qemu-system-aarch64"), "-name", _name(folder)]
@@ -241,7 +296,22 @@ class SealedMachine:
         A machine without output for ``limit_s`` seconds is stopped, unless it has not had its turn yet; until then
         ``go_on`` is called, which may raise an exception to wait no longer.
         """
-        steps, answers = self.steps[cell], self.answers()
+        steps = self.steps[cell]
+        return self._wait(lambda answers: answers.has_ended(steps), limit_s, go_on)
+
+    def wait_for_trace(self, limit_s: float, go_on: Callable[[], None] = lambda: None) -> tuple[Traced | None, str]:
+        """Wait until the cell is traced, as ``wait`` does; returns the answers, or None and why there are none."""
+        steps = self.trace
+        if steps is None:
+            return None, "The machine traces nothing."
+        answers, reason = self._wait(lambda answers: answers.traced(steps) is not None, limit_s, go_on)
+        traced = answers.traced(steps)
+        return (None, traced.failure) if traced and traced.failure else (traced, reason)
+
+    def _wait(
+        self, has_ended: Callable[[Answers], bool], limit_s: float, go_on: Callable[[], None]
+    ) -> tuple[Answers, str]:
+        answers = self.answers()
         size: int | None = -1
         quiet_since = seen_at = time.monotonic()
         while True:
@@ -251,7 +321,7 @@ class SealedMachine:
             is_gone = time.monotonic() - seen_at > GONE_AFTER_S
             if (now := self._console_bytes()) != size:
                 quiet_since, size, answers = time.monotonic(), now, self.answers()
-            if answers.has_ended(steps):
+            if has_ended(answers):
                 return answers, ""
             if is_gone:
                 return answers, f"The machine ended in the middle of the cell: {self._last_words()}."

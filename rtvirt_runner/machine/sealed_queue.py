@@ -18,7 +18,7 @@ from pathlib import Path
 from rtvirt_runner.catalogue import collection
 from rtvirt_runner.catalogue.guests import GuestState
 from rtvirt_runner.catalogue.settings import far_environment
-from rtvirt_runner.machine import cell_script, guest_script, script_reply
+from rtvirt_runner.machine import cell_script, guest_script, script_reply, trace_script
 from rtvirt_runner.machine.scripts import script_text
 from rtvirt_runner.machine.sh_text import stripped
 from rtvirt_runner.matrix.cell import Cell
@@ -38,6 +38,11 @@ _SKIPPED = (
     "bpf_dummy_struct_ops_init",
 )
 KERNEL_PARAMS = (f"initcall_blacklist={','.join(_SKIPPED)}",)
+# Of a guest's trace, whose answer has to fit into 4 MiB of the mailbox: a long line has 200 bytes.
+GUEST_TRACE_LINES = 20_000
+# From the traced run of a cell to the one that breaks: the clocks of board and guest are related by what both did in
+# the last 6 s, in which the first run, which looks the same, must not be. Idle, it costs moments.
+_APART_US = 10_000_000
 _PHASES_US = 10_000  # a period of the slowest tick, 100 Hz
 _GOLDEN = 0.6180339887498949  # golden ratio: its multiples modulo 1 are evenly distributed for any number of them
 
@@ -67,6 +72,16 @@ class CellSteps:
     end: str  # reads the board's state after the cell, and stops the load
 
 
+@dataclass(frozen=True)
+class TraceSteps:
+    """Names of the steps of a trace, those that board and guest have each by side (host, and guest if it is traced)."""
+
+    begun: Mapping[str, str]
+    load: str  # starts the load on the board
+    broke: str
+    ended: Mapping[str, str]
+
+
 @dataclass
 class Queue:
     """The plan of a machine, and the steps and files that it names."""
@@ -75,6 +90,7 @@ class Queue:
     steps: dict[str, str] = field(default_factory=dict)  # name -> text for a shell
     files: dict[str, Path] = field(default_factory=dict)  # name -> file on the controller that steps use
     cells: dict[str, CellSteps] = field(default_factory=dict)  # id -> steps, in order
+    trace: TraceSteps | None = None
 
     def add_step(self, text: str) -> str:
         """Add a step; returns its name, a number."""
@@ -119,6 +135,41 @@ def make_queue(boot: BootGroup, cells: Iterable[str], guests: Mapping[tuple[str,
     return queue
 
 
+def make_trace_queue(boot: BootGroup, threshold_us: int, guests: Mapping[tuple[str, str], GuestFiles]) -> Queue:
+    """The queue of a machine that does nothing but trace the one cell of a boot group; ``guests`` as in make_queue.
+
+    The order is that of playbooks/tasks/trace_cell.yml: the cell with a trace, then until a wake-up is later than
+    threshold_us. No other cell is measured on such a machine, so that no bin depends on what is traced.
+    """
+    (group,), (cell,) = boot.guests, boot.cells
+    queue = Queue(["group"])
+    places = {"host": "board", **({"guest": "guest"} if cell.in_guest else {})}
+    make = _step(script_text("make_trace"), trace_script.make_environment(trace_script.lasts_s(cell)))
+    # The board's before the guest has its priority.
+    setup = [(make, "board"), *_setup(queue, group, guests), *([(make, "guest")] if cell.in_guest else [])]
+    names = _add_setup(queue, setup)
+    begun = {}
+    for side, place in places.items():
+        begin = _step(script_text("begin_trace"), trace_script.begin_environment(side))
+        (begun[side],) = _add_setup(queue, [(begin, place)])
+    _add_cell(queue, group, cell, (*names, *begun.values()), boot.repetition)
+
+    load = queue.add_step(_step(script_text("start_load"), cell_script.board_environment(cell)))
+    broke = trace_script.break_environment(cell, threshold_us)
+    breaks = queue.add_step(_step(script_text("break_cyclictest"), broke))
+    lines = {"host": trace_script.LINES, "guest": GUEST_TRACE_LINES}
+    ended = {
+        side: queue.add_step(_step(script_text("end_trace"), trace_script.end_environment(side, lines=lines[side])))
+        for side in places
+    }
+    queue.plan.append(f"cell {_APART_US} {load} {breaks} {_place(cell)} {ended['host']}")
+    if cell.in_guest:  # a line begins and ends on the board, which says here that it still answers
+        answers = queue.add_step(_step(script_text("running_kernel"), {}))
+        queue.plan.append(f"cell 0 {answers} {ended['guest']} guest {answers}")
+    queue.trace = TraceSteps(begun, load, breaks, ended)
+    return queue
+
+
 def _add_group(
     queue: Queue,
     group: GuestGroup,
@@ -127,17 +178,31 @@ def _add_group(
     guests: Mapping[tuple[str, str], GuestFiles],
 ) -> None:
     queue.plan.append("group")
-    setup = [(queue.add_step(text), place) for text, place in _setup(queue, group, guests)]
-    queue.plan += [f"setup {name} {place}" for name, place in setup]
-    states = ("board_state", *(("neighbour_state",) if group.neighbour else ()))
+    setup = _add_setup(queue, _setup(queue, group, guests))
     for cell in cells:
-        known, sets = cell_script.board_environment(cell), cell_script.board_sets(cell)
-        state = queue.add_step(_step(script_text(*states, *sets["before"]), known))
-        measure = queue.add_step(_step(cell_script.script(cell), cell_script.environment(cell)))
-        end = queue.add_step(_step(script_text(*states, *sets["after"]), known))
-        queue.cells[cell.id] = CellSteps(tuple(name for name, _ in setup), state, measure, end)
-        place = "guest" if cell.in_guest else "board"
-        queue.plan.append(f"cell {phase_us(repetition)} {state} {measure} {place} {end}")
+        _add_cell(queue, group, cell, setup, repetition)
+
+
+def _add_setup(queue: Queue, steps: Iterable[tuple[str, str]]) -> tuple[str, ...]:
+    """Add steps, text and place of each, that apply the state of a group; returns their names."""
+    setup = [(queue.add_step(text), place) for text, place in steps]
+    queue.plan += [f"setup {name} {place}" for name, place in setup]
+    return tuple(name for name, _ in setup)
+
+
+def _add_cell(queue: Queue, group: GuestGroup, cell: Cell, setup: tuple[str, ...], repetition: int) -> None:
+    states = ("board_state", *(("neighbour_state",) if group.neighbour else ()))
+    known, sets = cell_script.board_environment(cell), cell_script.board_sets(cell)
+    state = queue.add_step(_step(script_text(*states, *sets["before"]), known))
+    measure = queue.add_step(_step(cell_script.script(cell), cell_script.environment(cell)))
+    end = queue.add_step(_step(script_text(*states, *sets["after"]), known))
+    queue.cells[cell.id] = CellSteps(setup, state, measure, end)
+    queue.plan.append(f"cell {phase_us(repetition)} {state} {measure} {_place(cell)} {end}")
+
+
+def _place(cell: Cell) -> str:
+    """Where the step runs that measures a cell, in the plan's words."""
+    return "guest" if cell.in_guest else "board"
 
 
 def _setup(queue: Queue, group: GuestGroup, guests: Mapping[tuple[str, str], GuestFiles]) -> Iterable[tuple[str, str]]:

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Any
 
 from rtvirt_runner.matrix.cell import Cell
 from rtvirt_runner.matrix.load import Matrix
-from rtvirt_runner.matrix.results import Record, ResultsTree
+from rtvirt_runner.matrix.results import BadRecord, Record, ResultsTree
 
 
 @dataclass(frozen=True)
 class AskedTrace:
     """A trace that is to be made of a cell.
 
-    ``threshold``: as in Matrix.traces. ``from_record``: whether the cell's record is its run without a trace; one of a
-    sealed machine is not, since the traced run is on a provisioned board.
+    ``threshold``: as in Matrix.traces. ``from_record``: whether the cell's record is its run without a trace; one that
+    was measured another way, on a sealed machine or over SSH, than the cell is traced is not.
     """
 
     cell: Cell
@@ -28,13 +28,22 @@ class AskedTrace:
         return {"cell": self.cell.as_dict(), "threshold": self.threshold, "from_record": self.from_record}
 
 
-def traces_left(matrix: Matrix, tree: ResultsTree, cells: Iterable[Cell]) -> list[AskedTrace]:
-    """The traces that the matrix asks for of these cells and that have not been made, in the cells' order."""
+def traces_left(
+    matrix: Matrix, tree: ResultsTree, cells: Iterable[Cell], sealed: Collection[Cell] = ()
+) -> list[AskedTrace]:
+    """The traces that the matrix asks for of these cells and that have not been made, in the cells' order.
+
+    ``sealed``: the cells that are traced on sealed machines.
+    """
     made = tree.traces(matrix.name)
     left = [cell for cell in cells if cell in matrix.traces and cell.id not in made]
-    return [AskedTrace(cell, matrix.traces[cell], not _is_sealed(matrix, tree, cell)) for cell in left]
+    return [
+        AskedTrace(cell, matrix.traces[cell], _is_alike(tree.find(matrix.name, cell), cell in sealed)) for cell in left
+    ]
 
 
-def _is_sealed(matrix: Matrix, tree: ResultsTree, cell: Cell) -> bool:
-    found = tree.find(matrix.name, cell)
-    return isinstance(found, Record) and bool(found.output) and bool(found.system.get("sealed"))
+def _is_alike(found: Record | BadRecord | None, sealed: bool) -> bool:
+    """Whether a cell was measured as it is traced; one that is not measured yet will be."""
+    if not isinstance(found, Record) or found.output is None:
+        return True
+    return bool(found.system.get("sealed")) == sealed

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import replace
 
 from rtvirt_runner.catalogue.catalogue import Catalogue
@@ -28,18 +28,19 @@ def why_over_ssh(cell: Cell, lab: Lab, catalogue: Catalogue) -> str:
 
 
 def sealed_boots(
-    cells: Iterable[Cell], pending: Iterable[Cell], lab: Lab, catalogue: Catalogue
+    cells: Iterable[Cell], pending: Iterable[Cell], lab: Lab, catalogue: Catalogue, traced: Collection[Cell] = ()
 ) -> list[tuple[BootGroup, tuple[Cell, ...]]]:
     """Boot groups of one guest group each: one sealed machine, with its cells up to the last pending one.
 
-    Cells that are done are included: a result depends on everything that its machine did since power-on.
+    Cells that are done are included: a result depends on everything that its machine did since power-on. A group with
+    none to measure is included, without cells, where one of it is to be traced, which takes a machine of its own.
     """
     wanted = {cell.id for cell in pending}
     boots = plan(cell for cell in cells if not why_over_ssh(cell, lab, catalogue))
     found = []
     for boot in [replace(each, guests=(group,)) for each in boots for group in each.guests]:
         last = max((number for number, cell in enumerate(boot.cells) if cell.id in wanted), default=-1)
-        if last >= 0:
+        if last >= 0 or any(cell in traced for cell in boot.cells):
             found.append((boot, boot.cells[: last + 1]))
     return found
 

@@ -19,6 +19,7 @@ LAB = """\
 boards: {hosts: {pi: {rtvirt_board_cpus: 2, rtvirt_board_clock: real, ansible_connection: local}}}
 guests: {hosts: {pi-guest: }}
 """
+SEALED_LAB = LAB.replace("rtvirt_board_clock: real", "rtvirt_board_clock: virtual, rtvirt_board_sealed: true")
 AXES = {
     **{"board": ["pi"], "kernel": ["linux-6.12-rt"], "tuning": ["none", "paper"], "split": ["1-1"]},
     **{"place": ["host", "guest"], "guest": ["minimal"], "workload": ["idle"]},
@@ -54,15 +55,15 @@ PLAYBOOK = """\
 """
 
 
-def play(folder: Path, traces: bool = False) -> tuple[list[dict[str, Any]], str]:
+def play(folder: Path, traces: bool = False, sealed: bool = False) -> tuple[list[dict[str, Any]], str]:
     """The plan, and what Ansible said."""
-    (folder / "lab.yml").write_text(LAB)
+    (folder / "lab.yml").write_text(SEALED_LAB if sealed else LAB)
     (folder / "late.yml").write_text(yaml.safe_dump({"matrix": MATRIX}))
     (folder / "vars").unlink(missing_ok=True)
     (folder / "vars").symlink_to(collection.VARS)
     (folder / "plan.yml").write_text(PLAYBOOK.replace("TASKS", str(collection.PLAYBOOKS / "tasks")))
     given = {"rtvirt_matrix": str(folder / "late.yml"), "rtvirt_results_dir": str(folder), "traces": traces}
-    given |= {"rtvirt_sealed": False, "ansible_python_interpreter": sys.executable}
+    given |= {"rtvirt_sealed": sealed, "ansible_python_interpreter": sys.executable}
     env = {**os.environ, "ANSIBLE_CONFIG": str(collection.ANSIBLE_CONFIG), "ANSIBLE_NOCOLOR": "1", "COLUMNS": "4000"}
     command = [Path(sys.executable).parent / "ansible-playbook", "-i", "lab.yml", "-e", json.dumps(given), "plan.yml"]
     done = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, check=False)
@@ -84,10 +85,10 @@ def groups(plan: list[dict[str, Any]]) -> list[tuple[str, list[str], list[str]]]
     ]
 
 
-def store(tree: ResultsTree, cell: Cell) -> None:
+def store(tree: ResultsTree, cell: Cell, **system: Any) -> None:
     status = Status("done", "", "2026-01-01T00:00:00Z", "2026-01-01T00:01:00Z", 3, 1.0, 5.0)
     samples = {"histogram": {"50": cell.loops}, "cycles": cell.loops, "min": 50, "avg": 50.0, "max": 50}
-    tree.write_record("late", cell, status, {}, {"cyclictest.json": json.dumps({"thread": {"0": samples}})})
+    tree.write_record("late", cell, status, system, {"cyclictest.json": json.dumps({"thread": {"0": samples}})})
 
 
 def test_a_plan_has_the_traces_that_are_left_with_the_group_of_their_cell(tmp_path: Path) -> None:
@@ -106,6 +107,24 @@ def test_a_plan_has_the_traces_that_are_left_with_the_group_of_their_cell(tmp_pa
     tree.keep_trace("late", cells[1], {"trace.json": "{}"})
     plan, _ = play(tmp_path)
     assert groups(plan) == [("minimal", [], ["paper"])]
+
+
+def test_a_sealed_plan_has_the_traces_of_its_cells_even_where_all_are_measured(tmp_path: Path) -> None:
+    tree = ResultsTree(tmp_path)
+    plan, _ = play(tmp_path, sealed=True)
+    assert {boot["sealed"] for boot in plan} == {True}
+    traced = [(len(boot["cells"]), [each["cell"]["tuning"] for each in boot["traces"]]) for boot in plan]
+    assert traced == [(1, []), (1, ["none"]), (1, []), (1, ["paper"])]
+    cells = [Cell.from_dict(cell) for boot in plan for cell in boot["cells"]]
+    for cell in cells[:3]:
+        store(tree, cell, sealed={"key": "0" * 8})
+    store(tree, cells[3])  # over SSH
+    plan, _ = play(tmp_path, sealed=True)
+    assert [boot["cells"] for boot in plan] == [[], []]
+    assert [each for boot in plan for each in boot["traces"]] == [
+        {"cell": cells[1].as_dict(), "threshold": 250, "from_record": True},
+        {"cell": cells[3].as_dict(), "threshold": 250, "from_record": False},
+    ]
 
 
 def test_a_trace_that_cannot_be_made_fails_nothing_and_is_stored_with_its_reason(tmp_path: Path) -> None:

@@ -33,9 +33,9 @@ int main(void)
 """
 
 
-def lab_with_rogue(folder: Path) -> Path:
-    """Make a copy of the tests' lab that has the workload ``rogue``; returns its inventory."""
-    shutil.copytree(LAB_FOLDER / "inventory", folder / "lab")
+def lab_with_rogue(folder: Path, inventory: Path = LAB_FOLDER / "inventory") -> Path:
+    """Make a copy of a lab, by default the tests', that has the workload ``rogue``; returns its inventory."""
+    shutil.copytree(inventory, folder / "lab")
     (folder / "lab" / "rogue.c").write_text(ROGUE)
     rogue = {"rogue": {"title": "a thread of FIFO 97", "sources": ["rogue.c"], "command": "chrt -f 97 rtvirt-rogue"}}
     with (folder / "lab" / "group_vars" / "all.yml").open("a") as stream:

@@ -143,7 +143,7 @@ def test_a_trace_that_exists_is_not_made_again(tmp_path: Path) -> None:
     assert tree.read("late") == [] and tree.pending("late", matrix.cells) == list(matrix.cells)
 
 
-def test_a_record_of_a_sealed_machine_is_no_run_without_a_trace(tmp_path: Path) -> None:
+def test_a_record_that_was_measured_another_way_is_no_run_without_a_trace(tmp_path: Path) -> None:
     tree, matrix = ResultsTree(tmp_path), load("auto")
     pending, over_ssh, sealed, _ = matrix.cells
     measure(tree, "late", over_ssh)
@@ -151,6 +151,8 @@ def test_a_record_of_a_sealed_machine_is_no_run_without_a_trace(tmp_path: Path) 
     tree.write_record("late", sealed, done(), {**system(sealed), "sealed": {"key": "0" * 8}}, raw)
     found = {each.cell: each.from_record for each in traces_left(matrix, tree, (pending, over_ssh, sealed))}
     assert found == {pending: True, over_ssh: True, sealed: False}
+    left = traces_left(matrix, tree, (pending, over_ssh, sealed), sealed=(pending, over_ssh, sealed))
+    assert [each.from_record for each in left] == [True, False, True]
 
 
 # ----------------------------------------------------------------------------------------------------- the commands
@@ -191,44 +193,41 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     yield commands
 
 
-def test_plan_says_which_cells_are_traced_and_of_sealed_ones_that_they_are_not(
-    run: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_plan_says_which_cells_are_traced(run: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("plan") == 0
     told = capsys.readouterr().out
-    assert told.count("(sealed, not traced)") == 4 and "To trace:" not in told
-    assert "4 cells are to be traced and will not be: on sealed machines nothing can be traced yet; " in told
-    assert f"--results {tmp_path}/results --over-ssh' traces on provisioned boards." in told
+    assert told.count("(sealed, then traced, later than its p99.9)") == 4
+    assert "To trace: 4, over SSH after the cells of the same boot, sealed after all cells, each on a machine" in told
     document = {"matrix": {**MATRIX, "trace": {"threshold_us": 2500}}}
     document["matrix"]["experiments"] = {"idle": {"axes": {**AXES, "board": ["virtual-rpi2"]}}}
     (tmp_path / "m.yml").write_text(yaml.safe_dump(document))
     assert run("plan") == 0
     told = capsys.readouterr().out
-    assert told.count("(over SSH, then traced, later than 2,500 us)") == 4 and "To trace: 4, after the cells" in told
-    assert "4 cells, 4 pending, 4 to trace" in told and "sealed" not in told
+    assert (
+        told.count("(over SSH, then traced, later than 2,500 us)") == 4
+        and "To trace: 4, over SSH after the cells" in told
+    )
+    assert "4 cells, 4 pending, 4 to trace" in told and "(sealed" not in told
     assert run("plan", "--json") == 0
     boots = json.loads(capsys.readouterr().out)["boots"]
     traces = [cell["trace"] for boot in boots for guest in boot["guests"] for cell in guest["cells"]]
     assert traces == [{"threshold": 2500, "state": "pending"}] * 4
 
 
-def test_matrix_traces_over_ssh_even_where_all_cells_are_done_and_names_what_was_not_traced(
+def test_matrix_traces_even_where_all_cells_are_done_and_names_what_was_not_traced(
     run: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run("matrix")
     told = capsys.readouterr().err
-    assert "4 cells are to be traced and will not be: on sealed machines" in told
-    assert "4 of 4 cells to measure, see" in told and "was not traced" not in told
-    run("matrix")
-    assert "nothing left to do" in capsys.readouterr().err and len(run.asked) == 1
+    assert "4 of 4 cells to measure and 4 to trace, see" in told and "rtvirt_sealed" not in run.asked[-1]
     run("matrix", "--over-ssh")
     told = capsys.readouterr().err
     assert "0 of 4 cells to measure and 4 to trace, see" in told and run.asked[-1]["rtvirt_sealed"] is False
-    assert told.count(" was not traced: This kernel has no ftrace.") == 4 and "sealed machines" not in told
+    assert told.count(" was not traced: This kernel has no ftrace.") == 4
     tree = ResultsTree(tmp_path / "results")
     for cell in load().cells:
         tree.keep_trace("late", cell, {"trace.json": "{}"})
-    run("matrix", "--over-ssh")
+    run("matrix")
     assert "nothing left to do" in capsys.readouterr().err and len(run.asked) == 2
 
 
@@ -262,4 +261,5 @@ def included(value: Any) -> Iterator[str]:
 def test_a_matrix_and_trace_yml_trace_with_the_same_tasks() -> None:
     tracing = [path for path in collection.PLAYBOOKS.rglob("*.yml") if "break_cyclictest" in path.read_text()]
     assert tracing == [collection.PLAYBOOKS / "tasks" / "trace_cell.yml"]
+    tracing.append(collection.PLAYBOOKS / "tasks" / "trace_sealed.yml")  # whose scripts are in the machine's queue
     assert set(tracing) <= reached("full_matrix.yml") & reached("trace.yml")

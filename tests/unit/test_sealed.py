@@ -8,6 +8,7 @@ import hashlib
 import os
 import shlex
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,9 +17,21 @@ from fakes import KERNELS, ROLES, catalogue
 
 from rtvirt_runner.catalogue import collection
 from rtvirt_runner.catalogue.lab import Lab
-from rtvirt_runner.machine import guest_script, sealed_machine
+from rtvirt_runner.machine import guest_script, sealed_machine, trace_script
+from rtvirt_runner.machine.scripts import script_text
 from rtvirt_runner.machine.sealed_machine import Answers, Hardware, Order, Parts, SealedMachine
-from rtvirt_runner.machine.sealed_queue import CellSteps, GuestFiles, make_queue, phase_us
+from rtvirt_runner.machine.sealed_queue import (
+    GUEST_TRACE_LINES,
+    CellSteps,
+    GuestFiles,
+    Queue,
+    TraceSteps,
+    make_queue,
+    make_trace_queue,
+    phase_us,
+)
+from rtvirt_runner.machine.sh_text import stripped
+from rtvirt_runner.matrix.cell import Cell
 from rtvirt_runner.matrix.load import Matrix, load_matrix
 from rtvirt_runner.matrix.plan import plan
 from rtvirt_runner.matrix.ways import cells_measured, sealed_boots, why_over_ssh
@@ -139,6 +152,103 @@ def test_an_answer_that_unpacks_to_gigabytes_is_none() -> None:
     assert Answers.read(f"@answer 001\n{text}@end 001 {hashlib.sha256(answer).hexdigest()}\n").texts == {}
 
 
+def traced_cell(place: str) -> Cell:
+    return next(cell for cell in smoke().cells if cell.place == place and not why_over_ssh(cell, lab(), catalogue()))
+
+
+def trace_queue(place: str, images: dict[tuple[str, str], GuestFiles]) -> Queue:
+    (boot,) = plan([traced_cell(place)])
+    return make_trace_queue(boot, 250, images)
+
+
+@pytest.mark.parametrize("place", ["host", "guest"])
+def test_a_traced_cell_is_traced_by_the_scripts_and_in_the_order_of_ssh(
+    place: str, images: dict[tuple[str, str], GuestFiles]
+) -> None:
+    queue, cell, on_guest = trace_queue(place, images), traced_cell(place), place == "guest"
+    sets = ("make_trace", "begin_trace", "break_cyclictest", "end_trace")
+    texts = {name: stripped(script_text(name)) for name in sets}
+    ran: list[tuple[str, str]] = []
+    for line in queue.plan[1:]:
+        words = line.split()
+        on = words[1:3] if words[0] == "setup" else [words[2], "board", words[3], words[4], words[5], "board"]
+        ran += zip(on[::2], on[1::2], strict=True)
+    tracing = [
+        (name, where) for step, where in ran for name, text in texts.items() if f"(\n{text}\n)" in queue.steps[step]
+    ]
+    both = ["board", "guest"] if on_guest else ["board"]
+    assert tracing == [
+        *[(name, where) for name in ("make_trace", "begin_trace") for where in both],
+        ("break_cyclictest", both[-1]),
+        *[("end_trace", where) for where in both],
+    ]
+    assert queue.trace is not None
+    steps = queue.cells[cell.id]
+    order = [step for step, _ in ran]
+    assert [*steps.setup, steps.state, steps.measure, steps.end, queue.trace.load, queue.trace.broke] == order[
+        : len(steps.setup) + 5
+    ]
+    assert "THRESHOLD_US=250\n" in queue.steps[queue.trace.broke]
+    assert set(queue.trace.begun.values()) < set(steps.setup)
+    for side, step in queue.trace.ended.items():
+        most = GUEST_TRACE_LINES if side == "guest" else trace_script.LINES
+        assert f"TRACE_LINES={most}\n" in queue.steps[step]
+
+
+def test_a_guest_s_trace_fits_into_its_mailbox() -> None:
+    """The mailbox has 8 MiB, and the answer its second half; the longest lines of a switch have about 200 bytes."""
+    assert GUEST_TRACE_LINES * 200 < (8 << 20) - 8193 * 512
+
+
+def test_a_cell_is_measured_in_a_trace_as_it_is_without_one(images: dict[tuple[str, str], GuestFiles]) -> None:
+    cell = traced_cell("guest")
+    (boot,) = plan([cell])
+    measured, traced = make_queue(boot, [cell.id], images), make_trace_queue(boot, 250, images)
+    for name in ("state", "measure", "end"):
+        texts = [queue.steps[getattr(queue.cells[cell.id], name)] for queue in (measured, traced)]
+        assert texts[0] == texts[1]
+    assert measured.trace is None
+
+
+@pytest.mark.parametrize("answer", ["@whole 0\n", "@fail There is no room in /tmp.\n@whole 1\n", ""])
+def test_a_trace_is_whole_or_has_a_reason(answer: str) -> None:
+    steps = TraceSteps({"host": "001", "guest": "002"}, "006", "007", {"host": "008", "guest": "010"})
+    names = [*steps.begun.values(), steps.load, steps.broke, *steps.ended.values()]
+    good = "".join(packed(name, f"@fact name {name}\n@whole 0\n") for name in names[:-1])
+    assert Answers.read(good).traced(steps) is None
+    traced = Answers.read(
+        good + packed(names[-1], f"@file trace-guest.txt\nline\n\n@end trace-guest.txt\n{answer}")
+    ).traced(steps)
+    assert traced is not None
+    assert traced.failure == {
+        "@whole 0\n": "",
+        "": "an answer was cut off",
+    }.get(answer, "There is no room in /tmp.")
+    assert traced.begun["guest"] == {"name": "002"} and traced.broke == {"name": "007"}
+    assert traced.ended["guest"]["files"] == {"trace-guest.txt": "line\n"}
+    skipped = Answers.read("@skipped 004\n@skipped 007\n").traced(steps)
+    assert skipped is not None and skipped.failure == "board and guest did not reach their state"
+
+
+def test_who_waits_for_a_trace_gets_it_or_the_reason(tmp_path: Path) -> None:
+    parts = Parts(tmp_path, "10.0.0", tmp_path, tmp_path, (), Hardware(2, 16, 512, 1))
+    steps = TraceSteps({"host": "1"}, "5", "6", {"host": "7"})
+    machine = SealedMachine(tmp_path, Order(parts, (), {}, 250), {}, {}, steps)
+    console = tmp_path / "console.log"
+    good = "".join(packed(name, "@whole 0\n") for name in ("1", "5", "6", "7"))
+    console.write_text(good)
+    traced, reason = machine.wait_for_trace(60)
+    assert traced is not None and not reason and set(traced.ended) == {"host"}
+    console.write_text(good.partition("@answer 7")[0] + "Kernel panic - not syncing\r\n")
+    assert machine.wait_for_trace(60) == (
+        None,
+        "The machine ended in the middle of the cell: Kernel panic - not syncing.",
+    )
+    console.write_text(good + packed("6", "@fail There is no cyclictest on this machine.\n@whole 1\n"))
+    assert machine.wait_for_trace(60) == (None, "There is no cyclictest on this machine.")
+    assert replace(machine, trace=None).wait_for_trace(60) == (None, "The machine traces nothing.")
+
+
 def test_a_console_without_end_ends_the_machine(tmp_path: Path) -> None:
     with (tmp_path / "console.log").open("wb") as console:
         console.truncate(sealed_machine.CONSOLE_BYTES + 1)
@@ -166,6 +276,11 @@ def test_an_order_survives_json(tmp_path: Path) -> None:
     )
     order = Order(parts, boot.cells, {("linux-6.12-rt", "minimal"): tmp_path})
     assert Order.from_dict(order.as_dict()) == order
+    traces = Order(parts, boot.cells[:1], {}, trace_us=250)
+    assert Order.from_dict(traces.as_dict()) == traces
+    written = order.as_dict()
+    del written["trace_us"]  # as before there were traces
+    assert Order.from_dict(written) == order
     assert order.after(boot.cells[0].id).cells == boot.cells[1:]
 
 
@@ -193,6 +308,14 @@ def test_a_machine_with_one_pending_cell_measures_up_to_that() -> None:
     assert cells == boot.cells[:2]
     assert cells_measured(smoke().cells, [boot.cells[1]], lab(), catalogue()) == [*boot.cells[:2]]
     assert cells_measured(smoke().cells, [boot.cells[1]], lab(sealed=False), catalogue()) == [boot.cells[1]]
+
+
+def test_a_group_whose_cells_are_done_stays_in_the_plan_for_its_trace() -> None:
+    boot = next(boot for boot in plan(smoke().cells) if len(boot.guests[0].cells) > 2)
+    ((found, cells),) = sealed_boots(smoke().cells, [], lab(), catalogue(), traced={boot.cells[1]})
+    assert cells == () and boot.cells[1] in found.cells
+    ((_, cells),) = sealed_boots(smoke().cells, [boot.cells[0]], lab(), catalogue(), traced={boot.cells[1]})
+    assert cells == boot.cells[:1]
 
 
 def test_a_guest_is_told_the_same_variables_as_by_the_role() -> None:
