@@ -5,10 +5,12 @@ import shutil
 import subprocess
 import sys
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 
 from rtvirt_runner.catalogue import collection
 
@@ -83,6 +85,43 @@ def is_shell(path: Path) -> bool:
 def test_sources_please(name: str) -> None:
     if told := complaints(TOOLS[name]):
         pytest.fail(told, pytrace=False)
+
+
+class AnyTag(yaml.SafeLoader):
+    """Takes Ansible's tags for nothing."""
+
+
+AnyTag.add_multi_constructor("!", lambda loader, suffix, node: None)
+CONDITIONS = {"that", "when", "until", "failed_when", "changed_when"}
+
+
+def broken_conditions(content: Any) -> Iterator[Any]:
+    """Conditions that are no text: Ansible finds out when it comes to them, and its linter does not."""
+    if isinstance(content, dict):
+        for key, value in content.items():
+            if key in CONDITIONS:
+                yield from (each for each in (value if isinstance(value, list) else [value]) if isinstance(each, dict))
+            yield from broken_conditions(value)
+    elif isinstance(content, list):
+        for each in content:
+            yield from broken_conditions(each)
+
+
+def test_conditions_are_text() -> None:
+    """A colon and a space in a condition that is not quoted make a mapping of it."""
+    broken = [
+        f"{path.relative_to(collection.ROOT)}: {condition}"
+        for folder in ("playbooks", "roles", "molecule", "tests")
+        for path in (collection.ROOT / folder).rglob("*.yml")
+        for document in yaml.load_all(path.read_text(), AnyTag)
+        for condition in broken_conditions(document)
+    ]
+    assert not broken
+
+
+def test_a_condition_that_yaml_reads_as_a_mapping_is_found() -> None:
+    text = 'assert: {that: [a is b]}\nblock:\n  - when:\n      - a is search("b: c")\n'
+    assert list(broken_conditions(yaml.load(text, AnyTag))) == [{'a is search("b': 'c")'}]
 
 
 def test_shell_scripts_please_shellcheck() -> None:
