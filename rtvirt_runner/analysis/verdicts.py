@@ -268,13 +268,20 @@ def board_verdicts(
 
     ``cells`` are all that are to be measured: a board with a configuration of which nothing was is not said to fail.
     """
-    measured = list(measurements)
+    measured, cells = list(measurements), list(cells)
     names = dict.fromkeys([*boards, *(each.cell.board for each in measured)])
+    clocks = {cell.board: cell.clock for cell in (*cells, *(each.cell for each in measured))}
     wanted: dict[str, set[tuple[str, ...]]] = {}
     for cell in {axes_of(each): each for each in cells if each.place == "guest"}.values():  # of repetitions one
         wanted.setdefault(cell.board, set()).add(_state(cell))
     return [
-        _board(name, [each for each in measured if each.cell.board == name], budget, wanted.get(name, set()))
+        _board(
+            name,
+            clocks.get(name, "real"),
+            [each for each in measured if each.cell.board == name],
+            budget,
+            wanted.get(name, set()),
+        )
         for name in names
     ]
 
@@ -290,11 +297,10 @@ def matrix_verdicts(
 
 
 def _board(
-    name: str, measurements: Sequence[Measurement], budget: Budget, wanted: Set[tuple[str, ...]]
+    name: str, clock: str, measurements: Sequence[Measurement], budget: Budget, wanted: Set[tuple[str, ...]]
 ) -> BoardVerdict:
     guests = [point for point in points(measurements) if point.cell.place == "guest"]
     usable = [point for point in guests if not point.guest_uses_tcg]
-    clock = next((each.cell.clock for each in measurements), "real")
     workloads = list(dict.fromkeys(point.cell.beside for point in usable))
     groups = grouped(usable, lambda point: _state(point.cell))
     unmeasured = len(wanted - {_state(point.cell) for point in guests})

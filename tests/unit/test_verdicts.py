@@ -167,6 +167,10 @@ def test_an_emulated_guest_is_no_answer(tree: ResultsTree) -> None:
     assert only(board_verdicts([], LENIENT, ["cb2"])).says.endswith("nothing was measured in a guest.")
 
 
+def test_a_board_without_a_number_has_the_clock_of_its_cells() -> None:
+    assert only(board_verdicts([], LENIENT, cells=CB2, boards=["virtual-cb2"])).clock == "virtual"
+
+
 def test_verdict_says_it_by_its_exit_status(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     def run(late: int, repetitions: int, *options: str) -> int:
         tree = ResultsTree(tmp_path / f"{late}-{repetitions}")
