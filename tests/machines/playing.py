@@ -95,6 +95,20 @@ def count_boot(board: str) -> None:
             stream.write(json.dumps({"event": "cold boot", "board": board}) + "\n")
 
 
+def sealed_machines(board: str) -> list[Path]:
+    """Folders of the sealed machines of a board that run, of this cache; a run with another has such machines too."""
+    boards = (artifacts.cache_folder() / "boards" / board).resolve()
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            folder, command = (process / "cwd").readlink(), (process / "cmdline").read_bytes()
+        except OSError:
+            continue  # it has ended
+        if folder.parent == boards and folder.name.startswith("sealed-") and b"guest=" in command:
+            found.append(folder)
+    return found
+
+
 def ssh(board: str, command: str) -> list[str | Path]:
     """The command line that runs a command on a board."""
     return ["ssh", "-F", artifacts.cache_folder() / "boards" / board / "ssh_config", board, command]

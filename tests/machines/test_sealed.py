@@ -13,7 +13,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
-from playing import LIMIT_S, SCRIPTS, count_boot, owned, run
+from playing import LIMIT_S, SCRIPTS, count_boot, owned, run, sealed_machines
 
 from rtvirt_runner.catalogue import collection
 from rtvirt_runner.matrix.results import Record, ResultsTree, find_matrices
@@ -109,8 +109,7 @@ def test_the_page_says_which_way_each_number_came(measured: tuple[Path, Path]) -
 
 
 def test_no_machine_is_left(measured: tuple[Path, Path]) -> None:
-    running = [path.read_bytes() for path in Path("/proc").glob("[0-9]*/cmdline") if path.exists()]
-    assert not [each for each in running if b"guest=virtual-cb2-sealed-" in each]
+    assert sealed_machines("virtual-cb2") == []
 
 
 @pytest.mark.slow(exercises=["roles/sealed_board", "rtvirt_runner/cli/capsule.py", "rtvirt_runner/machine"])

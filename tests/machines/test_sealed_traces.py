@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import yaml
-from playing import SCRIPTS, count_boot, owned, run
+from playing import SCRIPTS, count_boot, owned, run, sealed_machines
 from rogue import lab_with_rogue
 
 from rtvirt_runner.analysis.histogram import Histogram, summarize
@@ -146,5 +146,4 @@ def test_the_same_trace_made_again_is_the_same_late_wake_up(traced: Traced) -> N
 
 
 def test_no_machine_is_left(traced: Traced) -> None:
-    running = [path.read_bytes() for path in Path("/proc").glob("[0-9]*/cmdline") if path.exists()]
-    assert not [each for each in running if f"guest={BOARD}-sealed-trace".encode() in each]
+    assert sealed_machines(BOARD) == []
