@@ -150,6 +150,7 @@ def test_a_guest_that_may_be_emulated_needs_no_kvm() -> None:
         ({"boot_mode": "CPU: All CPU(s) started at EL1"}, CANNOT),
         ({"machine": "armv7l", "boot_mode": "CPU: All CPU(s) started in SVC mode."}, CANNOT),
         ({"kvm": "closed"}, CANNOT),
+        ({**PC, "kvm": "closed"}, CANNOT),
         ({**PC, "kvm_message": "kvm: RT requires X86_FEATURE_CONSTANT_TSC"}, LIMITS),
         ({**PC, "kvm_message": "kvm: support for 'kvm_intel' disabled by bios"}, CANNOT),
         ({**PC, "cpu_flags": "hypervisor"}, CANNOT),
