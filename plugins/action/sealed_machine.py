@@ -36,6 +36,7 @@ class ActionModule(ActionBase):
             Parts(
                 qemu=Path(args["qemu"]),
                 qemu_version=str(args["qemu_version"]),
+                lockstep=Path(args["lockstep"]),
                 kernel=Path(args["kernel"]),
                 base=Path(args["base"]),
                 kernel_params=tuple(plain(args["kernel_params"])),

@@ -55,6 +55,10 @@ options:
     description: Version of QEMU.
     type: str
     required: true
+  lockstep:
+    description: Folder that contains lockstep.so and lockstep.c, which it was compiled from.
+    type: path
+    required: true
   cpus:
     description: Number of cores that Linux uses.
     type: int
@@ -78,6 +82,7 @@ EXAMPLES = r"""
     kernel: "{{ kernel }}/vmlinuz"
     qemu: "{{ qemu }}"
     qemu_version: 10.0.3
+    lockstep: "{{ lockstep }}"
     cpus: 2
     spare_vcpus_to: 16
     memory_mib: 1024

@@ -219,8 +219,8 @@ def _trash(folder: Path) -> Iterator[_Item]:
         yield _Item(Kind.UNFINISHED, f"{folder.name}/{path.name}", "half removed", (path,))
 
 
-def _test_seconds(file: Path) -> Iterator[_Item]:
-    yield _Item(Kind.LOG, file.name, "tests", (file,))
+def _of_tests(path: Path) -> Iterator[_Item]:
+    yield _Item(Kind.LOG, path.name, "tests", (path,))
 
 
 _FINDERS: dict[str, Callable[[Path], Iterator[_Item]]] = {
@@ -229,7 +229,8 @@ _FINDERS: dict[str, Callable[[Path], Iterator[_Item]]] = {
     "ccache": _ccache,
     "boards": _boards,
     "logs": _logs,
-    "test-seconds.json": _test_seconds,
+    "test-seconds.json": _of_tests,
+    "test-passed": _of_tests,
     ".pruned": _trash,
 }
 

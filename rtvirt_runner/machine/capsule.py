@@ -5,7 +5,7 @@
     <name>/sums             MACHINE CELL STEP SHA256, a line per cell
     <name>/machines/01      KEY VALUE lines: pieces, QEMU and its arguments, limits
     <name>/pieces/<SHA256>  kernels, and what initramfs are concatenations of, each once
-    <name>/qemu-<key>/      QEMU, its libraries and their dynamic loader
+    <name>/qemu-<key>/      QEMU, what it runs with (lockstep.c), its libraries and their dynamic loader
 
 The same inputs give the same bytes. It cannot be made of machines whose inputs have changed since they measured.
 """
@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from rtvirt_runner.catalogue.checked_yaml import InputError
-from rtvirt_runner.machine.sealed_machine import Order, Parts, identity
+from rtvirt_runner.machine.sealed_machine import LOCKSTEP, Order, Parts, identity
 
 RUN = Path(__file__).parent / "run_capsule.sh"
 SILENT_S = 600  # as long as this, and 20 times as long as a cell takes by its own clock, a machine may say nothing
@@ -155,7 +155,8 @@ class Capsule:
         """Add the QEMU of a machine, once; returns the name of its folder."""
         name = parts.qemu.name
         if f"{name}/loader" not in self.files:
-            self.files |= {f"{name}/{path}": source for path, source in qemu_files(parts.qemu).items()}
+            found = {LOCKSTEP: parts.lockstep / LOCKSTEP, **qemu_files(parts.qemu)}
+            self.files |= {f"{name}/{path}": source for path, source in found.items()}
         return name
 
 
@@ -185,7 +186,7 @@ def qemu_files(folder: Path) -> dict[str, Path]:
 
 def _require_artifacts(order: Order, whose: str) -> None:
     parts = order.parts
-    for path in (parts.qemu / "bin" / _PROGRAM, parts.kernel, parts.base, *order.guests.values()):
+    for path in (parts.qemu / "bin" / _PROGRAM, parts.lockstep, parts.kernel, parts.base, *order.guests.values()):
         if not path.exists():
             raise InputError(f"{whose} cannot be made again, since {path} is gone from the cache; measure it again.")
 

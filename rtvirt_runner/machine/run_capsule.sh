@@ -58,8 +58,8 @@ assemble() {  # NAME
 switch_on() {
   set --
   while IFS= read -r argument; do set -- "$@" "$argument"; done <"$work/arguments"
-  # Relative paths: the dynamic loader takes colons in its library path for separators, and QEMU commas in options.
-  (cd "$work" && exec qemu/loader --library-path qemu/lib --argv0 qemu-system-aarch64 qemu/qemu-system-aarch64 "$@") \
+  # Relative paths: the dynamic loader takes colons in its library path for separators, blanks too in what it preloads, and QEMU commas in options.
+  (cd "$work" && exec env LD_PRELOAD=qemu/lockstep.so qemu/loader --library-path qemu/lib --argv0 qemu-system-aarch64 qemu/qemu-system-aarch64 "$@") \
     </dev/null >"$work/qemu.log" 2>&1 &
   qemu=$!
 }
@@ -126,6 +126,7 @@ run_machine() {  # NAME
     [ "$runs" = yes ] || { why="the machine ended"; break; }
     now_s=$(now)
     size=$(wc -c <"$work/console")
+    [ "$size" -eq 0 ] || [ -e "$work/in_lockstep" ] || { why="QEMU does not run in lockstep, and was ended"; break; }
     if [ "$size" -ne "$bytes" ]; then bytes=$size heard_s=$now_s; fi
     [ $((now_s - heard_s)) -lt "$limit_s" ] || { why="the machine said nothing for $limit_s s, and was ended"; break; }
     if [ $((now_s - told_s)) -ge "$progress_every_s" ]; then

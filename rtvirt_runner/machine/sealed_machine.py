@@ -1,8 +1,9 @@
 """A sealed machine: an emulated board without disk and network that works through a queue and powers itself off.
 
-All inputs are known, so its answers are the same on every computer that runs it. ``identity`` has a checksum of each
-input. The machine's folder holds ``queue.cpio``, ``machine.json`` and ``pid``, and once it is the machine's turn to
-run (take_turn.sh) ``initramfs`` and ``console.log``.
+All inputs are known, so its answers are the same on every computer that runs it; lockstep.c takes out of QEMU what
+depended on the computer. ``identity`` has a checksum of each input. The machine's folder holds ``queue.cpio``,
+``machine.json``, ``lockstep.so`` and ``pid``, and once it is the machine's turn to run (take_turn.sh) ``initramfs`` and
+``console.log``.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import hashlib
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import time
@@ -45,6 +47,8 @@ GONE_AFTER_S = 1.0  # without a process: for an instant there is none while the 
 ENDS_WITHIN_S = 10.0  # before it is killed
 CONSOLE_BYTES = 64 << 20  # at most; the answers of a long queue have a few
 ANSWER_BYTES = 16 << 20  # of one step, unpacked
+LOCKSTEP = "lockstep.so"  # its name has no blank and no colon, which part the names of what is preloaded
+IN_LOCKSTEP = "in_lockstep"  # a file that lockstep.c makes
 
 _MARK = re.compile(r"^@(?:answer (\S+)|end (\S+) ([0-9a-f]{64}))$", re.MULTILINE)
 
@@ -74,6 +78,7 @@ class Parts:
 
     qemu: Path  # folder of the role virtual_board, with bin/qemu-system-aarch64
     qemu_version: str
+    lockstep: Path  # folder with lockstep.so, which QEMU runs with, and lockstep.c
     kernel: Path  # vmlinuz
     base: Path  # base initramfs of all machines
     kernel_params: tuple[str, ...]
@@ -85,6 +90,7 @@ class Parts:
         return cls(
             qemu=Path(values["qemu"]),
             qemu_version=str(values["qemu_version"]),
+            lockstep=Path(values["lockstep"]),
             kernel=Path(values["kernel"]),
             base=Path(values["base"]),
             kernel_params=tuple(values["kernel_params"]),
@@ -258,8 +264,8 @@ class SealedMachine:
         """
         folder.mkdir(parents=True, exist_ok=True)
         _stop(folder)
-        for log in ("console.log", "qemu.log"):
-            (folder / log).unlink(missing_ok=True)
+        for name in ("console.log", "qemu.log", IN_LOCKSTEP):
+            (folder / name).unlink(missing_ok=True)
         queue, packed = order.queue(), folder / "queue.cpio"
         queue.write(packed)
         machine = cls(folder, order, queue.cells, identity(order.parts, queue, packed), queue.trace)
@@ -268,7 +274,9 @@ class SealedMachine:
         known = {"order": order.as_dict(), "steps": steps, "trace": trace, "identity": machine.identity}
         (folder / "machine.json").write_text(json.dumps(known, indent=1))
         parts, cores = order.parts, len(os.sched_getaffinity(0))
-        qemu = [str(parts.qemu / "bin" / "qemu-system-aarch64"), "-name", _name(folder)]
+        shutil.copyfile(parts.lockstep / LOCKSTEP, folder / LOCKSTEP)
+        preload = ["env", f"LD_PRELOAD=./{LOCKSTEP}"]
+        qemu = [*preload, str(parts.qemu / "bin" / "qemu-system-aarch64"), "-name", _name(folder)]
         turn = [str(locks), str(cores), str(owner_pid), str(KEEPER), str(folder), str(parts.base)]
         started = subprocess.Popen(
             ["sh", str(TAKE_TURN), *turn, *qemu, *parts.qemu_arguments(str(parts.kernel))],
@@ -278,7 +286,9 @@ class SealedMachine:
             stderr=subprocess.DEVNULL,
             start_new_session=True,
         )
-        (folder / "pid").write_text(f"{started.pid}\n")
+        whole = folder / f"pid.{started.pid}"  # a file that is being written has no number, and that counts as ended
+        whole.write_text(f"{started.pid}\n")
+        whole.replace(folder / "pid")
         return machine
 
     def resume_after(self, cell_id: str, owner_pid: int, locks: Path) -> SealedMachine | None:
@@ -321,6 +331,10 @@ class SealedMachine:
             is_gone = time.monotonic() - seen_at > GONE_AFTER_S
             if (now := self._console_bytes()) != size:
                 quiet_since, size, answers = time.monotonic(), now, self.answers()
+            if now is not None and not (self.folder / IN_LOCKSTEP).exists():
+                self.stop()
+                said = self._said("qemu.log") or "it said nothing"
+                return answers, f"QEMU does not run in lockstep, so its answers could not be made again: {said}."
             if has_ended(answers):
                 return answers, ""
             if is_gone:
@@ -409,6 +423,7 @@ def identity(parts: Parts, queue: Queue, packed: Path) -> dict[str, Any]:
     inputs = {
         "qemu": parts.qemu_version,
         "qemu_arguments": " ".join(parts.hardware.arguments()),
+        "lockstep": _sum(parts.lockstep / "lockstep.c"),  # compilers differ
         "kernel": _sum(parts.kernel),
         "command_line": parts.command_line,
         "base": _sum(parts.base),

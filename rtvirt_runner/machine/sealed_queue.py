@@ -38,8 +38,9 @@ _SKIPPED = (
     "bpf_dummy_struct_ops_init",
 )
 KERNEL_PARAMS = (f"initcall_blacklist={','.join(_SKIPPED)}",)
-# Of a guest's trace, whose answer has to fit into 4 MiB of the mailbox: a long line has 200 bytes.
-GUEST_TRACE_LINES = 20_000
+# Of a trace: half a second of both sides of a guest that wakes up each millisecond. Reading and packing them costs an
+# emulated guest more than all that is traced. A guest's has to fit into 4 MiB of its mailbox, with 200 bytes a line.
+TRACE_LINES = {"host": 20_000, "guest": 6_000}
 # From the traced run of a cell to the one that breaks: the clocks of board and guest are related by what both did in
 # the last 6 s, in which the first run, which looks the same, must not be. Idle, it costs moments.
 _APART_US = 10_000_000
@@ -157,11 +158,10 @@ def make_trace_queue(boot: BootGroup, threshold_us: int, guests: Mapping[tuple[s
     load = queue.add_step(_step(script_text("start_load"), cell_script.board_environment(cell)))
     broke = trace_script.break_environment(cell, threshold_us)
     breaks = queue.add_step(_step(script_text("break_cyclictest"), broke))
-    lines = {"host": trace_script.LINES, "guest": GUEST_TRACE_LINES}
-    ended = {
-        side: queue.add_step(_step(script_text("end_trace"), trace_script.end_environment(side, lines=lines[side])))
-        for side in places
-    }
+    ended = {}
+    for side in places:
+        end = trace_script.end_environment(side, cell, threshold_us, lines=TRACE_LINES[side])
+        ended[side] = queue.add_step(_step(script_text("end_trace"), end))
     queue.plan.append(f"cell {_APART_US} {load} {breaks} {_place(cell)} {ended['host']}")
     if cell.in_guest:  # a line begins and ends on the board, which says here that it still answers
         answers = queue.add_step(_step(script_text("running_kernel"), {}))

@@ -39,9 +39,13 @@ def queue_up(place: Path, name: str, cores: int, owner: int = 0) -> subprocess.P
     children = Path(f"/proc/{machine.pid}/task/{machine.pid}/children")
 
     def waits() -> bool:
+        """Not so one that still asks whether it has to wait."""
         with suppress(OSError):  # one that has just ended
-            names = {Path(f"/proc/{child}/comm").read_text().strip() for child in children.read_text().split()}
-            return bool(names & {"flock", "sleep"})
+            for child in children.read_text().split():
+                command = Path(f"/proc/{child}/cmdline").read_text().split("\0")
+                state = Path(f"/proc/{child}/stat").read_text().rpartition(")")[2].split()[0]
+                if command[0] in {"flock", "sleep"} and "--nonblock" not in command and state == "S":
+                    return True
         return False
 
     while machine.poll() is None and not (place / name / "initramfs").exists() and not waits():

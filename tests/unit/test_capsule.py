@@ -45,6 +45,7 @@ SHELLS = (["sh"], ["busybox", "sh"])
 MACHINE = """\
 #!/bin/sh
 printf '%s\\n' "$@" >"CONSOLES/arguments"
+[ "$LD_PRELOAD" != qemu/lockstep.so ] || [ ! -e "$LD_PRELOAD" ] || touch in_lockstep
 echo "$$" >"CONSOLES/pid"
 cat "CONSOLES/$(sha256sum <initramfs | cut -c 1-64)" >console.log
 [ ! -e "CONSOLES/hangs" ] || exec sleep 60
@@ -107,6 +108,7 @@ def measured(tmp_path: Path) -> Measured:
     guest.mkdir(parents=True)
     texts = {"kernel/vmlinuz": "kernel " * 50, "base/base.img": "base " * 99}
     texts |= {"guest-minimal/initrd.img": "image " * 200, "guest-minimal/vmlinuz": "guest's " * 70}
+    texts |= {"lockstep/lockstep.c": "int main"}
     texts |= {"guest-minimal/release": "6.12.90\n", "guest-minimal/architecture": "arm64\n"}
     for name, text in texts.items():
         (artifacts / name).parent.mkdir(exist_ok=True)
@@ -114,10 +116,13 @@ def measured(tmp_path: Path) -> Measured:
     found = Measured(tmp_path, ResultsTree(tmp_path / "results"), [], {}, [], {})
     found.consoles.mkdir()
     emulator = qemu(artifacts / "qemu-0123")
+    # Whatever can be preloaded into a shell, which is in the place of QEMU's dynamic loader.
+    shutil.copy(next(emulator.rglob("libc.so.6")), artifacts / "lockstep" / "lockstep.so")
     for cells in BOOTS[:2]:
         parts = Parts(
             emulator,
             "10.0.13",
+            artifacts / "lockstep",
             artifacts / "kernel/vmlinuz",
             artifacts / "base/base.img",
             cells[0].kernel_params,
@@ -249,6 +254,16 @@ def test_a_machine_gets_what_it_was_measured_with(measured: Measured, unpacked: 
     parts = Order.from_dict(json.loads(measured.order(measured.cells[0]).read_text())).parts
     assert given[given.index("-append") + 1] == parts.command_line
     assert given[-len(parts.qemu_arguments("kernel")) :] == parts.qemu_arguments("kernel")
+
+
+def test_a_machine_that_is_not_in_lockstep_is_not_judged(measured: Measured, unpacked: Path) -> None:
+    (unpacked / "qemu-0123/lockstep.so").unlink()
+    (measured.consoles / "hangs").touch()
+    for cell in measured.cells[:2]:
+        measured.answers[cell.id] = ""
+    measured.say()
+    status, said, _ = run(measured, unpacked, "01")
+    assert status == 1 and "nothing: QEMU does not run in lockstep, and was ended" in said
 
 
 def test_one_machine_is_run_when_one_is_asked_for(measured: Measured, unpacked: Path) -> None:
@@ -426,7 +441,7 @@ def test_an_order_that_makes_no_sense(measured: Measured, capsys: pytest.Capture
     assert f"{path} cannot be read ('base')" in refuse(measured, capsys)
 
 
-@pytest.mark.parametrize("gone", ["qemu-0123", "kernel", "base", "guest-minimal"])
+@pytest.mark.parametrize("gone", ["qemu-0123", "lockstep", "kernel", "base", "guest-minimal"])
 def test_a_machine_whose_parts_are_gone(measured: Measured, capsys: pytest.CaptureFixture[str], gone: str) -> None:
     shutil.rmtree(measured.folder / "artifacts" / gone)
     said = refuse(measured, capsys)

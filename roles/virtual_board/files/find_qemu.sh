@@ -1,18 +1,22 @@
 # shellcheck shell=sh
 # check mode: safe
-# Find the QEMU to use: the unpacked one, or links to the system's in a folder of the same layout. UNPACKED (folder or empty), LINKS.
+# Find the QEMU to use: the unpacked one, or links to the system's in a folder of the same layout. UNPACKED (folder or empty), NOT_UNPACKED
+# (why there is none, or empty), LINKS.
 folder=$UNPACKED qemu=$UNPACKED/bin/qemu-system-aarch64
+missing() {
+  [ -z "$NOT_UNPACKED" ] || fail "There is no $1, and none could be unpacked: $NOT_UNPACKED Or else run: sudo apt-get install --no-install-recommends $2"
+  fail "There is no $1; run: sudo apt-get install --no-install-recommends $2"
+}
 link() { [ "$RTVIRT_CHECK_MODE" = yes ] || ln -sfn "$1" "$LINKS/$2"; }
 if [ -z "$folder" ]; then
   [ "$RTVIRT_CHECK_MODE" = yes ] || mkdir -p "$LINKS/bin" "$LINKS/u-boot"
   for program in qemu-system-aarch64 qemu-img qemu-io; do
-    found=$(command -v "$program") ||
-      fail "There is no $program; run: sudo apt-get install --no-install-recommends qemu-system-arm qemu-utils u-boot-qemu"
+    found=$(command -v "$program") || missing "$program" "qemu-system-arm qemu-utils u-boot-qemu"
     link "$found" "bin/$program"
   done
   ! found=$(command -v qemu-system-x86_64) || link "$found" bin/qemu-system-x86_64  # only emulated PCs need it
   firmware=/usr/lib/u-boot/qemu_arm64/u-boot.bin
-  [ -e "$firmware" ] || fail "There is no $firmware; run: sudo apt-get install --no-install-recommends u-boot-qemu"
+  [ -e "$firmware" ] || missing "$firmware" u-boot-qemu
   link "$firmware" u-boot/qemu_arm64.bin
   folder=$LINKS qemu=$(command -v qemu-system-aarch64)
 fi
