@@ -33,8 +33,8 @@ run() {
   [ -z "$stopped" ] || return 0
   "$@" </dev/null &
   qemu=$!
-  # The process that lives as long as the board.
-  if [ "$RESETS" = keeper ]; then echo "$$" >pid; else echo "$qemu" >pid; fi
+  # The process that lives as long as the board. Whoever reads the file finds all of it: a board without a number counts as ended.
+  if [ "$RESETS" = keeper ]; then echo "$$"; else echo "$qemu"; fi >pid.new && mv pid.new pid
   seconds=0  # since it was told to end
   while kill -0 "$qemu" 2>/dev/null; do
     if [ -n "$stopped" ]; then
