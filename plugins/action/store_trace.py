@@ -13,6 +13,7 @@ from ansible_collections.rtvirt.testbed.plugins.plugin_utils.package import pack
 from ansible_collections.rtvirt.testbed.plugins.plugin_utils.plain import plain
 
 with package_imports():
+    from rtvirt_runner.analysis.late.ptp import clock_samples
     from rtvirt_runner.analysis.late.recording import Recording
     from rtvirt_runner.catalogue.checked_yaml import InputError
     from rtvirt_runner.catalogue.extras import extra
@@ -20,7 +21,7 @@ with package_imports():
     from rtvirt_runner.matrix.cell import Cell
     from rtvirt_runner.matrix.results import Record, ResultsError, ResultsTree
     from rtvirt_runner.matrix.threshold import read_threshold
-    from rtvirt_runner.matrix.trace_files import FILES
+    from rtvirt_runner.matrix.trace_files import FILES, RTLA_FILE
 
 _RECORDS = ("without_dir", "with_dir", "asked", "threshold_us")  # the records of the cell, and how late is late
 
@@ -55,7 +56,17 @@ class ActionModule(ActionBase):
             texts = {side: answer["files"].get(FILES[side], "") for side, answer in ended.items()}
             broke_us = int(broke["break_us"]) if "break_us" in broke else None
             run = TracedRun(
-                Recording(cell, texts, broke_us, traced.system["board"], _rang(cell, broke, ended["host"])),
+                Recording(
+                    cell,
+                    texts,
+                    broke_us,
+                    traced.system["board"],
+                    bell=_rang(cell, broke, ended["host"]),
+                    samples=clock_samples(
+                        _rows("clocks", begun["host"], ended["host"]["facts"]),
+                        _rows("ptp", begun.get("guest", {}), broke),
+                    ),
+                ),
                 read_threshold(str(args["asked"]), "asked"),
                 args["threshold_us"],
                 without,
@@ -65,6 +76,7 @@ class ActionModule(ActionBase):
                     "broke": broke,
                     "ended": {side: ended[side]["facts"] for side in ended},
                 },
+                rtla=ended["host"]["files"].get(RTLA_FILE),
             )
             files, sentences = run.files()
             path = tree.keep_trace(name, cell, files)
@@ -82,6 +94,11 @@ def _answers(args: Mapping[str, Any]) -> tuple[Any, Any, Any]:
     if traced is None or reason:
         raise ResultsError(reason)
     return traced.begun, traced.broke, traced.ended
+
+
+def _rows(table: str, *told: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Rows of a table of several answers."""
+    return [row for facts in told for row in facts.get(table, ())]
 
 
 def _rang(cell: Cell, broke: Mapping[str, Any], board: Mapping[str, Any]) -> bool:

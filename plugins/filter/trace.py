@@ -22,16 +22,17 @@ with FilterImports() as imports:
 def trace_environment(cell: Mapping[str, Any], side: str, threshold_us: int | None = None) -> dict[str, dict[str, str]]:
     """The variables of the scripts that trace a cell on a side (host or guest), by the script's name.
 
-    Those of ``break_cyclictest`` only where a threshold is given.
+    Those of ``break_cyclictest``, and what ``end_trace`` asks rtla for, only where a threshold is given.
     """
     given = Cell.from_dict(plain(cell))
+    late = None if threshold_us is None else int(threshold_us)
     found = {
         "make_trace": trace_script.make_environment(trace_script.lasts_s(given)),
         "begin_trace": trace_script.begin_environment(str(side)),
-        "end_trace": trace_script.end_environment(str(side)),
+        "end_trace": trace_script.end_environment(str(side), given, late),
     }
-    if threshold_us is not None:
-        found["break_cyclictest"] = trace_script.break_environment(given, int(threshold_us))
+    if late is not None:
+        found["break_cyclictest"] = trace_script.break_environment(given, late)
     return found
 
 

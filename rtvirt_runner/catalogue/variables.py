@@ -24,6 +24,7 @@ INPUTS = (
         "rtvirt_matrix",
         "rtvirt_only",
         "rtvirt_provision_wait_s",
+        "rtvirt_repetitions",
         "rtvirt_results_dir",
     ),
     *("rtvirt_rotate_identity", "rtvirt_sealed", "rtvirt_snapshots", "rtvirt_state", "rtvirt_take_over", "rtvirt_wait"),

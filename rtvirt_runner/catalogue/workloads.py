@@ -18,6 +18,10 @@ TEXT, PATTERN = "text", "pattern"
 PRINTS = ("json", "sysbench", PATTERN, TEXT)  # format of a workload's output, parsed by parsers/workload.py
 ORIGINS = ("sources", "archive", "git", "debian_source", "package")  # origin of its program
 
+HELPERS = {
+    "read-clocks": ["helpers/read_clocks.c"]
+}  # programs that are no workloads: rtvirt-NAME is for scripts of machines
+
 _TEXTS = ("title", "command", "board_command", "prepare", "cleanup", "pattern", "digest", "build")
 _CHOICES = {"core": CORES, "folder": FOLDERS, "prints": PRINTS}
 _KEYS = (*_TEXTS, *_CHOICES, "repeat", *ORIGINS)
@@ -125,7 +129,7 @@ class Package:
 class Origins:
     """The origins of the programs of workloads, for the role workloads."""
 
-    programs: dict[str, list[str]]  # workload -> C files, as named in its entry
+    programs: dict[str, list[str]]  # workload or helper -> C files, as named in its entry
     files: list[Path]  # paths of these files, and of the headers in their folders
     built: list[dict[str, Any]]  # programs built from third-party source: name, build, debian_source, download
     packages: list[Package]
@@ -139,7 +143,7 @@ def origins(entries: Mapping[str, Any], folders: Sequence[Path]) -> Origins:
     Raises InputError for an invalid entry or a missing file.
     """
     workloads = list(read_workloads(entries, "workloads").values())
-    programs = {each.name: list(each.origin["sources"]) for each in workloads if "sources" in each.origin}
+    programs = HELPERS | {each.name: list(each.origin["sources"]) for each in workloads if "sources" in each.origin}
     files = [_found(file, folders, name) for name, those in programs.items() for file in those]
     built = [
         {
@@ -187,6 +191,8 @@ def load_workloads(path: Path, of_lab: Mapping[str, Any] | None = None) -> dict[
 
 def _workload(name: str, body: Any, where: str) -> Workload:
     checked_yaml.name(name, where)
+    if name in HELPERS:
+        raise InputError(f"{where}: 'rtvirt-{name}' is a program of rtvirt's own, expected another name; rename it.")
     body = checked_yaml.require_nonempty(body, where)
     checked_yaml.known_keys(body, _KEYS, where)
     said = {key: checked_yaml.text(body.get(key, ""), f"{where}.{key}").strip() for key in _TEXTS}

@@ -59,7 +59,7 @@ SETS: Mapping[str, tuple[str, ...]] = {
         *("cpu_isolation/enter_cpuset", "measure/run_workload"),
         *("measure/trace_instance", "measure/break_cyclictest"),
     ),
-    "end_trace": ("measure/trace_instance", "measure/end_trace"),
+    "end_trace": ("measure/trace_instance", "measure/rtla", "measure/end_trace"),
     "remove_trace": ("measure/trace_instance", "measure/remove_trace"),
     "start_guest": (
         *("guest/unit_pid", "guest/unit", "guest/stop_guest", "guest/find_vcpus"),

@@ -10,7 +10,9 @@ from __future__ import annotations
 from rtvirt_runner.machine import cell_script
 from rtvirt_runner.machine.cell_script import limit_s
 from rtvirt_runner.matrix.cell import Cell
-from rtvirt_runner.matrix.trace_files import FILES, MORE_LOOPS
+from rtvirt_runner.matrix.trace_files import FILES, MORE_LOOPS, RTLA_FILE
+
+_TIMER = ("CPU", "INTERVAL_US", "PRIORITY")  # of a cell, for what wakes up in its place
 
 INSTANCE = "rtvirt"  # of tracefs
 BUFFER_KIB = 4096  # for each core; an event takes about 60 bytes
@@ -18,6 +20,7 @@ LINES = 40_000  # of text that are fetched from a machine, below the limit of re
 # Of the machine's clock beyond its loops, for starting a guest and what comes between the commands: an idle emulated
 # board's runs a hundred times as fast as ours.
 STEPS_S = {"real": 1800, "virtual": 1_000_000}
+RTLA_STARTS_S = 10  # of the machine's clock, at most: an emulated board takes seconds to load it
 # What an explanation needs; those that a kernel lacks are reported as missing.
 EVENTS = (
     *("sched/sched_switch", "sched/sched_waking", "sched/sched_migrate_task"),
@@ -48,6 +51,14 @@ def break_limit_s(cell: Cell) -> int:
     return MORE_LOOPS * limit_s(cell)
 
 
+def rtla_limit_s(cell: Cell) -> int:
+    """How long rtla waits for a late wake-up, in seconds of the machine's clock: as long as the cell measures.
+
+    It may find none, and beside a load each of these seconds takes an emulated board several of ours.
+    """
+    return cell.loops * cell.interval_us // 1_000_000 + RTLA_STARTS_S
+
+
 def make_environment(lasts_s: int, *, buffer_kib: int = BUFFER_KIB) -> dict[str, str]:
     """The variables of the scripts ``make_trace``; the trace is removed after lasts_s."""
     return {"TRACE_INSTANCE": INSTANCE, "TRACE_BUFFER_KIB": str(buffer_kib), "TRACE_LIMIT_S": str(lasts_s)}
@@ -62,10 +73,9 @@ def begin_environment(side: str) -> dict[str, str]:
 
 def break_environment(cell: Cell, threshold_us: int) -> dict[str, str]:
     """The variables of the scripts ``break_cyclictest`` in a cell's place."""
-    names = ("CPU", "INTERVAL_US", "PRIORITY")
     workload = ("COMMAND", "PREPARE", "CLEANUP", "CPUS", "REPEAT", "FOLDER", "RUN_LIMIT_S", "END_LIMIT_S")
     measured = cell_script.environment(cell)
-    return {name: measured[name] for name in (*names, *workload)} | {
+    return {name: measured[name] for name in (*_TIMER, *workload)} | {
         "TRACE_INSTANCE": INSTANCE,
         "LOOPS": str(MORE_LOOPS * cell.loops),
         "LIMIT_S": str(break_limit_s(cell)),
@@ -74,6 +84,18 @@ def break_environment(cell: Cell, threshold_us: int) -> dict[str, str]:
     }
 
 
-def end_environment(side: str, *, lines: int = LINES) -> dict[str, str]:
-    """The variables of the scripts ``end_trace`` on a side (host or guest)."""
-    return {"TRACE_INSTANCE": INSTANCE, "TRACE_LINES": str(lines), "TRACE_FILE": FILES[side]}
+def end_environment(side: str, cell: Cell, threshold_us: int | None = None, *, lines: int = LINES) -> dict[str, str]:
+    """The variables of the scripts ``end_trace`` on a side (host or guest).
+
+    With a threshold rtla is asked about a late wake-up too, on the board of a cell on the host.
+    """
+    asks_rtla = threshold_us is not None and side == "host" and cell.place == "host"
+    measured = cell_script.environment(cell)
+    return {name: measured[name] for name in _TIMER} | {
+        "TRACE_INSTANCE": INSTANCE,
+        "TRACE_LINES": str(lines),
+        "TRACE_FILE": FILES[side],
+        "RTLA_FILE": RTLA_FILE,
+        "RTLA_THRESHOLD_US": str(threshold_us) if asks_rtla else "",
+        "RTLA_LIMIT_S": str(rtla_limit_s(cell)),
+    }

@@ -50,6 +50,7 @@ def store_matrix(tree: ResultsTree, matrix: Matrix, lab: Lab) -> bool:
         "title": matrix.title,
         "path": str(matrix.path),
         "source": source,
+        "repetitions": matrix.repetitions,
         "boards": {name: asdict(lab.boards[name]) for name in boards},
         "budgets": [asdict(each) for each in matrix.budgets],
         "experiments": [
@@ -92,12 +93,29 @@ def read_stored(folder: Path) -> StoredMatrix:
             for name, board in values["boards"].items()
         }
         budgets = tuple(_budget(each) for each in values.get("budgets", []))
-        matrix = Matrix(folder.name, str(values["title"]), Path(str(values["path"])), experiments, budgets)
+        matrix = Matrix(
+            folder.name,
+            str(values["title"]),
+            Path(str(values["path"])),
+            experiments,
+            budgets,
+            repetitions=_asked(values),
+        )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise InputError(
             f"{where} is damaged ({error}), expected the matrix that was measured; remove it, and give --matrix and -i."
         ) from error
     return StoredMatrix(tree, matrix, Lab(boards, {}))
+
+
+def asked_repetitions(tree: ResultsTree, name: str) -> int | None:
+    """How often each experiment was to be repeated, if that was asked for instead of the matrix's number."""
+    return _asked(tree.load_matrix(name))
+
+
+def _asked(values: Mapping[str, Any]) -> int | None:
+    asked = values.get("repetitions")
+    return asked if isinstance(asked, int) else None  # an older version stored none
 
 
 def _experiment(values: Mapping[str, Any], cells: Mapping[str, Cell]) -> Experiment:

@@ -2,5 +2,6 @@
 
 FILES = {"host": "trace-host.txt", "guest": "trace-guest.txt"}  # ftrace's text, by side
 TRACE_FILE = "trace.json"  # numbers and words
+RTLA_FILE = "rtla-timerlat.txt"  # what rtla says, where it is on the board
 PICTURE = "late-wake-up.svg"
 MORE_LOOPS = 10  # times the cell's own, in which a wake-up is to be later than the threshold

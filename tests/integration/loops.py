@@ -40,9 +40,16 @@ def attached(backing: Path, *words: str) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def mounted(device: Path | str, where: Path, *words: str) -> Iterator[Path]:
-    """A mounted file system; it is not any more afterwards."""
+    """A mounted file system; it is not any more afterwards.
+
+    Mounted a moment ago with other options it may be busy: mounts of others, copied meanwhile, last until they end.
+    """
     where.mkdir(exist_ok=True)
-    run("mount", *words, device, where)
+    command, deadline = ("mount", *words, device, where), time.monotonic() + 30
+    while subprocess.run(command, capture_output=True, check=False).returncode and time.monotonic() < deadline:
+        time.sleep(0.2)
+    if not where.is_mount():
+        run(*command)
     try:
         yield where
     finally:

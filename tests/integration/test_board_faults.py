@@ -202,8 +202,10 @@ def test_a_board_that_cannot_be_reached_is_not_measured_on(lab: Lab) -> None:
 def test_a_board_that_reboots_by_itself_costs_the_current_cell(lab: Lab) -> None:
     playing = lab.begin(cells(["bench"], 2, loops=1500))
     wait_until(lambda: lab.begun(), playing=playing)
+    lab.line.pause()  # so that the next cell does not find it before it is up again
     lab.board.power_off()
     lab.board.power_on()
+    lab.line.resume()
     said(playing)
     reasons = lab.reasons()
     assert "The host was gone in the middle of the cell: the connection ended before the script did" in reasons[1]

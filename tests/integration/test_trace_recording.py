@@ -22,6 +22,7 @@ from rtvirt_runner.parsers.ftrace import parse
 
 INSTANCE = f"rtvirt-test-{os.getpid()}"
 MOUNT = "grep -q ' tracefs ' /proc/mounts || mount -t tracefs nodev /sys/kernel/tracing; "
+OWN_RUN = "mount -t tmpfs tmpfs /run; "  # a command that holds this machine for another test would end the traces there
 
 
 def traceable() -> bool:
@@ -33,6 +34,7 @@ def traceable() -> bool:
 
 
 pytestmark = pytest.mark.skipif(not traceable(), reason="tracing this machine takes root, tracefs and cyclictest")
+NO_RTLA = dict.fromkeys(("RTLA_FILE", "RTLA_THRESHOLD_US", "RTLA_LIMIT_S"), "")
 BREAK = {
     "TRACE_INSTANCE": INSTANCE,
     **{"CPU": "0", "INTERVAL_US": "1000", "PRIORITY": "80", "LIMIT_S": "60"},
@@ -55,7 +57,7 @@ class Machine:
     def __init__(self, shell: str) -> None:
         self.shell = shell
         self.keeper = subprocess.Popen(
-            ["unshare", "-m", "sh", "-c", f"{MOUNT} echo; exec sleep 600"], stdout=subprocess.PIPE
+            ["unshare", "-m", "sh", "-c", f"{MOUNT} {OWN_RUN} echo; exec sleep 600"], stdout=subprocess.PIPE
         )
         assert self.keeper.stdout is not None
         self.keeper.stdout.readline()
@@ -79,7 +81,8 @@ class Machine:
         return made if made.failure else self.run("begin_trace", {**known, "TRACE_INSTANCE": INSTANCE, **more})
 
     def end(self, **more: str) -> script_reply.Reply:
-        return self.run("end_trace", {**trace_script.end_environment("host"), "TRACE_INSTANCE": INSTANCE, **more})
+        known = {"TRACE_INSTANCE": INSTANCE, "TRACE_LINES": "40000", "TRACE_FILE": "trace-host.txt", **NO_RTLA}
+        return self.run("end_trace", {**known, **more})
 
 
 @pytest.fixture(params=["sh", "busybox sh"])
@@ -184,7 +187,7 @@ def test_a_killed_run_leaves_nothing_for_the_next_and_nothing_for_ever(machine: 
     assert machine.instances() == []
     ended = machine.end()
     assert ended.failure == "This machine has no trace; was its time over?"
-    assert not Path(f"/run/rtvirt/{INSTANCE}.trace").exists()
+    assert machine.start().communicate("ls /run/rtvirt")[0] == ""
 
 
 def test_a_trace_outlives_the_commands_of_its_run_and_not_the_run(machine: Machine, tmp_path: Path) -> None:

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 import yaml
+from culprits import ROGUE, ROGUE_US, lab_with
 from playing import SCRIPTS, on_board, owned, run, stop
-from rogue import ROGUE_US, lab_with_rogue
 
 from rtvirt_runner.analysis.late.recording import Recording
 from rtvirt_runner.matrix.cell import Cell
@@ -61,7 +61,7 @@ MATRIX = {
 def traced(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
     """What ``rtvirt trace`` said, and the results folder."""
     folder = tmp_path_factory.mktemp("late")
-    lab = lab_with_rogue(folder)
+    lab = lab_with(folder, ROGUE)
     (folder / "late.yml").write_text(yaml.safe_dump({"matrix": MATRIX}))
     command: list[str | Path] = [SCRIPTS / "rtvirt", "trace", BOARD, "--threshold", "2000", "--keep-boards"]
     command += [

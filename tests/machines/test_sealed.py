@@ -150,7 +150,14 @@ def test_the_first_matrix_is_the_same_beside_a_load(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow(
-    exercises=["rtvirt_runner/cli/compare.py", "rtvirt_runner/analysis/exact.py", "rtvirt_runner/machine"]
+    exercises=[
+        "rtvirt_runner/cli/compare.py",
+        "rtvirt_runner/cli/compare_sets.py",
+        "rtvirt_runner/analysis/exact.py",
+        "rtvirt_runner/machine",
+        "roles/measure/files/measure_cell.sh",  # both are changed here
+        "playbooks/vars/tunings.yml",
+    ]
 )
 def test_between_commits_a_comment_changes_no_bin_and_a_setting_changes_the_guest(tmp_path: Path) -> None:
     clone = tmp_path / "rtvirt"
@@ -171,7 +178,7 @@ def test_between_commits_a_comment_changes_no_bin_and_a_setting_changes_the_gues
         assert len(rows) == 4
         return rows
 
-    commit("roles/measure/files/measure_cell.sh", "\njson=\n", "\n# A comment.\njson=\n")
+    commit("roles/measure/files/measure_cell.sh", "\ntrap finish EXIT\n", "\n# A comment.\ntrap finish EXIT\n")
     assert {row["verdict"] for row in since_the_last()} == {"same"}
 
     commit("playbooks/vars/tunings.yml", "      qemu_process: {policy: rr, priority: 99}\n", "")

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 import yaml
+from culprits import ROGUE, lab_with
 from playing import SCRIPTS, count_boot, owned, run, sealed_machines
-from rogue import lab_with_rogue
 
 from rtvirt_runner.analysis.histogram import Histogram, summarize
 from rtvirt_runner.catalogue import collection
@@ -77,7 +77,7 @@ class Traced:
 @pytest.fixture(scope="module")
 def traced(tmp_path_factory: pytest.TempPathFactory) -> Traced:
     folder = tmp_path_factory.mktemp("causes")
-    lab, tree = lab_with_rogue(folder, collection.VIRTUAL_LAB), ResultsTree(folder / "results")
+    lab, tree = lab_with(folder, ROGUE, collection.VIRTUAL_LAB), ResultsTree(folder / "results")
     (folder / "causes.yml").write_text(yaml.safe_dump({"matrix": MATRIX}))
     environment = {name: value for name, value in owned().items() if name != "RTVIRT_OWNER_PID"}
     given: list[str | Path] = ["--matrix", folder / "causes.yml", "-i", lab, "--results", tree.root]

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 import yaml
+from culprits import ROGUE, lab_with
 from playing import SCRIPTS, on_board, owned, run, stop
-from rogue import lab_with_rogue
 
 from rtvirt_runner.analysis.histogram import Histogram, summarize
 from rtvirt_runner.matrix.results import Record, ResultsTree
@@ -75,7 +75,7 @@ class Measured:
 @pytest.fixture(scope="module")
 def measured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Measured]:
     folder = tmp_path_factory.mktemp("causes")
-    lab, tree = lab_with_rogue(folder), ResultsTree(folder / "results")
+    lab, tree = lab_with(folder, ROGUE), ResultsTree(folder / "results")
     (folder / "causes.yml").write_text(yaml.safe_dump({"matrix": MATRIX}))
     command: list[str | Path] = [SCRIPTS / "rtvirt", "matrix", "--keep-boards", "--matrix", folder / "causes.yml"]
     command += ["-i", lab, "--results", tree.root]

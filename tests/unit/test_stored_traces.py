@@ -10,6 +10,7 @@ import pytest
 from fake_traces import US, late_once
 from fakes import catalogue, cyclictest_json, done, system, virtual_lab
 
+from rtvirt_runner.analysis.late.clocks import ClockSample
 from rtvirt_runner.analysis.late.recording import Recording
 from rtvirt_runner.catalogue import collection
 from rtvirt_runner.catalogue.checked_yaml import InputError
@@ -20,7 +21,7 @@ from rtvirt_runner.matrix.threshold import AUTO, read_threshold
 from rtvirt_runner.report.format import EN_DASH
 from rtvirt_runner.report.late_causes import late_causes
 from rtvirt_runner.report.page import render_page
-from rtvirt_runner.report.traces import TracedRun
+from rtvirt_runner.report.traces import SAMPLES_LEFT_OUT, TracedRun
 
 MATRIX = load_matrix(collection.matrix_path("smoke"), virtual_lab(), catalogue())
 CELL = next(cell for cell in MATRIX.cells if cell.place == "guest")
@@ -59,6 +60,22 @@ def test_a_traced_run_is_stored_with_its_cause_in_words(tmp_path: Path) -> None:
     assert sum(each["us"] for each in stored["explanation"]["causes"]) == pytest.approx(
         stored["explanation"]["latency_us"]
     )
+
+
+def test_what_rtla_says_is_stored_beside_it(tmp_path: Path) -> None:
+    files, said = replace(traced(tmp_path, TEXTS), rtla="## CPU 1 hit stop tracing\n").files()
+    assert files["rtla-timerlat.txt"] == "## CPU 1 hit stop tracing\n"
+    assert "What rtla says of its own thread there, with the same threshold, is in rtla-timerlat.txt." in said
+
+
+def test_samples_that_contradict_the_events_are_left_out_and_that_is_said(tmp_path: Path) -> None:
+    run = traced(tmp_path, TEXTS)
+    at = PAIR.guest.parsed().begin_ns
+    wrong = ClockSample(at, round(at + PAIR.guest.clock.true_offset(at)) + 300 * US, 1000)
+    found, said = replace(run, recording=replace(run.recording, samples=(wrong,))).files()
+    assert SAMPLES_LEFT_OUT in said
+    without = json.loads(run.files()[0]["trace.json"])
+    assert json.loads(found["trace.json"])["explanation"] == without["explanation"]
 
 
 def test_it_lies_beside_the_records_and_is_none(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import pytest
 from fakes import KERNELS, ROLES, catalogue
@@ -35,7 +36,8 @@ def guest_cell() -> Cell:
         ("begin_trace", trace_script.begin_environment("host")),
         ("begin_trace", trace_script.begin_environment("guest")),
         ("break_cyclictest", trace_script.break_environment(guest_cell(), 250)),
-        ("end_trace", trace_script.end_environment("guest")),
+        ("end_trace", trace_script.end_environment("guest", guest_cell())),
+        ("end_trace", trace_script.end_environment("host", replace(guest_cell(), place="host"), 250)),
     ],
 )
 def test_each_variable_of_a_script_is_given_and_no_other(name: str, given: dict[str, str]) -> None:
@@ -43,7 +45,8 @@ def test_each_variable_of_a_script_is_given_and_no_other(name: str, given: dict[
     own = set(re.findall(r"^\s*([A-Z][A-Z0-9_]+)=", text, re.MULTILINE)) | {"RSTART", "RLENGTH"}
     read = set(re.findall(r"\$\{?([A-Z][A-Z0-9_]+)", text)) - own
     assert read == set(given)
-    may_be_empty = {"COMMAND", "PREPARE", "CLEANUP", "CPUS", "TRACE_STOPS"}  # an idle cell, a guest
+    may_be_empty = {"COMMAND", "PREPARE", "CLEANUP", "CPUS"}  # an idle cell
+    may_be_empty |= {"TRACE_STOPS", "RTLA_THRESHOLD_US"}  # a guest
     assert {name for name, value in given.items() if not value} <= may_be_empty
 
 
@@ -61,3 +64,10 @@ def test_a_broken_cell_is_measured_as_the_cell_is() -> None:
     assert (given["INTERVAL_US"], given["THRESHOLD_US"]) == (str(cell.interval_us), "250")
     assert int(given["LOOPS"]) == trace_script.MORE_LOOPS * cell.loops
     assert trace_script.lasts_s(cell) > int(given["LIMIT_S"]) > cell.loops * cell.interval_us // 1_000_000
+
+
+def test_rtla_waits_no_longer_than_the_cell_measures() -> None:
+    """The limit of a cell has minutes of slack, which beside a load last longer than a sealed machine may be silent."""
+    cell = replace(guest_cell(), place="host", loops=1000, interval_us=1000)
+    given = trace_script.end_environment("host", cell, 250)
+    assert int(given["RTLA_LIMIT_S"]) == 1 + trace_script.RTLA_STARTS_S

@@ -9,9 +9,10 @@ import yaml
 from rtvirt_runner.catalogue import collection
 from rtvirt_runner.catalogue.checked_yaml import InputError
 from rtvirt_runner.catalogue.cpus import Split
-from rtvirt_runner.catalogue.workloads import Program, Workload, load_workloads, origins
+from rtvirt_runner.catalogue.workloads import HELPERS, Program, Workload, load_workloads, origins, read_workloads
 
 SHIPPED = collection.VARS / "workloads.yml"
+SHIPPED_SOURCES = collection.ROOT / "roles" / "workloads" / "files"
 ONE_TO_TWO = Split((0,), (1, 2))
 
 
@@ -118,9 +119,10 @@ def test_where_programs_come_from(tmp_path: Path) -> None:
         },
         "idle": {"title": "idle"},
     }
-    found = origins(entries, [tmp_path / "nowhere", tmp_path])
-    assert found.programs == {"mine": ["mine.c"]}
-    assert found.files == [tmp_path / "mine.c", tmp_path / "mine.h"]
+    found = origins(entries, [SHIPPED_SOURCES, tmp_path])
+    assert found.programs == {**HELPERS, "mine": ["mine.c"]}
+    helpers = [SHIPPED_SOURCES / file for files in HELPERS.values() for file in files]
+    assert found.files == [*helpers, tmp_path / "mine.c", tmp_path / "mine.h"]
     assert [(each.name, each.program) for each in found.packages] == [
         ("sysbench", "sysbench"),
         ("rt-tests", "hackbench"),
@@ -137,9 +139,15 @@ def test_where_programs_come_from(tmp_path: Path) -> None:
 
 def test_a_file_that_is_nowhere_is_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"workloads.mine.sources: there is no file 'mine.c' in "):
-        origins({"mine": {"command": "rtvirt-mine", "sources": ["mine.c"]}}, [tmp_path])
+        origins({"mine": {"command": "rtvirt-mine", "sources": ["mine.c"]}}, [SHIPPED_SOURCES])
+
+
+@pytest.mark.parametrize("name", HELPERS)
+def test_no_workload_has_the_name_of_a_program_of_rtvirt_s_own(name: str) -> None:
+    with pytest.raises(InputError, match=rf"lab.{name}: 'rtvirt-{name}' is a program of rtvirt's own, .* rename it."):
+        read_workloads({name: {"command": "true"}}, "lab")
 
 
 def test_every_file_of_those_that_come_with_rtvirt_is_there() -> None:
     entries = yaml.safe_load(SHIPPED.read_text())["workloads"]
-    assert len(origins(entries, [collection.ROOT / "roles" / "workloads" / "files"]).files) > 8
+    assert len(origins(entries, [SHIPPED_SOURCES]).files) > 8

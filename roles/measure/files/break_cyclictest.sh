@@ -32,6 +32,7 @@ trap finish EXIT
 status=$?
 echo 0 >"$tracefs/instances/$TRACE_INSTANCE/tracing_on"
 [ "$RINGS" = no ] || printf '\a' >/dev/console
+say_clocks  # in a guest: its board is asked next
 wrong=
 [ -z "$COMMAND" ] || end_workload
 for name in cyclictest.txt workload.txt workload.err; do file "$name" "$folder/$name"; done

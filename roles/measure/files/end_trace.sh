@@ -1,5 +1,5 @@
 # shellcheck shell=sh disable=SC2154
-# Stop this machine's trace, read its end and remove the instance. Needs: trace_instance.sh.
+# Stop this machine's trace, read its end and remove the instance; then ask rtla. Needs: trace_instance.sh, rtla.sh and their variables.
 # TRACE_INSTANCE, TRACE_LINES (at most, the last ones), TRACE_FILE (name of the file in the reply). Rows of the table `trace_buffers`: what each core's buffer has
 # lost. Fact `trace_stopped`: whether something had ended it before this did.
 find_tracefs
@@ -9,6 +9,7 @@ read -r is_on <"$instance/tracing_on"
 [ "$is_on" = 1 ] && stopped=no || stopped=yes
 fact trace_stopped "$stopped"
 echo 0 >"$instance/tracing_on"
+say_clocks
 end_guard
 folder=
 trap 'rm -rf "$folder"; remove_instance' EXIT
@@ -32,3 +33,4 @@ awk -v most="$TRACE_LINES" '
 ' "$instance/trace" >"$folder/trace"
 file "$TRACE_FILE" "$folder/trace"
 remove_instance || fail "The ftrace instance $TRACE_INSTANCE cannot be removed; something still reads it."
+ask_rtla "$folder"

@@ -33,6 +33,11 @@ end_guard() {
   ! kill -s KILL -- "-$guard" 2>/dev/null || wait "$guard" 2>/dev/null
 }
 
+# Rows of the tables clocks and ptp: this machine's clocks at one instant, and in a guest its host's too. None where the program is not there.
+say_clocks() {
+  ! command -v rtvirt-read-clocks >/dev/null || rtvirt-read-clocks
+}
+
 # exec_in_instance COMMAND...: exec COMMAND in a mount namespace in which the instance is all of tracefs, so that cyclictest's mark and stop go there.
 # shellcheck disable=SC2016  # expanded by the inner shell
 exec_in_instance() {

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Compile each workload's C files into one static program, $OUT/bin/rtvirt-<workload>.
+# Compile the C files of each program into one static one, $OUT/bin/rtvirt-<name>.
 # Needs: TOOLCHAIN (folder of build_compiler.sh), PROGRAMS (name=file,file ...; each below this folder or SOURCES_DIR).
 set -eu
 FILES=$(dirname "$0")

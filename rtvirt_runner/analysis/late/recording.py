@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from rtvirt_runner.analysis.late.attribution import Explanation, Machine, Side, TimeLine, time_line
+from rtvirt_runner.analysis.late.clocks import ClockSample
 from rtvirt_runner.analysis.late.wakeups import Wakeup, latest
 from rtvirt_runner.matrix.cell import Cell
 from rtvirt_runner.parsers.ftrace import ROUNDING_NS, ParseError, Trace, parse
@@ -17,13 +18,17 @@ _LAST_NS = 1_000_000_000  # of the guest's trace, that decide the clocks' offset
 _VCPU = re.compile(r"CPU (\d{1,4})/KVM", re.ASCII)
 
 
+class _SamplesContradict(Exception):
+    """The traces come on no time line with the samples of PTP_KVM."""
+
+
 @dataclass(frozen=True)
 class Recording:
     """ftrace's text of each side; a cell on the host has that of the board alone.
 
     ``broke_us``: the latency that stopped cyclictest, None if no wake-up was later than the threshold. ``board``: the
     facts read back from the board while its guest was traced, which name the threads of QEMU. ``bell``: whether the
-    bell that the guest rang then ended the board's trace.
+    bell that the guest rang then ended the board's trace. ``samples``: of PTP_KVM.
     """
 
     cell: Cell
@@ -31,6 +36,7 @@ class Recording:
     broke_us: int | None
     board: Mapping[str, Any]
     bell: bool = False
+    samples: tuple[ClockSample, ...] = ()
 
     @property
     def vcpus(self) -> dict[int, int]:
@@ -47,13 +53,21 @@ class Recording:
     def explain(self) -> Explained:
         """The wake-up that stopped the trace, or else the latest one in it. Raises ParseError, one sentence."""
         traces = {side: parse(text.splitlines(keepends=True)) for side, text in self.texts.items()}
-        line, doubt = self._time_line(traces)
+        left_out = False
+        try:
+            line, doubt = self._time_line(traces, self.samples)
+        except _SamplesContradict:
+            line, doubt = self._time_line(traces, ())
+            left_out = True
         side: Side = "guest" if self.cell.place == "guest" else "host"
         wakeup = self._wakeup(line.guest if side == "guest" else line.host)
-        return Explained(line, line.explain(wakeup, side), traces, doubt)
+        return Explained(line, line.explain(wakeup, side), traces, doubt, left_out)
 
-    def _time_line(self, traces: Mapping[Side, Trace]) -> tuple[TimeLine, str]:
-        """Both sides on one time line; the guest alone, and why, where they do not come on one."""
+    def _time_line(self, traces: Mapping[Side, Trace], samples: tuple[ClockSample, ...]) -> tuple[TimeLine, str]:
+        """Both sides on one time line; the guest alone, and why, where they do not come on one.
+
+        Raises _SamplesContradict where they do not with these samples.
+        """
         host, guest = traces.get("host"), traces.get("guest")
         try:
             return time_line(
@@ -61,6 +75,7 @@ class Recording:
                 guest,
                 threads=self.vcpus or None,
                 qemu=[*self.qemu, *self.vcpus.values()],
+                samples=samples,
                 near_ns=self._near_ns(host, guest),
                 last_ns=_LAST_NS,
                 timers=self._has_timers,
@@ -68,6 +83,8 @@ class Recording:
         except ParseError as error:
             if guest is None:
                 raise
+            if samples:
+                raise _SamplesContradict from error
             return time_line(None, guest), str(error)
 
     @property
@@ -94,9 +111,13 @@ class Recording:
 
 @dataclass(frozen=True)
 class Explained:
-    """A recording that could be read. ``doubt``: why board and guest are not on one time line; '' if they are."""
+    """A recording that could be read. ``doubt``: why board and guest are not on one time line; '' if they are.
+
+    ``samples_left_out``: those of PTP_KVM contradict the events.
+    """
 
     line: TimeLine
     explanation: Explanation
     traces: Mapping[Side, Trace]
     doubt: str
+    samples_left_out: bool = False

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from rtvirt_runner.parsers.ftrace import (
+    InterruptEntry,
     KvmEntry,
     KvmExit,
     Migrate,
@@ -22,6 +23,7 @@ from rtvirt_runner.parsers.ftrace import (
 State = Literal["in guest", "exit", "exit to QEMU", "waiting", "asleep", "unknown"]
 
 BACK = "back into the guest"  # the reason of a stretch after sleep and before kvm_entry
+INTERRUPTED = "IRQ"  # as arm64's kvm_exit says of it
 
 _NAME = re.compile(r"CPU (\d{1,4})/KVM", re.ASCII)
 
@@ -49,7 +51,8 @@ class VcpuThread:
     comm: str
     prio: int | None
     spans: tuple[VcpuSpan, ...]
-    outside: tuple[tuple[int, int], ...]  # from a kvm_exit to the next kvm_entry, with nothing lost in between
+    # From a kvm_exit, or the interrupt that came before it, to the next kvm_entry, with nothing lost in between.
+    outside: tuple[tuple[int, int], ...]
 
     def between(self, begin_ns: int, end_ns: int) -> list[VcpuSpan]:
         """The spans that overlap with a stretch of time, cut to it; what is before or after all of them is unknown."""
@@ -125,8 +128,13 @@ def _spans(host: Trace, vcpu: int, tid: int) -> VcpuThread:
                 outside.append((left_at, event.at_ns))
             left_at, slept = None, False
             enter(event.at_ns, "in guest", event.cpu)
-        elif own and isinstance(body, KvmExit):
+        elif own and isinstance(body, InterruptEntry) and state == "in guest":
+            # The guest was left for it. arm64 says so by kvm_exit only when all that were pending have been handled.
             left_at = event.at_ns
+            enter(event.at_ns, "exit", event.cpu)
+            reason = INTERRUPTED
+        elif own and isinstance(body, KvmExit):
+            left_at = event.at_ns if left_at is None else left_at
             enter(event.at_ns, "exit", event.cpu)
             reason = body.reason
         elif own and isinstance(body, UserspaceExit):
