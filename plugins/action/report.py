@@ -35,7 +35,9 @@ class ActionModule(ActionBase):
         try:
             with extra("report"):  # here, because pandas and matplotlib take a second to import
                 from rtvirt_runner.report.page import write_report
-            matrix, _, _ = load_matrix(args["matrix"], known["groups"], known["hostvars"], args["vars_dir"])
+            matrix, _, _ = load_matrix(
+                args["matrix"], known["groups"], known["hostvars"], args["vars_dir"], args["repetitions"]
+            )
             chosen = select_cells(matrix, args["only"])
         except InputError as error:
             return {"failed": True, "msg": str(error)}

@@ -171,6 +171,13 @@ class BoardVerdict:
             return f"Find out what is late beside {workload} with {self.chosen.name}, or try another tuning."
         if self.chosen.answer == "does not meet":
             return "Measure what is missing: the same run goes on where it stopped."
+        beyond = min(self.chosen.workloads, key=lambda each: each.average_margin_us)
+        if not beyond.average_us and beyond.average_margin_us < 0:
+            return (
+                "Measure three repetitions or more (--repetitions 3): the average beside "
+                f"{beyond.point.cell.beside}, measured once, is {-beyond.average_margin_us:,.0f} us above the budget, "
+                "which decides before any late wake-up does."
+            )
         said = []
         if self.chosen.missing:
             said.append(f"measure it beside {', '.join(self.chosen.missing)} too")
@@ -182,7 +189,7 @@ class BoardVerdict:
                 f"measure each workload for {needed:.2g} hours ({loops:,} loops) in all, without another late wake-up"
             )
         if any(each.average == "cannot be told" for each in self.chosen.workloads):
-            said.append("with three repetitions or more")
+            said.append("with three repetitions or more (--repetitions 3)")
         text = ", ".join(said)
         return f"{text[:1].upper()}{text[1:]}." if text else "Measure more repetitions."
 
@@ -373,7 +380,10 @@ def _workload(point: MergedMeasurement, budget: Budget, meets: float, fails: flo
         at_most_per_hour=yes.at_most_per_hour if yes else None,
         average_us=None if isinstance(upper, Refused) else (upper.interval.low, upper.interval.high),
         reason="; ".join(
-            [*_why_latest(latest, yes, found, limits, sum(late)), *_why_average(average, upper, limits.average_us)]
+            [
+                *_why_latest(latest, yes, found, limits, sum(late)),
+                *_why_average(average, upper, limits.average_us, point.histogram.avg_us),
+            ]
         ),
     )
 
@@ -421,11 +431,12 @@ def _why_latest(latest: Answer, yes: RateVerdict | None, found: Rate | Refused, 
     return [f"{late or 'none'} late in {yes.hours * 3600:,.0f} s, so that up to {possible} an hour are possible"]
 
 
-def _why_average(average: Answer, upper: OverRuns | Refused, limit_us: int) -> list[str]:
+def _why_average(average: Answer, upper: OverRuns | Refused, limit_us: int, found_us: float) -> list[str]:
     if average == "meets":
         return []
     if isinstance(upper, Refused):
-        return ["the average was measured once"]
+        above = f", {found_us - limit_us:,.0f} us above {limit_us:,}" if found_us > limit_us else ""
+        return [f"the average was measured once{above}"]
     bounds = f"{upper.interval.low:,.0f} to {upper.interval.high:,.0f} us"
     verb = "is" if average == "does not meet" else "may be"
     return [f"the average {verb} above {limit_us:,} us ({bounds})"]

@@ -75,7 +75,7 @@ def _took(rows: Sequence[IdleRow], stored: Mapping[str, Any], made_by: Mapping[s
     sealed = sum(each.sealed for each in measured)
     yield (
         f"- {number(len(records))} cells, {number(sealed)} of them measured sealed, in {minutes:,.0f} minutes by the "
-        "wall clock of the controlling machine, boots included"
+        "wall clock of the controlling machine, boots included; what ran at the same time adds up"
     )
     for source in sources(records, stored, made_by):
         yield f"- {source.name}: {'; '.join(source.values)}"

@@ -14,12 +14,15 @@ from rtvirt_runner.analysis.late.recording import Explained, Recording
 from rtvirt_runner.analysis.late.trace_dat import trace_dat, trace_dat_pair
 from rtvirt_runner.analysis.late.words import sentences
 from rtvirt_runner.matrix.results import Record
-from rtvirt_runner.matrix.trace_files import FILES, MORE_LOOPS, PICTURE, TRACE_FILE
+from rtvirt_runner.matrix.trace_files import FILES, MORE_LOOPS, PICTURE, RTLA_FILE, TRACE_FILE
 from rtvirt_runner.parsers import ParseError
 from rtvirt_runner.report.figures.late_wakeup import late_wakeup
 from rtvirt_runner.report.format import clock_suffix, decimals, number, unit
 
 SCHEMA_VERSION = 1
+SAMPLES_LEFT_OUT = (
+    "The samples of PTP_KVM contradict the events and are left out; was the board's wall clock set meanwhile?"
+)
 _RAW = ("cyclictest.json", "cyclictest.txt", "workload.txt")
 
 
@@ -37,6 +40,7 @@ class TracedRun:
     without: Record
     traced: Record
     told: Mapping[str, Any]
+    rtla: str | None = None  # what rtla says of its own thread, None where it was not asked
 
     def files(self) -> tuple[dict[str, str | bytes], list[str]]:
         """All files by name, and the explanation in words, a sentence each."""
@@ -47,6 +51,8 @@ class TracedRun:
                 stem, _, suffix = raw.partition(".")
                 if (text := record.raw(raw)) is not None:
                     files[f"{stem}-{name}.{suffix}"] = text
+        if self.rtla is not None:
+            files[RTLA_FILE] = self.rtla
         files["cell.json"] = _json(cell.as_dict())
         files["system.json"] = _json(self.traced.system)
         explained, problem = self._explained()
@@ -73,9 +79,12 @@ class TracedRun:
         if explained:
             said += sentences(explained.explanation)
             said += [f"Board and guest could not be put on one time line: {explained.doubt}"] if explained.doubt else []
+            said += [SAMPLES_LEFT_OUT] if explained.samples_left_out else []
             bound = explained.explanation.bound_ns
             if bound is not None:
-                said.append(f"The offset between the clocks of board and guest is known to {bound / 1000:.1f} µs.")
+                taken = explained.line.clock.samples if explained.line.clock else 0
+                by = f", with {taken} samples of PTP_KVM" if taken else ""
+                said.append(f"The offset between the clocks of board and guest is known to {bound / 1000:.1f} µs{by}.")
         else:
             said.append(f"The trace cannot be explained: {problem}")
         before, after = _summary(self.without), _summary(self.traced)
@@ -83,6 +92,8 @@ class TracedRun:
             f"Without a trace the cell took {decimals(before.avg)} µs on average and {number(before.max)} at most, "
             f"traced {decimals(after.avg)} and {number(after.max)}."
         )
+        if self.rtla is not None:
+            said.append(f"What rtla says of its own thread there, with the same threshold, is in {RTLA_FILE}.")
         if suffix := clock_suffix(cell.clock):
             said.append(f"All times are{suffix.replace('(', 'in ').replace(')', '')}.")
         return said

@@ -97,8 +97,23 @@ def test_what_was_measured_once_or_briefly_cannot_be_told_and_says_how_long_it_t
     assert "measured once" in verdict.says
     assert verdict.next == (
         "Measure each workload for 3 hours (10,784,636 loops) in all, without another late wake-up, "
-        "with three repetitions or more."
+        "with three repetitions or more (--repetitions 3)."
     )
+
+
+def test_an_average_above_the_budget_is_repeated_before_hours_are_measured(tree: ResultsTree) -> None:
+    averages = {"none": 400, "paper": 300, "full": 260}
+    verdict = only(board_verdicts(measure(tree, cells("idle"), 1, average=averages), LENIENT))
+    assert verdict.answer == "cannot be told"
+    above = round(verdict.chosen.worst.point.histogram.avg_us - 160) if verdict.chosen else 0
+    assert above > 80 and f"the average was measured once, {above} us above 160" in verdict.says
+    assert verdict.next == (
+        "Measure three repetitions or more (--repetitions 3): the average beside idle, measured once, is "
+        f"{above} us above the budget, which decides before any late wake-up does."
+    )
+    (tree.root / "first").rename(tree.root / "kept")
+    again = only(board_verdicts(measure(tree, cells("idle"), 3, average=averages), LENIENT))
+    assert again.answer == "does not meet"
 
 
 def test_one_late_wake_up_in_seconds_is_more_than_one_an_hour(tree: ResultsTree) -> None:
@@ -192,6 +207,15 @@ def test_verdict_says_it_by_its_exit_status(tmp_path: Path, capsys: pytest.Captu
     assert (told[0]["clock"], told[0]["configurations"][0]["workloads"][0]["late"]) == ("virtual", 15000)
     assert run(0, 5, "--budget", "strickt") == 2
     assert "did you mean 'strict'?" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["verdict", "claims", "report"])
+def test_a_folder_without_results_is_no_answer(
+    command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main([command, "--results", str(tmp_path / "misspelt")]) == 2
+    said = capsys.readouterr()
+    assert said.out == "" and "misspelt holds no results of matrix 'first'; run 'rtvirt matrix' first." in said.err
 
 
 def made(cell: Cell, histogram: Histogram) -> Measurement:
