@@ -15,7 +15,7 @@ from rtvirt_runner.catalogue import collection
 
 TOOLS = {"cpio": "cpio", "curl": "curl", "gpgv": "gpgv", "git": "git", "gpg": "gpg", "gpgconf": "gpgconf"}
 TOOLS |= {"mmdebstrap": "mmdebstrap", "xz": "xz-utils", "patch": "patch", "make": "make", "gcc": "gcc"}
-TOOLS |= {"arm-linux-gnueabihf-gcc": "gcc-arm-linux-gnueabihf", "kmod": "kmod"}
+TOOLS |= {"/usr/include/stdio.h": "libc6-dev", "arm-linux-gnueabihf-gcc": "gcc-arm-linux-gnueabihf", "kmod": "kmod"}
 TOOLS |= {"cyclictest": "rt-tests", "busybox": "busybox-static", "valgrind": "valgrind", "cjpeg": "libjpeg-turbo-progs"}
 TOOLS |= {"aarch64-linux-gnu-gcc": "gcc-aarch64-linux-gnu", "qemu-aarch64-static": "qemu-user-static", "cmake": "cmake"}
 TOOLS |= {"/usr/aarch64-linux-gnu/lib/libc.a": "libc6-dev-arm64-cross"}

@@ -73,6 +73,13 @@ class Board:
         wait_until(self._answers, limit_s=self.starts_within_s)
         self.pid = int(Path(f"/proc/{self._server.pid}/task/{self._server.pid}/children").read_text().split()[0])
 
+    def _is_off(self) -> bool:
+        """Whether its first process has ended, which does so after all others; who reaps it does not matter."""
+        try:
+            return not Path(f"/proc/{self.pid}/cmdline").read_bytes()
+        except OSError:
+            return True
+
     def _answers(self) -> bool:
         assert self._server and self._server.poll() is None, (self.folder / "server.log").read_text()
         try:
@@ -82,10 +89,11 @@ class Board:
         return True
 
     def power_off(self) -> None:
-        """Kill every process of the board."""
+        """Kill every process of the board; returns when none listens any more."""
         assert self._server
         self._server.kill()
         self._server.wait()
+        wait_until(self._is_off)
 
     def sh(self, script: str) -> str:
         """Run a script on the board, not over SSH; returns its output."""

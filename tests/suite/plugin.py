@@ -22,7 +22,7 @@ from _pytest.terminal import TerminalReporter
 from xdist.remote import Producer
 from xdist.workermanage import WorkerController
 
-from suite import order, selection, summary
+from suite import order, passed, selection, summary
 from suite.alone import GroupLock
 from suite.events import VARIABLE, EventFile
 from suite.outcomes import EVENTS, Outcome
@@ -43,6 +43,7 @@ class Run:
     folder: Path  # of this run alone, gone after it
     changed: Sequence[str] | None  # paths, if they pick the tests
     seconds: Mapping[str, float]  # that tests took last, by id
+    passed: Sequence[str]  # at this commit, if the run goes on with an earlier one
 
     @property
     def groups(self) -> Path:
@@ -64,6 +65,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="only slow tests that a change since REV can reach (default: since the branch left its upstream, or else "
         "since the commit before the last)",
     )
+    group.addoption(
+        "--resume",
+        action="store_true",
+        help="without the files whose tests have all passed at this commit, on this machine and with this Python",
+    )
     parser.addini("boot_budget", "boots of emulated boards that the quick suite may take", default="0")
     parser.addini("silence_s", "seconds without a line after which the running tests are told", default="30")
 
@@ -79,7 +85,9 @@ def pytest_configure(config: pytest.Config) -> None:
         config.addinivalue_line("markers", marker)
     given: dict[str, Any] | None = getattr(config, "workerinput", None)
     run = (
-        Run(Path(given["suite_folder"]), given["suite_changed"], given["suite_seconds"]) if given else _new_run(config)
+        Run(Path(given["suite_folder"]), given["suite_changed"], given["suite_seconds"], given["suite_passed"])
+        if given
+        else _new_run(config)
     )
     config.pluginmanager.register(Collecting(run, config), "suite-collecting")
     if given or not config.getoption("numprocesses", None):
@@ -93,15 +101,14 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def _new_run(config: pytest.Config) -> Run:
     revision = config.getoption("changed")
-    changed = None
-    if revision is not None:
-        try:
-            changed = selection.changed_paths(config.rootpath, revision)
-        except selection.RevisionError as error:
-            pytest.exit(str(error), returncode=2)
+    try:
+        changed = None if revision is None else selection.changed_paths(config.rootpath, revision)
+        done = passed.read(passed.record_of(config.rootpath)) if config.getoption("resume") else []
+    except selection.RevisionError as error:
+        pytest.exit(str(error), returncode=2)
     folder = Path(tempfile.mkdtemp(prefix="rtvirt-test-"))
     config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
-    return Run(folder, changed, order.read_seconds())
+    return Run(folder, changed, order.read_seconds(), done)
 
 
 def _interrupt_tests(folder: Path) -> None:
@@ -124,16 +131,18 @@ class Collecting:
     @pytest.hookimpl(tryfirst=True)
     def pytest_collection_modifyitems(self, config: pytest.Config, items: list[pytest.Item]) -> None:
         picked = self._pick(items)
-        chosen = set(picked.tests)
+        tests = passed.left(picked.tests, self._run.passed)
+        chosen = set(tests)
         if left_out := [item for item in items if item not in chosen]:
             config.hook.pytest_deselected(items=left_out)
-        groups = order.groups_of(picked.tests)
-        items[:] = order.in_order(picked.tests, groups, self._run.seconds)
+        groups = order.groups_of(tests)
+        items[:] = order.in_order(tests, groups, self._run.seconds)
         for item in items:
             item.stash[GROUP] = groups.by_test[item.nodeid]
             item.stash[ALONE] = groups.by_test[item.nodeid] in groups.alone
         order.write_json(self._run.groups, dict(groups.by_test))
-        order.write_json(self._run.picked, {"left_out": picked.left_out, "reasons": picked.reasons})
+        told = {"left_out": picked.left_out, "reasons": picked.reasons, "before": len(picked.tests) - len(tests)}
+        order.write_json(self._run.picked, told)
 
     def _pick(self, items: list[pytest.Item]) -> selection.Picked:
         if self._all:
@@ -194,10 +203,12 @@ class Telling:
         self._budget = int(config.getini("boot_budget"))
         self._is_quick = run.changed is None and not config.getoption("all_tests")
         self._progress: Progress | None = None
+        self._record = self._record_now()  # of what passes
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_configure_node(self, node: WorkerController) -> None:
         shared = {"folder": str(self._run.folder), "changed": self._run.changed, "seconds": dict(self._run.seconds)}
+        shared["passed"] = list(self._run.passed)
         node.workerinput.update({f"suite_{name}": value for name, value in shared.items()})
 
     @pytest.hookimpl(optionalhook=True)
@@ -225,9 +236,11 @@ class Telling:
         outcome = self._running.setdefault(report.nodeid, Outcome(report.nodeid))
         outcome.add(report)
         if self._progress is not None and report.failed:
-            self._progress.failed(outcome, report.when or "run")
+            self._progress.failed(outcome, report.when or "run", report.longreprtext)
         if report.when not in ("setup", "call"):  # for a worker that died it is something else than 'teardown'
             self._outcomes.append(self._running.pop(report.nodeid))
+            if self._record is not None:
+                passed.add(self._record, outcome.nodeid, outcome.verdict)
             if self._progress is not None:
                 self._progress.ended(outcome, self._expected)
 
@@ -235,8 +248,13 @@ class Telling:
         if self._progress is not None:
             self._progress.stop()
         if self._outcomes:
-            order.keep_seconds({each.nodeid: each.seconds for each in self._outcomes}, self._config.rootpath)
-        if exitstatus == pytest.ExitCode.NO_TESTS_COLLECTED and self._nothing_to_pick():
+            # One that failed may have been cut short.
+            took = {each.nodeid: each.seconds for each in self._outcomes if each.verdict == "passed"}
+            order.keep_seconds(took, self._config.rootpath)
+            passed.forget_old()
+        if self._record is not None and self._record != self._record_now():
+            self._record.unlink(missing_ok=True)  # something was changed meanwhile, and nobody knows what passed
+        if exitstatus == pytest.ExitCode.NO_TESTS_COLLECTED and (self._nothing_to_pick() or self._picked.get("before")):
             session.exitstatus = pytest.ExitCode.OK
         if exitstatus == pytest.ExitCode.OK and self._over_budget():
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
@@ -248,9 +266,17 @@ class Telling:
             terminalreporter.write_line("")
         if self._is_quick and self._picked.get("left_out"):
             terminalreporter.write_line(f"{self._picked['left_out']} slow tests were left out: see --all and --changed")
+        if before := self._picked.get("before"):
+            terminalreporter.write_line(f"{before} tests passed in an earlier run of this commit (--resume)")
         if self._over_budget():
             boots = summary.all_boots(self._outcomes)
             terminalreporter.write_line(f"boots: {boots}, expected at most {self._budget} (boot_budget)", red=True)
+
+    def _record_now(self) -> Path | None:
+        """The record of what is in the checkout; None where no commit says what that is."""
+        with contextlib.suppress(selection.RevisionError):
+            return passed.record_of(self._config.rootpath)
+        return None
 
     def _over_budget(self) -> bool:
         return self._is_quick and summary.all_boots(self._outcomes) > self._budget

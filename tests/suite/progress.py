@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import textwrap
 import threading
 import time
 from collections.abc import Generator
@@ -16,6 +17,7 @@ from suite.outcomes import Outcome, seconds_text
 
 SAID_ONE_BY_ONE = ("lint", "machines")
 COUNT_EVERY_S = 10.0
+LAST_CHARACTERS = 2000  # of what is said of a failure at once
 
 
 class CurrentTest:
@@ -57,10 +59,11 @@ class Progress:
         category, _, word = yield  # the word is for the summary at the end
         return category, "", word
 
-    def failed(self, outcome: Outcome, step: str) -> None:
-        """A test has failed in its setup, call or teardown."""
+    def failed(self, outcome: Outcome, step: str, why: str) -> None:
+        """A test has failed in its setup, call or teardown. The traceback comes at the end, which a run may not see."""
         self._failed += 1
         self._say(f"{outcome} (in its {step})", red=True)
+        self._say(textwrap.indent(why.strip()[-LAST_CHARACTERS:], "    "))
 
     def ended(self, outcome: Outcome, expected: int) -> None:
         """A test has ended, as one of so many."""

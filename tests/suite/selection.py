@@ -83,34 +83,35 @@ def changed_paths(root: Path, revision: str) -> list[str]:
     Raises RevisionError when git does not know it.
     """
     since = _commit(root, revision) if revision else _default_commit(root)
-    tracked = _git(root, "diff", "--name-only", "--no-renames", "-z", since, "--")
-    untracked = _git(root, "ls-files", "--others", "--exclude-standard", "-z")
+    tracked = git(root, "diff", "--name-only", "--no-renames", "-z", since, "--")
+    untracked = git(root, "ls-files", "--others", "--exclude-standard", "-z")
     return sorted({path for path in (tracked + untracked).split("\0") if path})
 
 
 def _default_commit(root: Path) -> str:
     """Where the current branch left its upstream; without one, the commit before the last."""
     try:
-        return _git(root, "merge-base", "HEAD", "@{upstream}").strip()
+        return git(root, "merge-base", "HEAD", "@{upstream}").strip()
     except RevisionError:
         return _commit(root, "HEAD~1")
 
 
 def _commit(root: Path, revision: str) -> str:
     try:
-        return _git(root, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}").strip()
+        return git(root, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}").strip()
     except RevisionError as error:
         raise RevisionError(
             f"There is no revision '{revision}' in {root}; name a commit, branch or tag after --changed."
         ) from error
 
 
-def _git(root: Path, *words: str) -> str:
+def git(root: Path, *words: str) -> str:
+    """What a command of git prints; raises RevisionError when it fails."""
     try:
         done = subprocess.run(["git", *words], cwd=root, capture_output=True, text=True, check=False)
     except FileNotFoundError as error:
         raise RevisionError(
-            "git is not installed, and --changed asks it; please run: apt-get install -y git"
+            "git is not installed, and --changed and --resume ask it; please run: apt-get install -y git"
         ) from error
     if done.returncode != 0:
         raise RevisionError(f"'git {' '.join(words)}' failed in {root}: {done.stderr.strip()}")

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from suite import order
+from suite import order, passed
 from suite.selection import matches, reaches
 
 from rtvirt_runner.catalogue import collection
@@ -169,6 +169,47 @@ def test_an_unknown_revision_is_answered_with_one_sentence(committed: Suite) -> 
     )
 
 
+@runs_a_suite
+@pytest.mark.parametrize("workers", ["0", "2"])
+def test_an_interrupted_run_is_gone_on_with_file_by_file(suite: Suite, workers: str) -> None:
+    unless = (
+        "from pathlib import Path\n\n\ndef test_good(): pass\n\n\ndef test_bad():\n    assert Path('.mended').exists()"
+    )
+    suite.write({"tests/unit/test_a.py": "def test_a(): pass", "tests/unit/test_b.py": unless})
+    suite.write({"tests/machines/test_c.py": SLOW.format(role="guest")})
+    suite.commit()
+    suite.run("--all", "-n", workers).assert_outcomes(passed=3, failed=1)
+    (suite.root / ".mended").touch()
+    resumed = suite.run("--all", "--resume", "-n", workers)
+    assert resumed.parseoutcomes()["passed"] == 2  # both tests of the file in which one failed
+    assert "2 tests passed in an earlier run of this commit (--resume)" in resumed.outlines
+    over = suite.run("--all", "--resume", "-n", workers)
+    assert over.ret == pytest.ExitCode.OK
+    assert "4 tests passed in an earlier run of this commit (--resume)" in over.outlines
+    suite.write({"tests/unit/test_a.py": "def test_other(): pass"})
+    assert suite.run("--resume", "-n", workers).ret == 2
+    suite.commit()
+    suite.run("--all", "--resume", "-n", workers).assert_outcomes(passed=4)
+
+
+@runs_a_suite
+def test_nothing_is_remembered_of_a_checkout_that_changed_meanwhile(suite: Suite) -> None:
+    suite.write({"tests/unit/test_a.py": "def test_a(): open('README', 'w').close()"})
+    suite.commit()
+    suite.run("-n", "0").assert_outcomes(passed=1)
+    assert list((suite.root / ".cache" / "rtvirt" / "test-passed").iterdir()) == []
+
+
+def test_what_an_interrupted_write_has_left_is_no_test(tmp_path: Path) -> None:
+    record = tmp_path / "tree"
+    assert passed.read(record) == []
+    for nodeid, verdict in (("test_a", "failed"), ("test_a", "passed"), ("test_b", "passed"), ("test_b", "failed")):
+        passed.add(record, f"tests/unit/test_a.py::{nodeid}", verdict)  # the last time counts
+    with record.open("a") as file:
+        file.write("tests/unit/test_b.py::te")
+    assert passed.read(record) == ["tests/unit/test_a.py::test_a"]
+
+
 @pytest.mark.parametrize(
     ("path", "pattern", "expected"),
     [
@@ -203,7 +244,7 @@ def test_a_test_is_reached_by_its_own_file_helpers_and_what_changes_all(changed:
 LISTING = """
 import json
 from pathlib import Path
-from suite import order
+from suite import order, passed
 from suite.selection import exercises, is_slow
 
 def pytest_collection_finish(session):
@@ -281,6 +322,17 @@ def test_a_module_of_integration_tests_stays_on_one_worker(suite: Suite) -> None
     for name in "ab":
         workers = (suite.root / f"tests/integration/test_{name}.workers").read_text().split()
         assert (len(workers), len(set(workers))) == (6, 1)
+
+
+@runs_a_suite
+def test_how_long_a_test_takes_is_told_by_one_that_passed(suite: Suite) -> None:
+    """One that fails may have been cut short, and would no longer begin first."""
+    suite.write({"tests/unit/test_a.py": "def test_a(): assert 0", "tests/unit/test_b.py": "def test_b(): pass"})
+    took = {f"tests/unit/test_{name}.py::test_{name}": 99.0 for name in "ab"}
+    suite.write({".cache/rtvirt/test-seconds.json": json.dumps(took)})
+    suite.run().assert_outcomes(passed=1, failed=1)
+    now = json.loads((suite.root / ".cache/rtvirt/test-seconds.json").read_text())
+    assert now["tests/unit/test_a.py::test_a"] == 99.0 > now["tests/unit/test_b.py::test_b"]
 
 
 @runs_a_suite
@@ -415,13 +467,14 @@ def test_after_a_silence_the_running_tests_are_told(suite: Suite) -> None:
 
 
 @runs_a_suite
-def test_a_failure_is_named_when_it_happens_and_shown_at_the_end(suite: Suite) -> None:
+def test_a_failure_is_named_and_explained_when_it_happens_and_shown_at_the_end(suite: Suite) -> None:
     suite.write({"tests/unit/test_a.py": "def test_a(): assert 1 == 2", "tests/unit/test_b.py": "def test_b(): pass"})
     done = suite.run("-n", "2")
     done.assert_outcomes(passed=1, failed=1)
     done.stdout.re_match_lines(
         [
             r"tests/unit/test_a\.py::test_a failed, 0\.\d s \(in its call\)",
+            r"    E +assert 1 == 2",
             r"2 of 2 tests have ended, 1 failed",
             r".*assert 1 == 2",
             r"unit +1 +1 +0",
