@@ -29,7 +29,9 @@ class ActionModule(ActionBase):
         _, args = self.validate_argument_spec(argument_spec=argument_spec(DOCUMENTATION))
         known = task_vars or {}
         try:
-            matrix, lab, _ = load_matrix(args["matrix"], known["groups"], known["hostvars"], args["vars_dir"])
+            matrix, lab, _ = load_matrix(
+                args["matrix"], known["groups"], known["hostvars"], args["vars_dir"], args["repetitions"]
+            )
             changed = store_matrix(ResultsTree(Path(str(args["results_dir"]))), matrix, lab)
         except (InputError, ResultsError) as error:
             return {"failed": True, "msg": str(error)}

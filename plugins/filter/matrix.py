@@ -34,13 +34,14 @@ def pending_plan(
     sealed: bool = False,
     only: str | Sequence[str] = (),
     done: bool = False,
+    repetitions: Any = 0,
 ) -> list[dict[str, Any]]:
     """The boot groups with pending cells or traces of a matrix, as plain values; raises AnsibleFilterError.
 
     With ``done``, those with done cells as well, and no traces. The error is one sentence.
     """
     try:
-        loaded, lab, catalogue = load_matrix(matrix_file, groups, hostvars, vars_dir)
+        loaded, lab, catalogue = load_matrix(matrix_file, groups, hostvars, vars_dir, repetitions)
         chosen = select_cells(loaded, [only] if isinstance(only, str) else [str(name) for name in only])
     except checked_yaml.InputError as error:
         raise AnsibleFilterError(str(error)) from error

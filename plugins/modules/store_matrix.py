@@ -12,6 +12,10 @@ options:
   matrix: {description: 'The matrix, a name or a path.', type: str, required: true}
   results_dir: {description: The results folder., type: path, required: true}
   vars_dir: {description: The folder of the catalogues., type: path, required: true}
+  repetitions:
+    description: How often each experiment is repeated; V(0) for as often as the matrix says.
+    type: int
+    default: 0
 """
 
 EXAMPLES = r"""

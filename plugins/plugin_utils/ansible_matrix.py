@@ -10,6 +10,7 @@ from ansible_collections.rtvirt.testbed.plugins.plugin_utils.plain import plain
 
 from rtvirt_runner.catalogue import collection
 from rtvirt_runner.catalogue.catalogue import Catalogue
+from rtvirt_runner.catalogue.checked_yaml import InputError, format_value
 from rtvirt_runner.catalogue.lab import LAB_WORKLOADS, Lab
 from rtvirt_runner.catalogue.variables import unknown_variables
 from rtvirt_runner.matrix.cell import Cell
@@ -30,12 +31,30 @@ BOARD_VARIABLES = (
 
 
 def load_matrix(
-    matrix: str, groups: Mapping[str, Sequence[str]], hostvars: Mapping[str, Mapping[str, Any]], vars_dir: str
+    matrix: str,
+    groups: Mapping[str, Sequence[str]],
+    hostvars: Mapping[str, Mapping[str, Any]],
+    vars_dir: str,
+    repetitions: Any = 0,
 ) -> tuple[Matrix, Lab, Catalogue]:
-    """Read and validate a matrix, the lab and the catalogue; raises InputError."""
+    """Read and validate a matrix, the lab and the catalogue; raises InputError.
+
+    ``repetitions``: of every experiment; 0 for those of the matrix.
+    """
     lab = read_lab(groups, hostvars)
     catalogue = Catalogue.load(Path(str(vars_dir)), lab)
-    return load(collection.matrix_path(str(matrix)), lab, catalogue), lab, catalogue
+    return load(collection.matrix_path(str(matrix)), lab, catalogue, _asked(repetitions)), lab, catalogue
+
+
+def _asked(repetitions: Any) -> int | None:
+    """A number that may be a text, since that is what ``-e`` makes of one."""
+    try:
+        return int(str(repetitions)) or None
+    except ValueError:
+        raise InputError(
+            f"rtvirt_repetitions is {format_value(plain(repetitions))}, expected a whole number, 0 for those of the "
+            "matrix; correct it."
+        ) from None
 
 
 def read_state(

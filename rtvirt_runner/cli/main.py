@@ -52,7 +52,7 @@ from rtvirt_runner.matrix.load import Matrix, load_matrix, state_cell
 from rtvirt_runner.matrix.plan import measuring_s, plan
 from rtvirt_runner.matrix.results import BadRecord, Record, ResultsError, ResultsTree, unusable
 from rtvirt_runner.matrix.select import select_cells
-from rtvirt_runner.matrix.stored import read_stored, store_matrix, stored_matrices
+from rtvirt_runner.matrix.stored import asked_repetitions, read_stored, store_matrix, stored_matrices
 from rtvirt_runner.matrix.threshold import AUTO, read_threshold
 from rtvirt_runner.matrix.trace_files import MORE_LOOPS
 from rtvirt_runner.matrix.ways import cells_measured, why_over_ssh
@@ -66,6 +66,7 @@ if TYPE_CHECKING:
     from rtvirt_runner.report.page import Report
 
 FIRST_MATRIX = "first"
+ENOUGH_REPETITIONS = 3  # to tell how much runs differ
 NEXT = {"first": "'rtvirt matrix --matrix smoke', every kind of experiment, about half an hour on two cores"}
 DONE, FAILED_CELLS, BAD_INPUT, BAD_RECORDS, NOT_TOLD, INTERRUPTED = 0, 1, 2, 3, 4, 130
 
@@ -153,6 +154,7 @@ quick to slow: tests/lint, tests/unit, tests/integration (this machine only) and
   --all            the slow tests too
   --changed [REV]  only slow tests that a change since REV can reach, and why each was picked; REV is a commit, by
                    default the one where the branch left its upstream, or else the commit before the last
+  --resume         go on with a run of this commit that was interrupted: without the files whose tests have all passed
   PATH             only these, a folder or file or file::test
 
 everything else is pytest's, such as:
@@ -277,8 +279,9 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
 
     common, only, inventory, as_json = _common_options(), _only_option(), _inventory_option(), _json_option()
+    repetitions = _repetitions_option()
     matrix = commands.add_parser(
-        "matrix", parents=[common, only], help="measure what is not done yet, then write the page"
+        "matrix", parents=[common, only, repetitions], help="measure what is not done yet, then write the page"
     )
     matrix.add_argument("--keep-boards", action="store_true", help="leave virtual boards running at the end")
     matrix.add_argument(
@@ -298,7 +301,7 @@ def _parser() -> argparse.ArgumentParser:
     matrix.set_defaults(run=_matrix)
     commands.add_parser(
         "plan",
-        parents=[common, only, as_json],
+        parents=[common, only, repetitions, as_json],
         help="show what would be booted and measured, in order; touches no board",
     ).set_defaults(run=_plan)
     commands.add_parser(
@@ -378,6 +381,17 @@ def _only_option() -> argparse.ArgumentParser:
         metavar="NAME",
         help="only the cells of this board or experiment, or this cell; repeatable: two boards add up, a board and an "
         "experiment restrict each other",
+    )
+    return options
+
+
+def _repetitions_option() -> argparse.ArgumentParser:
+    options = argparse.ArgumentParser(add_help=False)
+    options.add_argument(
+        "--repetitions",
+        type=int,
+        metavar="N",
+        help="repeat each experiment N times, instead of as often as the matrix says; what is done stays done",
     )
     return options
 
@@ -573,7 +587,7 @@ def _add_test(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     parser = commands.add_parser(
         "test",
         help="run every check that CI runs",
-        usage="rtvirt test [--all | --changed [REV]] [PATH ...] [any option of pytest]",
+        usage="rtvirt test [--all | --changed [REV]] [--resume] [PATH ...] [any option of pytest]",
         description=_TESTS,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,  # unknown options are passed on to pytest
@@ -597,7 +611,7 @@ def _load(args: argparse.Namespace) -> Request:
     groups, hostvars = read_inventory(inventory)
     lab = Lab.from_inventory(groups, hostvars, collection.inventory_folder(inventory))
     catalogue = Catalogue.load(collection.VARS, lab)
-    matrix = load_matrix(path, lab, catalogue)
+    matrix = load_matrix(path, lab, catalogue, getattr(args, "repetitions", None))
     request = Request(
         matrix,
         inventory.absolute(),
@@ -632,6 +646,9 @@ def _matrix(args: argparse.Namespace) -> int:
     request = _load(args)
     _report_writer()  # its absence is found now, not after hours of measuring
     _say_notes(request.matrix)
+    asked = asked_repetitions(request.tree, request.matrix.name)
+    if asked is not None and (request.matrix.repetitions or 0) < asked:
+        say(f"these results were measured with --repetitions {asked}; what is repeated no more leaves the page")
     store_matrix(request.tree, request.matrix, request.lab)
     if args.again:
         for path in request.tree.set_aside(request.matrix.name, request.chosen):
@@ -679,7 +696,8 @@ def _measure(request: Request, measured: Sequence[Cell], args: argparse.Namespac
         | ({"rtvirt_keep_boards": True} if args.keep_boards else {})
         | ({"rtvirt_sealed": False} if args.over_ssh else {})
         | ({"rtvirt_wait": True} if args.wait else {})
-        | ({"rtvirt_only": list(request.only)} if request.only else {}),
+        | ({"rtvirt_only": list(request.only)} if request.only else {})
+        | ({"rtvirt_repetitions": request.matrix.repetitions} if request.matrix.repetitions else {}),
         log_dir=request.tree.root / request.matrix.name / "log",
         verbosity=args.verbose,
         to_do=Counter(cell.board for cell in measured),
@@ -715,6 +733,9 @@ def _next_run(request: Request, args: argparse.Namespace, records: Sequence[Reco
         yield f"next: {command}, for {left} left"
         yield from _times(request, pending, records)
     elif request.matrix.name in NEXT:
+        if max(cell.repetition for cell in request.matrix.cells) == 1:
+            args.repetitions = ENOUGH_REPETITIONS
+            yield f"next: {_again('matrix', args)}, how certain all of this is; it takes twice as long again"
         yield f"next: {NEXT[request.matrix.name]}"
 
 
@@ -840,6 +861,7 @@ def _again(command: str, args: argparse.Namespace) -> str:
     words += ["--results", str(args.results)] if args.results != Path("results") else []
     if command == "matrix":
         words += [word for name in args.only for word in ("--only", name)]
+        words += ["--repetitions", str(args.repetitions)] if args.repetitions is not None else []
     return shlex.join(words)
 
 
@@ -940,7 +962,7 @@ def _status(args: argparse.Namespace) -> int:
         for line in _now_lines(run):
             tell(line)
     if not now:
-        args.only = []
+        args.only, args.repetitions = [], request.matrix.repetitions
         say(f"next: {_again('matrix' if pending else 'verdict', args)}")
     return BAD_RECORDS if bad else DONE
 
@@ -981,15 +1003,21 @@ def _without_collector() -> Iterator[None]:
 
 def _make_report(args: argparse.Namespace) -> int:
     request = _load_measured(args)
+    found = _read_measured(request)
+    bad = unusable(found)
+    _name_bad_records(bad)
+    is_smaller = _report_page(request, found)
+    return BAD_RECORDS if bad or is_smaller else DONE
+
+
+def _read_measured(request: Request) -> list[Record | BadRecord]:
+    """All records of a matrix, bad ones too; raises UsageError where there is none."""
     found = request.tree.read(request.matrix.name, request.matrix.cells)
     if not found:
         raise UsageError(
             f"{request.tree.root} holds no results of matrix '{request.matrix.name}'; run 'rtvirt matrix' first."
         )
-    bad = unusable(found)
-    _name_bad_records(bad)
-    is_smaller = _report_page(request, found)
-    return BAD_RECORDS if bad or is_smaller else DONE
+    return found
 
 
 def _report_page(request: Request, found: Sequence[Record | BadRecord]) -> bool:
@@ -1010,7 +1038,7 @@ def _report_writer() -> Callable[[Matrix, ResultsTree, Sequence[Record | BadReco
 
 def _verdict(args: argparse.Namespace) -> int:
     request = _load_measured(args)
-    found = request.tree.read(request.matrix.name, request.matrix.cells)
+    found = _read_measured(request)
     bad = unusable(found)
     _name_bad_records(bad)
     records = [each for each in found if isinstance(each, Record)]
@@ -1035,7 +1063,7 @@ def _claims(args: argparse.Namespace) -> int:
     request = _load_measured(args)
     with extra("report"):
         from rtvirt_runner.cli import claims
-    bad = request.bad_records()
+    bad = unusable(_read_measured(request))
     _name_bad_records(bad)
     if args.markdown:
         print(claims.as_markdown(request.matrix, request.tree), end="")

@@ -62,6 +62,7 @@ class Matrix:
     experiments: tuple[Experiment, ...]
     budgets: tuple[Budget, ...] = ()  # the first is the one that decides; empty: the paper's (analysis/verdicts.py)
     notes: tuple[str, ...] = ()  # what may not be meant as it is written, a sentence each
+    repetitions: int | None = None  # of every experiment, where that was asked for instead of the file's
 
     @cached_property
     def cells(self) -> tuple[Cell, ...]:
@@ -76,17 +77,20 @@ class Matrix:
         return {cell: trace for trace, cells in asking if trace is not None for cell in cells}
 
 
-def load_matrix(path: Path, lab: Lab, catalogue: Catalogue) -> Matrix:
+def load_matrix(path: Path, lab: Lab, catalogue: Catalogue, repetitions: int | None = None) -> Matrix:
     """Read a matrix file and expand it over a lab.
 
-    Raises InputError for invalid input, with file, key, value and what was expected.
+    ``repetitions`` of every experiment stand in for those of the file. Raises InputError for invalid input, with file,
+    key, value and what was expected.
     """
-    return read_matrix(checked_yaml.load_yaml(path), path, lab, catalogue)
+    return read_matrix(checked_yaml.load_yaml(path), path, lab, catalogue, repetitions)
 
 
-def read_matrix(document: Any, path: Path, lab: Lab, catalogue: Catalogue) -> Matrix:
+def read_matrix(document: Any, path: Path, lab: Lab, catalogue: Catalogue, repetitions: int | None = None) -> Matrix:
     """Expand the content of a matrix file over a lab; ``path`` is for messages. Raises InputError."""
     where = str(path)
+    if repetitions is not None:
+        _repetitions(repetitions, "repetitions")  # --repetitions, or rtvirt_repetitions of a playbook
     document = checked_yaml.section(document, "matrix", where)
     checked_yaml.known_keys(
         document,
@@ -102,6 +106,7 @@ def read_matrix(document: Any, path: Path, lab: Lab, catalogue: Catalogue) -> Ma
         splits=_splits(document.get("splits"), f"{where}: splits"),
         cyclictest=_cyclictest(document.get("cyclictest"), f"{where}: cyclictest"),
         repetitions=_repetitions(document.get("repetitions", 1), f"{where}: repetitions"),
+        asked_repetitions=repetitions,
         trace=read_trace(document.get("trace", NO_TRACE), f"{where}: trace"),
         both=read_both(document["both"], f"{where}: both") if "both" in document else None,
     )
@@ -117,6 +122,7 @@ def read_matrix(document: Any, path: Path, lab: Lab, catalogue: Catalogue) -> Ma
             document.get("budgets"), catalogue.workloads, expansion.cyclictest["histogram_us"], f"{where}: budgets"
         ),
         notes=tuple(note for _, notes in expanded for note in notes),
+        repetitions=repetitions,
     )
 
 
@@ -156,6 +162,7 @@ class _Expansion:
     splits: dict[str, Split]
     cyclictest: dict[str, int]
     repetitions: int
+    asked_repetitions: int | None = None  # of every experiment, whatever the file says
     trace: int | str | None = None
     both: AskedHostThread | None = None
 
@@ -196,7 +203,7 @@ class _Expansion:
             cyclictest=self.cyclictest | {"loops": loops},
             both=read_both(body["both"], f"{where}.both") if "both" in body else self.both,
         )
-        numbers = range(1, repetitions + 1)
+        numbers = range(1, (self.asked_repetitions or repetitions) + 1)
         cells = (expansion._cell(point, number, where) for number in numbers for point in points)
         experiment = Experiment(
             name=name,

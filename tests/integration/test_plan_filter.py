@@ -40,7 +40,8 @@ PLAYBOOK = """\
     - name: Write the plan of each board
       ansible.builtin.copy:
         content: "{{ matrix | rtvirt.testbed.plan(groups=groups, hostvars=hostvars, vars_dir=vars_dir,
-                                                  results_dir=results_dir, board=inventory_hostname) | to_json }}"
+                                                  results_dir=results_dir, board=inventory_hostname,
+                                                  repetitions=repetitions) | to_json }}"
         dest: "{{ results_dir }}/{{ inventory_hostname }}.json"
         mode: "0644"
 """
@@ -55,10 +56,10 @@ FULL = [
 ]
 
 
-def play(folder: Path, matrix: str) -> subprocess.CompletedProcess[str]:
+def play(folder: Path, matrix: str, repetitions: str = "0") -> subprocess.CompletedProcess[str]:
     (folder / "lab.yml").write_text(LAB)
     (folder / "ask.yml").write_text(PLAYBOOK)
-    given = {"matrix": matrix, "vars_dir": str(collection.VARS), "results_dir": str(folder)}
+    given = {"matrix": matrix, "repetitions": repetitions, "vars_dir": str(collection.VARS), "results_dir": str(folder)}
     env = {**os.environ, "ANSIBLE_CONFIG": str(collection.ANSIBLE_CONFIG), "ANSIBLE_PYTHON_INTERPRETER": sys.executable}
     command = [Path(sys.executable).parent / "ansible-playbook", "-i", "lab.yml", "-e", json.dumps(given), "ask.yml"]
     return subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, check=False)
@@ -100,6 +101,17 @@ def store(tree: ResultsTree, cell: Cell) -> None:
     if cell.program:
         raw["workload.txt"] = json.dumps({"seconds_per_iteration": 1, "digest": cell.program.digest})
     tree.write_record("smoke", cell, status, {}, raw)
+
+
+def test_repetitions_stand_in_for_those_of_the_matrix(tmp_path: Path) -> None:
+    assert (done := play(tmp_path, "first", repetitions="2")).returncode == 0, done.stdout + done.stderr
+    boots = json.loads((tmp_path / "virtual-cb2.json").read_text())
+    assert sorted(boot["repetition"] for boot in boots) == [1, 1, 1, 2, 2, 2]
+    done = play(tmp_path, "first", repetitions="two")
+    assert done.returncode == 2
+    assert (
+        "rtvirt_repetitions is 'two', expected a whole number, 0 for those of the matrix" in done.stdout + done.stderr
+    )
 
 
 def test_a_bad_matrix_fails_with_its_sentence(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import fcntl
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -97,7 +98,11 @@ def test_a_finished_matrix_names_the_next_one_and_its_time(
     for cell in CELLS:
         store(results, cell)
     assert run("matrix", results) == 0
-    assert capsys.readouterr().err.splitlines()[-1] == f"rtvirt: next: {cli.NEXT['first']}"
+    again = f"rtvirt matrix --matrix smoke --results {results.root} --repetitions 3"
+    assert capsys.readouterr().err.splitlines()[-2:] == [
+        f"rtvirt: next: {again}, how certain all of this is; it takes twice as long again",
+        f"rtvirt: next: {cli.NEXT['first']}",
+    ]
 
 
 def test_what_is_left_is_the_next_run_with_its_time(
@@ -215,6 +220,41 @@ def test_only_of_what_does_not_go_together_is_refused(results: ResultsTree, caps
     assert "has no such cells together; leave one out" in capsys.readouterr().err
     assert run("matrix", results, "--only", "nothing-like-it") == 2
     assert "unknown board, experiment or cell of matrix smoke 'nothing-like-it'" in capsys.readouterr().err
+
+
+def test_repetitions_stand_in_for_those_of_the_matrix(
+    results: ResultsTree, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for cell in CELLS:
+        store(results, cell)
+    assert run("plan", results, "--repetitions", "2", "--json") == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["cells"], found["pending"]) == (2 * len(CELLS), len(CELLS))  # what is done stays done
+    asked: dict[str, object] = {}
+
+    def run_playbook(
+        _playbook: object, _inventory: object, extravars: dict[str, object], **_options: object
+    ) -> Outcome:
+        asked.update(extravars)
+        for cell in CELLS:
+            store(results, replace(cell, repetition=2))
+        return outcome_of()
+
+    monkeypatch.setattr(cli, "run_playbook", run_playbook, raising=False)
+    assert run("matrix", results, "--repetitions", "2") == 0
+    assert asked["rtvirt_repetitions"] == 2
+    capsys.readouterr()
+    stored = ["--results", str(results.root)]
+    assert cli.main(["status", *stored, "--json"]) == 0
+    assert sum(each["done"] for each in json.loads(capsys.readouterr().out)["counts"]) >= 2 * len(CELLS)
+    assert run("matrix", results) == 0
+    said = capsys.readouterr().err
+    assert "these results were measured with --repetitions 2; what is repeated no more leaves the page" in said
+
+
+def test_repetitions_that_cannot_be_are_refused(results: ResultsTree, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("matrix", results, "--repetitions", "0") == 2
+    assert "repetitions is 0, expected" in capsys.readouterr().err
 
 
 def test_again_keeps_the_earlier_record_and_goes_on_without(

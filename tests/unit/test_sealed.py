@@ -17,11 +17,11 @@ from fakes import KERNELS, ROLES, catalogue
 
 from rtvirt_runner.catalogue import collection
 from rtvirt_runner.catalogue.lab import Lab
-from rtvirt_runner.machine import guest_script, sealed_machine, trace_script
+from rtvirt_runner.machine import guest_script, sealed_machine
 from rtvirt_runner.machine.scripts import script_text
 from rtvirt_runner.machine.sealed_machine import Answers, Hardware, Order, Parts, SealedMachine
 from rtvirt_runner.machine.sealed_queue import (
-    GUEST_TRACE_LINES,
+    TRACE_LINES,
     CellSteps,
     GuestFiles,
     Queue,
@@ -191,13 +191,13 @@ def test_a_traced_cell_is_traced_by_the_scripts_and_in_the_order_of_ssh(
     assert "THRESHOLD_US=250\n" in queue.steps[queue.trace.broke]
     assert set(queue.trace.begun.values()) < set(steps.setup)
     for side, step in queue.trace.ended.items():
-        most = GUEST_TRACE_LINES if side == "guest" else trace_script.LINES
+        most = TRACE_LINES[side]
         assert f"TRACE_LINES={most}\n" in queue.steps[step]
 
 
 def test_a_guest_s_trace_fits_into_its_mailbox() -> None:
     """The mailbox has 8 MiB, and the answer its second half; the longest lines of a switch have about 200 bytes."""
-    assert GUEST_TRACE_LINES * 200 < (8 << 20) - 8193 * 512
+    assert TRACE_LINES["guest"] * 200 < (8 << 20) - 8193 * 512
 
 
 def test_a_cell_is_measured_in_a_trace_as_it_is_without_one(images: dict[tuple[str, str], GuestFiles]) -> None:
@@ -231,9 +231,10 @@ def test_a_trace_is_whole_or_has_a_reason(answer: str) -> None:
 
 
 def test_who_waits_for_a_trace_gets_it_or_the_reason(tmp_path: Path) -> None:
-    parts = Parts(tmp_path, "10.0.0", tmp_path, tmp_path, (), Hardware(2, 16, 512, 1))
+    parts = Parts(tmp_path, "10.0.0", tmp_path, tmp_path, tmp_path, (), Hardware(2, 16, 512, 1))
     steps = TraceSteps({"host": "1"}, "5", "6", {"host": "7"})
     machine = SealedMachine(tmp_path, Order(parts, (), {}, 250), {}, {}, steps)
+    (tmp_path / sealed_machine.IN_LOCKSTEP).touch()
     console = tmp_path / "console.log"
     good = "".join(packed(name, "@whole 0\n") for name in ("1", "5", "6", "7"))
     console.write_text(good)
@@ -250,17 +251,29 @@ def test_who_waits_for_a_trace_gets_it_or_the_reason(tmp_path: Path) -> None:
 
 
 def test_a_console_without_end_ends_the_machine(tmp_path: Path) -> None:
+    (tmp_path / sealed_machine.IN_LOCKSTEP).touch()
     with (tmp_path / "console.log").open("wb") as console:
         console.truncate(sealed_machine.CONSOLE_BYTES + 1)
     # In the place of QEMU: its name is what tells it. A shell becomes the last command that it is given.
     with subprocess.Popen(["sh", "-c", "sleep 100; :", sealed_machine._name(tmp_path)]) as process:
         (tmp_path / "pid").write_text(f"{process.pid}\n")
         folder = tmp_path
-        order = Order(Parts(folder, "", folder, folder, (), Hardware(1, 1, 1, 1)), (), {})
+        order = Order(Parts(folder, "", folder, folder, folder, (), Hardware(1, 1, 1, 1)), (), {})
         machine = SealedMachine(tmp_path, order, {"cell": CellSteps((), "001", "002", "003")}, {})
         _, reason = machine.wait("cell", 60)
         process.wait(timeout=10)
     assert reason == "The machine wrote more than 64 MiB to its console, and was ended."
+
+
+@pytest.mark.parametrize("said", ["", "ERROR: ld.so: object './lockstep.so' cannot be preloaded: ignored.\n"])
+def test_the_answers_of_a_qemu_that_is_not_in_lockstep_are_not_believed(tmp_path: Path, said: str) -> None:
+    (tmp_path / "qemu.log").write_text(said)
+    (tmp_path / "console.log").write_text(packed("002", "@whole 0\n") + packed("003", "@whole 0\n"))
+    order = Order(Parts(*[tmp_path, "", *[tmp_path] * 3], (), Hardware(1, 1, 1, 1)), (), {})
+    machine = SealedMachine(tmp_path, order, {"cell": CellSteps((), "001", "002", "003")}, {})
+    _, reason = machine.wait("cell", 60)
+    assert reason.startswith("QEMU does not run in lockstep, so its answers could not be made again: ")
+    assert reason.endswith(f"{said.strip() or 'it said nothing'}.")
 
 
 def test_of_a_step_that_was_taken_again_the_newest_answer_counts() -> None:
@@ -271,9 +284,8 @@ def test_of_a_step_that_was_taken_again_the_newest_answer_counts() -> None:
 
 def test_an_order_survives_json(tmp_path: Path) -> None:
     (boot, *_) = plan(smoke().cells)
-    parts = Parts(
-        tmp_path, "10.0", tmp_path / "vmlinuz", tmp_path / "base.img", ("isolcpus=1",), Hardware(2, 16, 512, 1)
-    )
+    files = [tmp_path / name for name in ("lockstep", "vmlinuz", "base.img")]
+    parts = Parts(tmp_path, "10.0", *files, ("isolcpus=1",), Hardware(2, 16, 512, 1))
     order = Order(parts, boot.cells, {("linux-6.12-rt", "minimal"): tmp_path})
     assert Order.from_dict(order.as_dict()) == order
     traces = Order(parts, boot.cells[:1], {}, trace_us=250)
@@ -327,7 +339,7 @@ def test_a_guest_is_told_the_same_variables_as_by_the_role() -> None:
 
 def test_who_waits_for_a_machine_without_a_turn_may_stop_waiting(tmp_path: Path) -> None:
     """And not for one whose turn it is: its cell is being measured."""
-    parts = Parts(tmp_path, "10.0.0", tmp_path, tmp_path, (), Hardware(2, 16, 512, 1))
+    parts = Parts(tmp_path, "10.0.0", tmp_path, tmp_path, tmp_path, (), Hardware(2, 16, 512, 1))
     machine = SealedMachine(tmp_path, Order(parts, (), {}), {"cell": CellSteps((), "s", "m", "e")}, {})
 
     def leave() -> None:
@@ -338,6 +350,7 @@ def test_who_waits_for_a_machine_without_a_turn_may_stop_waiting(tmp_path: Path)
         (tmp_path / "pid").write_text(f"{in_place_of_qemu.pid}\n")
         with pytest.raises(InterruptedError):
             machine.wait("cell", 60, leave)
+        (tmp_path / sealed_machine.IN_LOCKSTEP).touch()
         (tmp_path / "console.log").write_text(packed("m", "@whole 0\n") + packed("e", "@whole 0\n"))
         assert machine.wait("cell", 60, leave)[1] == ""
         in_place_of_qemu.kill()
