@@ -2,7 +2,7 @@
 
 DOCUMENTATION = r"""
 name: sealed_machine
-short_description: start a sealed machine that measures the cells of one guest group
+short_description: start a sealed machine that measures the cells of one guest group, or end it
 description:
   - QEMU emulates the machine on the controller. It has no disk and no network, measures the cells from power-on,
     and powers itself off. It ends with the playbook. Its folder is in use until that has ended or has stopped it.
@@ -14,6 +14,13 @@ options:
     description: The machine's folder on the controller.
     type: path
     required: true
+  state:
+    description:
+      - V(ended) ends the machine of the folder and frees the folder, unless another run uses it, whose machine goes on.
+        It takes the folder alone; V(started) takes all options without a default.
+    type: str
+    choices: [started, ended]
+    default: started
   wait:
     description: Whether to wait while another run uses the folder, rather than fail.
     type: bool
@@ -22,7 +29,6 @@ options:
     description: The cells of one guest group of a boot, in the order of the plan.
     type: list
     elements: dict
-    required: true
   trace_threshold_us:
     description:
       - Trace the one cell that is given, on board and guest, until a wake-up is later than so many microseconds; 0 for
@@ -37,11 +43,9 @@ options:
   base:
     description: The base initramfs of sealed machines.
     type: path
-    required: true
   kernel:
     description: The kernel image.
     type: path
-    required: true
   kernel_params:
     description: Kernel parameters, in addition to those of every sealed machine.
     type: list
@@ -50,27 +54,21 @@ options:
   qemu:
     description: Folder that contains bin/qemu-system-aarch64.
     type: path
-    required: true
   qemu_version:
     description: Version of QEMU.
     type: str
-    required: true
   lockstep:
     description: Folder that contains lockstep.so and lockstep.c, which it was compiled from.
     type: path
-    required: true
   cpus:
     description: Number of cores that Linux uses.
     type: int
-    required: true
   spare_vcpus_to:
     description: Total number of vCPUs, with those that Linux never starts.
     type: int
-    required: true
   memory_mib:
     description: The machine's memory, in MiB.
     type: int
-    required: true
 """
 
 EXAMPLES = r"""
@@ -86,15 +84,20 @@ EXAMPLES = r"""
     cpus: 2
     spare_vcpus_to: 16
     memory_mib: 1024
+
+- name: End it
+  rtvirt.testbed.sealed_machine:
+    folder: "{{ lookup('rtvirt.testbed.cache') }}/boards/virtual-cb2/sealed-1"
+    state: ended
 """
 
 RETURN = r"""
 key:
   description: The key of all that the machine is made of.
   type: str
-  returned: success
+  returned: when started
 folder:
   description: The machine's folder.
   type: str
-  returned: success
+  returned: when started
 """

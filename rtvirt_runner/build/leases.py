@@ -179,14 +179,28 @@ def use(cache: Path, file: Path) -> Process | None:
     with file.open("a+") as handle:
         fcntl.flock(handle, fcntl.LOCK_EX)
         handle.seek(0)
-        other = Process.named(handle.read())
-        if other is not None and other != run and other.is_running(cache):
+        if other := _other(cache, handle.read()):
             return other
         handle.truncate(0)
         handle.write(run.name)
     with gate(cache):
         run.keep_lock(cache)
     return None
+
+
+def other_user(cache: Path, file: Path) -> Process | None:
+    """The running process that ``use`` has named in a file, unless that is this run."""
+    try:
+        return _other(cache, file.read_text())
+    except FileNotFoundError:
+        return None
+
+
+def _other(cache: Path, named: str) -> Process | None:
+    other = Process.named(named)
+    if other is None or other == Process.of_this_run() or not other.is_running(cache):
+        return None
+    return other
 
 
 def holders(cache: Path) -> dict[Path, list[Process]]:

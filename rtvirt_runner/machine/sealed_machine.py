@@ -49,6 +49,7 @@ CONSOLE_BYTES = 64 << 20  # at most; the answers of a long queue have a few
 ANSWER_BYTES = 16 << 20  # of one step, unpacked
 LOCKSTEP = "lockstep.so"  # its name has no blank and no colon, which part the names of what is preloaded
 IN_LOCKSTEP = "in_lockstep"  # a file that lockstep.c makes
+USER = "owner"  # a file that names the run that uses the folder (leases.use)
 
 _MARK = re.compile(r"^@(?:answer (\S+)|end (\S+) ([0-9a-f]{64}))$", re.MULTILINE)
 
@@ -351,7 +352,7 @@ class SealedMachine:
 
     def runs(self) -> bool:
         """Whether QEMU is running, or will be when it is the machine's turn."""
-        return _pid(self.folder) is not None
+        return is_running(self.folder)
 
     def stop(self) -> None:
         """Stop QEMU if it is running."""
@@ -392,6 +393,18 @@ def _answers(console: str) -> Iterator[tuple[int, int, str, str]]:
         elif mark[2] == begun:
             yield begin, mark.start(), mark[2], mark[3]
             begun = None
+
+
+def is_running(folder: Path) -> bool:
+    """Whether the machine of a folder runs, or waits for its turn."""
+    return _pid(folder) is not None
+
+
+def end(folder: Path) -> None:
+    """Stop the machine of a folder, remove what it needed, and free the folder for other runs."""
+    _stop(folder)
+    for name in ("initramfs", "queue.cpio", USER):
+        (folder / name).unlink(missing_ok=True)
 
 
 def _name(folder: Path) -> str:

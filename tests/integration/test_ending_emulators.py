@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -19,7 +20,7 @@ from rtvirt_runner.build.leases import Process
 from rtvirt_runner.catalogue import collection
 from rtvirt_runner.machine.sealed_machine import KEEPER
 
-STOP = collection.ROOT / "roles" / "sealed_board" / "files" / "stop.sh"
+BOARD_FILES = collection.ROOT / "roles" / "virtual_board" / "files"
 STUBBORN = 'trap "" TERM; echo $$ >qemu.pid; while :; do sleep 0.1; done'
 LIMIT_S = 60.0  # on a computer that has much else to do
 
@@ -31,6 +32,11 @@ def until_gone(pid: int) -> float:
         assert time.monotonic() - began < LIMIT_S, "it still runs"
         time.sleep(0.1)
     return time.monotonic() - began
+
+
+def name_of(folder: Path) -> str:
+    """The name of the machine of a folder (sealed_machine.py)."""
+    return f"{folder.parent.name}-{folder.name}"
 
 
 @pytest.fixture
@@ -63,7 +69,7 @@ def keep(tmp_path: Path) -> Iterator[Callable[[int], Kept]]:
             "sh",
             "-c",
             STUBBORN,
-            f"guest=x-{tmp_path.name},debug-threads=on",
+            f"guest={name_of(tmp_path)},debug-threads=on",
         ]
         started.append(subprocess.Popen(command, env={**os.environ, "RESETS": "qemu", "FIRMWARE": ""}))
         began = time.monotonic()
@@ -99,17 +105,77 @@ def test_a_keeper_that_is_told_to_end_kills_what_does_not(keep: Callable[[int], 
     keeper.wait(5)
 
 
+END = """\
+- hosts: localhost
+  gather_facts: false
+  tasks:
+    - ansible.builtin.include_role:
+        name: rtvirt.testbed.sealed_board
+        tasks_from: stop
+"""
+
+
+def end_machine(folder: Path, *words: str) -> str:
+    """End the sealed machine of a folder by the role; returns what Ansible said."""
+    play = folder.with_suffix(".yml")
+    play.write_text(END)
+    given = json.dumps({"sealed_board_folder": str(folder), "ansible_python_interpreter": sys.executable})
+    command = [Path(sys.executable).parent / "ansible-playbook", "-i", "localhost,", "-e", given, *words, play]
+    env = {**os.environ, "ANSIBLE_CONFIG": str(collection.ANSIBLE_CONFIG)}
+    done = subprocess.run(command, env=env, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return " ".join(done.stdout.split())
+
+
 def test_the_role_kills_a_machine_that_does_not_end_and_frees_its_folder(
     tmp_path: Path, keep: Callable[[int], Kept]
 ) -> None:
     keeper, qemu = keep(0)
     (tmp_path / "owner").touch()
     (tmp_path / "initramfs").touch()
-    script = f"changed() {{ :; }}; FOLDER='{tmp_path}' RTVIRT_CHECK_MODE=no; {STOP.read_text()}"
-    subprocess.run(["sh", "-c", script], check=True, timeout=LIMIT_S)
+    assert "changed=1" in end_machine(tmp_path, "--check")
+    assert Process.of(qemu) is not None and (tmp_path / "initramfs").exists()
+    assert "changed=1" in end_machine(tmp_path)
     until_gone(qemu)
     keeper.wait(5)
     assert not {"owner", "initramfs"} & {path.name for path in tmp_path.iterdir()}
+    assert "changed=0" in end_machine(tmp_path)
+
+
+def test_the_role_leaves_the_machine_of_another_run_alone(
+    tmp_path: Path, keep: Callable[[int], Kept], owner: subprocess.Popen[bytes]
+) -> None:
+    """As after a start that was refused since that run uses the folder."""
+    _, qemu = keep(owner.pid)
+    user = Process.of(owner.pid)
+    assert user is not None
+    (tmp_path / "owner").write_text(user.name)
+    said = end_machine(tmp_path, "-v")
+    assert "changed=0" in said and f"is in use by run {owner.pid}, which goes on." in said
+    assert Process.of(qemu) is not None and (tmp_path / "owner").read_text() == user.name
+
+
+def test_a_board_is_stopped_by_its_own_run_alone(
+    tmp_path: Path, keep: Callable[[int], Kept], owner: subprocess.Popen[bytes]
+) -> None:
+    keeper, qemu = keep(owner.pid)
+    (tmp_path / "owner").write_text(f"{owner.pid}\n")
+    board = f"NAME='{name_of(tmp_path)}' FOLDER='{tmp_path}' KEPT=yes SHUT_DOWN=no RTVIRT_CHECK_MODE=no"
+    files = "".join((BOARD_FILES / name).read_text() for name in ("board_process.sh", "stop_board.sh"))
+
+    def stop(run: int) -> str:
+        said = 'changed() { echo "$*"; }; fail() { echo "$*"; exit 1; }'
+        command = ["sh", "-c", f"{said}\n{board} RTVIRT_OWNER_PID={run}\n{files}"]
+        return subprocess.run(command, capture_output=True, text=True, check=False, timeout=LIMIT_S).stdout
+
+    said = stop(os.getpid())
+    assert said == (
+        f"The board {name_of(tmp_path)} is in use by the run with process id {owner.pid}; wait for it or stop it.\n"
+    )
+    assert Process.of(qemu) is not None
+    assert stop(owner.pid) == f"stopped {name_of(tmp_path)}\n"
+    until_gone(qemu)
+    keeper.wait(5)
 
 
 def test_a_folder_has_one_user_until_that_ends_or_frees_it(tmp_path: Path) -> None:

@@ -166,6 +166,20 @@ def test_a_machine_that_hangs_costs_its_cell_and_a_killed_run_is_finished_by_the
             assert (path / "status.json").read_bytes() == status
 
 
+def test_a_second_run_measures_nothing_and_leaves_the_machine_of_the_first_alone(tmp_path: Path) -> None:
+    (tmp_path / "first").mkdir()
+    (tmp_path / "second").mkdir()
+    lab, other = Lab(tmp_path / "first", "host", "idle, bitcount"), Lab(tmp_path / "second", "host", "idle")
+    (MACHINE / "console.log").unlink(missing_ok=True)
+    first = lab.start()
+    until((MACHINE / "console.log").exists, "the machine to start")
+    assert other.start().wait(LIMIT_S) == 2, (other.folder / "said.log").read_text()
+    (reason,) = other.reasons().values()
+    assert f"is in use by run {first.pid}; wait for it with" in reason
+    assert first.wait(LIMIT_S) == 0, (lab.folder / "said.log").read_text()
+    assert set(lab.reasons().values()) == {""}
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small disk takes root")
 def test_a_full_disk_costs_the_cells_whose_machine_has_no_room(tmp_path: Path) -> None:
     lab = Lab(tmp_path, "host", "idle")

@@ -2,21 +2,17 @@
 # check mode: safe
 # Make the board's card and start QEMU, unless the board runs already with the same definition and owner.
 # A running board with another definition, or whose owner has ended, is stopped first. The role's variables name the environment.
+# Needs: board_process.sh.
 # CLIENT_KEY, KNOWN_HOSTS: paths of these files as ssh_config wants them. SNAPSHOT: a folder of keep_snapshot.sh to restore the board and its card from. MAY_BE_RESTORED: whether a running board may be one that was restored.
 umask 077
 [ "$RTVIRT_CHECK_MODE" = no ] || [ -d "$FOLDER" ] || { changed "would start $NAME"; exit 0; }
 mkdir -p "$FOLDER"
 cd "$FOLDER" || fail "The folder $FOLDER cannot be used."
 
-running() { [ -s pid ] && kill -0 "$(cat pid)" 2>/dev/null && tr '\0' ' ' <"/proc/$(cat pid)/cmdline" | grep -q "guest=$NAME,"; }
-
 definition="$IMAGE $QEMU $UEFI $ARGUMENTS $CPUS $VCPUS $MEMORY_MIB $(cat identity/authorized_keys identity/ssh_host_ed25519_key.pub) \
 $(cat "$MAKE_CARD" "$LOADERS"/*.sh | sha256sum | cut -d ' ' -f 1)"
 if running; then
-  owner=$(cat owner 2>/dev/null || echo 0)
-  if [ "$owner" -ne 0 ] && [ "$owner" -ne "$RTVIRT_OWNER_PID" ] && kill -0 "$owner" 2>/dev/null; then
-    fail "The board $NAME is in use by the run with process id $owner; wait for it or stop it."
-  fi
+  read_owner
   # A board that was restored is only reused where a snapshot may be used: a matrix measures on a board that has booted.
   if [ "$(cat definition 2>/dev/null)" = "$definition" ] && { [ "$owner" -eq 0 ] || [ "$owner" -eq "$RTVIRT_OWNER_PID" ]; } &&
     { [ "$MAY_BE_RESTORED" = yes ] || [ "$(cat entered 2>/dev/null)" != snapshot ]; }; then

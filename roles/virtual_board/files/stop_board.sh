@@ -1,10 +1,11 @@
-# shellcheck shell=sh
+# shellcheck shell=sh disable=SC2154
 # check mode: safe
 # Shut the board down, and end QEMU when it does not. NAME, FOLDER, KEPT (no: leave a kept board running), SHUT_DOWN (no: end QEMU at once).
+# Needs: board_process.sh.
 cd "$FOLDER" 2>/dev/null || exit 0
-running() { [ -s pid ] && kill -0 "$(cat pid)" 2>/dev/null && tr '\0' ' ' <"/proc/$(cat pid)/cmdline" | grep -q "guest=$NAME,"; }
 running || exit 0
-[ "$KEPT" = yes ] || [ "$(cat owner 2>/dev/null)" != 0 ] || exit 0
+read_owner
+[ "$KEPT" = yes ] || [ "$owner" -ne 0 ] || exit 0
 changed "stopped $NAME"
 [ "$RTVIRT_CHECK_MODE" = no ] || exit 0
 qemu=$(cat pid)
