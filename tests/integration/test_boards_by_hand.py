@@ -12,7 +12,10 @@ import yaml
 from debian_server import started_server
 from ssh_board import Board
 
+from rtvirt_runner.catalogue import collection
 from rtvirt_runner.cli import boards
+
+RTVIRT = [sys.executable, "-c", "import sys; from rtvirt_runner.cli.main import main; sys.exit(main())"]
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="a server of its own namespaces needs root")
 
@@ -31,10 +34,9 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Board]:
 def rtvirt(server: Board, *words: str, status: int = 0) -> str:
     """Run the command with the server's lab; returns what it printed."""
     command, *rest = words
-    program = [sys.executable, "-c", "import sys; from rtvirt_runner.cli.main import main; sys.exit(main())"]
     env = {**os.environ, "XDG_CACHE_HOME": str(server.folder / "cache"), "ANSIBLE_HOST_KEY_CHECKING": "0"}
     done = subprocess.run(
-        [*program, command, "-i", server.folder / "lab.yml", *rest],
+        [*RTVIRT, command, "-i", server.folder / "lab.yml", *rest],
         env=env,
         capture_output=True,
         text=True,
@@ -49,6 +51,16 @@ def test_a_command_runs_on_the_board_with_its_options_and_status(server: Board) 
     assert "rtvirt\n" not in rtvirt(server, "ssh", "server", "ls", "-d", "/home/worker")
     assert "/home/worker\n" in rtvirt(server, "ssh", "server", "ls", "-d", "/home/worker")
     rtvirt(server, "ssh", "server", "exit 7", status=7)
+
+
+@pytest.mark.parametrize("words", [["inspect"], ["inspect", "--preflight"]])
+def test_an_emulated_board_that_does_not_run_is_not_asked(tmp_path: Path, words: list[str]) -> None:
+    command = [*RTVIRT, *words, "-i", collection.VIRTUAL_LAB, "virtual-cb2"]
+    env = {**os.environ, "XDG_CACHE_HOME": str(tmp_path)}
+    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 1
+    pid = tmp_path / "rtvirt" / "boards" / "virtual-cb2" / "pid"
+    assert f"virtual-cb2 does not run ({pid} does not exist), expected a board that does; start it with" in done.stderr
 
 
 def test_the_last_lines_of_a_console_are_shown(server: Board) -> None:
