@@ -24,6 +24,7 @@ def tree(tmp_path: Path) -> Path:
     for name in ("rtvirt", "pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(collection.ROOT / name, root / name)
     (root / "requirements.lock").write_text(locked("setuptools"))
+    (root / "collections").mkdir()
     package = root / "rtvirt_runner" / "cli"
     package.mkdir(parents=True)
     (package.parent / "__init__.py").touch()
@@ -76,6 +77,14 @@ def test_an_environment_is_made_once_and_made_again_only_when_it_must_be(tree: P
     assert (first[2] + second[2]).count("making the environment") == 1  # two at once, one of them waits
 
     assert finish(start(link)) == (7, "ran\n", "")
+    path = subprocess.run(
+        [tree / ".venv" / "bin" / "python", "-c", "import sys; print(*sys.path, sep='\n')"],
+        cwd="/",
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert str(tree / "collections") in path.stdout.splitlines()  # where Ansible looks for collections from any folder
     assert best_of_five(link) - best_of_five(tree / ".venv" / "bin" / "rtvirt") < 0.3
 
     (tree / ".venv" / "rtvirt-stamp").unlink()  # killed before its last step
