@@ -10,6 +10,7 @@ leased until the run ends (leases.py), and is not pruned before (cache.py).
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import hashlib
 import json
@@ -48,9 +49,21 @@ class BuildError(RuntimeError):
 
 
 def cache_folder() -> Path:
-    """The folder of everything rtvirt keeps between runs: ``${XDG_CACHE_HOME:-~/.cache}/rtvirt``."""
-    base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    return Path(base).expanduser() / "rtvirt"
+    """The folder of everything rtvirt keeps between runs: ``${XDG_CACHE_HOME:-~/.cache}/rtvirt``.
+
+    A relative XDG_CACHE_HOME is ignored, as the XDG Base Directory Specification says: it would be another folder for
+    each process.
+    """
+    base = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
+    return (base if base.is_absolute() else Path("~/.cache").expanduser()) / "rtvirt"
+
+
+def require_cache_folder() -> None:
+    """Make the cache folder if it is missing; raises OSError if it cannot be written to."""
+    folder = cache_folder()
+    folder.mkdir(parents=True, exist_ok=True)
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(folder))
 
 
 @dataclass(frozen=True)

@@ -66,6 +66,7 @@ if TYPE_CHECKING:
     from rtvirt_runner.report.page import Report
 
 FIRST_MATRIX = "first"
+MOST_NAMED = 5  # of cells of which there is nothing to say but that they were not measured
 ENOUGH_REPETITIONS = 3  # to tell how much runs differ
 NEXT = {"first": "'rtvirt matrix --matrix smoke', every kind of experiment, about half an hour on two cores"}
 DONE, FAILED_CELLS, BAD_INPUT, BAD_RECORDS, NOT_TOLD, INTERRUPTED = 0, 1, 2, 3, 4, 130
@@ -644,6 +645,7 @@ def _load_measured(args: argparse.Namespace) -> Request:
 
 def _matrix(args: argparse.Namespace) -> int:
     request = _load(args)
+    artifacts.require_cache_folder()
     _report_writer()  # its absence is found now, not after hours of measuring
     _say_notes(request.matrix)
     asked = asked_repetitions(request.tree, request.matrix.name)
@@ -741,9 +743,16 @@ def _next_run(request: Request, args: argparse.Namespace, records: Sequence[Reco
 
 def _name_what_is_left(request: Request) -> int:
     pending = request.pending()
+    unmeasured = []
     for cell in pending:
-        found = request.tree.find(request.matrix.name, cell)
-        say(f"cell {cell.id} failed: {found.reason}" if found else f"cell {cell.id} was not measured")
+        if found := request.tree.find(request.matrix.name, cell):
+            say(f"cell {cell.id} failed: {found.reason}")
+        else:
+            unmeasured.append(cell)
+    for cell in unmeasured[:MOST_NAMED]:
+        say(f"cell {cell.id} was not measured")
+    if unmeasured[MOST_NAMED:]:
+        say(f"and {len(unmeasured) - MOST_NAMED} more, which 'rtvirt plan' shows")
     return len(pending)
 
 

@@ -166,6 +166,14 @@ def refused(done: subprocess.CompletedProcess[str], told: tuple[str, ...]) -> No
         assert part in done.stderr
 
 
+def test_a_cache_that_cannot_be(
+    tmp_path: Path, rtvirt: Callable[..., subprocess.CompletedProcess[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", "/proc")
+    refused(rtvirt("matrix"), ("/proc/rtvirt: No such file or directory, expected it to be usable",))
+    assert not (tmp_path / "results").exists()
+
+
 def test_a_lab_without_boards(tmp_path: Path, rtvirt: Callable[..., subprocess.CompletedProcess[str]]) -> None:
     empty = tmp_path / "empty.yml"
     empty.write_text("servers: {hosts: {one: }}\n")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from rtvirt_runner.build.artifacts import BuildError, Recipe, build, find
+from rtvirt_runner.build.artifacts import BuildError, Recipe, build, cache_folder, find
 
 
 @pytest.fixture
@@ -25,6 +25,21 @@ def recipe(tmp_path: Path) -> Recipe:
     source = tmp_path / "build.sh.source"
     source.write_text("source\n")
     return Recipe("thing", script, inputs={"WORD": "one"}, sources=[source])
+
+
+@pytest.mark.parametrize(
+    ("given", "folder"),
+    [
+        ("/caches", "/caches"),
+        ("~/caches", "/home/ada/caches"),
+        ("", "/home/ada/.cache"),
+        ("caches", "/home/ada/.cache"),
+    ],
+)
+def test_the_cache_is_one_folder_for_all_processes(monkeypatch: pytest.MonkeyPatch, given: str, folder: str) -> None:
+    monkeypatch.setenv("HOME", "/home/ada")
+    monkeypatch.setenv("XDG_CACHE_HOME", given)
+    assert cache_folder() == Path(folder) / "rtvirt"
 
 
 def test_builds_once_and_finds_it_again(recipe: Recipe, cache: Path) -> None:

@@ -136,6 +136,17 @@ def test_what_ansible_calls_success_is_not_believed(
     assert f"cell {CELLS[0].id} was not measured" in capsys.readouterr().err
 
 
+def test_of_many_cells_that_were_not_measured_a_few_are_named(
+    results: ResultsTree, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(cli, "MOST_NAMED", 1)
+    stub_run(monkeypatch, results, outcome_of(ok=False), [])
+    assert run("matrix", results) == 1
+    said = capsys.readouterr().err
+    assert said.count(" was not measured") == 1
+    assert f"rtvirt: and {len(CELLS) - 1} more, which 'rtvirt plan' shows" in said
+
+
 def test_failed_cells_are_named_with_their_reason(
     results: ResultsTree, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
