@@ -174,6 +174,19 @@ def test_a_cache_that_cannot_be(
     assert not (tmp_path / "results").exists()
 
 
+@pytest.mark.parametrize("variable", ["LC_ALL=C", "LC_ALL=xx_YY.UTF-8", "LANG=xx_YY.ISO-8859-1", "LC_CTYPE=UTF-8"])
+def test_the_locale_of_another_machine_is_no_bad_input(
+    variable: str, rtvirt: Callable[..., subprocess.CompletedProcess[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As ssh brings it; Ansible alone would not start in most of these."""
+    for name in ("LC_ALL", "LC_CTYPE", "LANG"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv(*variable.split("="))
+    done = rtvirt("plan")
+    assert done.returncode == 0, done.stderr
+    assert "20 cells" in done.stdout
+
+
 def test_a_lab_without_boards(tmp_path: Path, rtvirt: Callable[..., subprocess.CompletedProcess[str]]) -> None:
     empty = tmp_path / "empty.yml"
     empty.write_text("servers: {hosts: {one: }}\n")
