@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+from ansible.errors import AnsibleLookupError
 from ansible.plugins.lookup import LookupBase
 from ansible_collections.rtvirt.testbed.plugins.plugin_utils.package import package_imports
 
 with package_imports():
     from rtvirt_runner.build import artifacts
+    from rtvirt_runner.catalogue.checked_yaml import InputError
 
 
 DOCUMENTATION = r"""
@@ -39,4 +41,7 @@ class LookupModule(LookupBase):
 
     def run(self, terms: list[str], variables: Any = None, **options: Any) -> list[str]:
         """The folder, which need not exist."""
-        return [str(artifacts.cache_folder())]
+        try:
+            return [str(artifacts.cache_folder())]
+        except InputError as error:
+            raise AnsibleLookupError(str(error)) from error

@@ -30,6 +30,7 @@ from typing import IO
 
 from rtvirt_runner.build import leases
 from rtvirt_runner.build.process import Lines, follow, lock
+from rtvirt_runner.catalogue.checked_yaml import InputError
 from rtvirt_runner.printable import printable
 from rtvirt_runner.progress_lines import Pulse, Say
 
@@ -52,10 +53,15 @@ def cache_folder() -> Path:
     """The folder of everything rtvirt keeps between runs: ``${XDG_CACHE_HOME:-~/.cache}/rtvirt``.
 
     A relative XDG_CACHE_HOME is ignored, as the XDG Base Directory Specification says: it would be another folder for
-    each process.
+    each process. Raises InputError for a user without a home folder, as in a container with a user id of its own.
     """
-    base = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
-    return (base if base.is_absolute() else Path("~/.cache").expanduser()) / "rtvirt"
+    try:
+        base = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
+        return (base if base.is_absolute() else Path("~/.cache").expanduser()) / "rtvirt"
+    except RuntimeError:
+        raise InputError(
+            "This user has no home folder, expected one for the cache; set HOME or XDG_CACHE_HOME to a folder."
+        ) from None
 
 
 def require_cache_folder() -> None:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import pwd
 import shlex
 import threading
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
 from rtvirt_runner.build.artifacts import BuildError, Recipe, build, cache_folder, find
+from rtvirt_runner.catalogue.checked_yaml import InputError
 
 
 @pytest.fixture
@@ -40,6 +43,17 @@ def test_the_cache_is_one_folder_for_all_processes(monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("HOME", "/home/ada")
     monkeypatch.setenv("XDG_CACHE_HOME", given)
     assert cache_folder() == Path(folder) / "rtvirt"
+
+
+def test_a_user_without_a_home_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    def nobody(uid: int) -> NoReturn:
+        raise KeyError(uid)
+
+    monkeypatch.setattr(pwd, "getpwuid", nobody)
+    for name in ("HOME", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    with pytest.raises(InputError, match="set HOME or XDG_CACHE_HOME"):
+        cache_folder()
 
 
 def test_builds_once_and_finds_it_again(recipe: Recipe, cache: Path) -> None:
