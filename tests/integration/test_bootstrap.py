@@ -3,6 +3,7 @@
 (The real lock is installed by whoever runs these tests through ./rtvirt.)
 """
 
+import os
 import re
 import resource
 import shutil
@@ -77,14 +78,11 @@ def test_an_environment_is_made_once_and_made_again_only_when_it_must_be(tree: P
     assert (first[2] + second[2]).count("making the environment") == 1  # two at once, one of them waits
 
     assert finish(start(link)) == (7, "ran\n", "")
-    path = subprocess.run(
-        [tree / ".venv" / "bin" / "python", "-c", "import sys; print(*sys.path, sep='\n')"],
-        cwd="/",
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert str(tree / "collections") in path.stdout.splitlines()  # where Ansible looks for collections from any folder
+    print_path = [tree / ".venv" / "bin" / "python", "-c", "import os, sys; print(os.pathsep.join(sys.path))"]
+    path = subprocess.run(print_path, cwd="/", capture_output=True, text=True, check=True).stdout
+    assert str(tree / "collections") in path.strip().split(
+        os.pathsep
+    )  # where Ansible looks for collections, from any folder
     assert best_of_five(link) - best_of_five(tree / ".venv" / "bin" / "rtvirt") < 0.3
 
     (tree / ".venv" / "rtvirt-stamp").unlink()  # killed before its last step
