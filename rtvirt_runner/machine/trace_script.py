@@ -20,7 +20,7 @@ LINES = 40_000  # of text that are fetched from a machine, below the limit of re
 # Of the machine's clock beyond its loops, for starting a guest and what comes between the commands: an idle emulated
 # board's runs a hundred times as fast as ours.
 STEPS_S = {"real": 1800, "virtual": 1_000_000}
-RTLA_STARTS_S = 10  # of the machine's clock, at most: an emulated board takes seconds to load it
+RTLA_STARTS_S = 60  # of the machine's clock, at most: an emulated board takes long to load it
 # What an explanation needs; those that a kernel lacks are reported as missing.
 EVENTS = (
     *("sched/sched_switch", "sched/sched_waking", "sched/sched_migrate_task"),

@@ -28,6 +28,9 @@ enum { LOOK_NS = 100 * 1000 * 1000, ENOUGH = 1000 };
 /* QEMU's own: whether it has been told to end, by a signal or by its machine. */
 extern int qemu_shutdown_requested_get(void) __attribute__((weak));
 
+/* QEMU's own: whether this thread holds QEMU's lock. */
+extern _Bool bql_locked(void) __attribute__((weak));
+
 static atomic_int cores_wait;                     /* 1 from when the cores' thread waits until it is told to go on */
 static _Atomic(pthread_cond_t *) cores_condition; /* for what it waits, or has waited last */
 static atomic_int polls;                          /* of the main loop */
@@ -114,7 +117,10 @@ int pthread_cond_signal(pthread_cond_t *condition)
     return wake(condition);
 }
 
-/* The main loop holds QEMU's lock except in here. When QEMU is to end, it does not wait for cores that may never sleep. */
+/*
+ * The main loop holds QEMU's lock except in here. When QEMU is to end, it does not wait for cores that may never sleep; and when it ends, it polls
+ * while it holds the lock, for which cores that were told to go on may wait.
+ */
 int ppoll(struct pollfd *files, nfds_t count, const struct timespec *timeout, const sigset_t *signals)
 {
     static __typeof__(&ppoll) poll_files;
@@ -122,7 +128,7 @@ int ppoll(struct pollfd *files, nfds_t count, const struct timespec *timeout, co
     if (!poll_files)
         poll_files = NEXT(ppoll);
     int ready = poll_files(files, count, timeout, signals);
-    if (!is_main_thread() || !qemu_shutdown_requested_get)
+    if (!is_main_thread() || !qemu_shutdown_requested_get || (bql_locked && bql_locked()))
         return ready;
     const int error = errno;
     if (++polls == ENOUGH)
