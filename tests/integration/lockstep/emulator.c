@@ -20,13 +20,18 @@
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t go_on = PTHREAD_COND_INITIALIZER, created = PTHREAD_COND_INITIALIZER;
-static int events, is_told, is_created;
+static int events, is_told, is_created, polls_with_lock;
 static atomic_int run, over, told_to_end;
 static long rounds;
 
 int qemu_shutdown_requested_get(void)
 {
     return told_to_end;
+}
+
+_Bool bql_locked(void)
+{
+    return polls_with_lock;
 }
 
 static void wake_main_loop(void)
@@ -81,6 +86,7 @@ int main(int argc, char **argv)
 {
     pthread_t thread;
     eventfd_t value;
+    const struct timespec moment = {0, 1000 * 1000};
     long woken = 0, found_running = 0, told = 0;
     rounds = argc == 2 ? atol(argv[1]) : 1;
     events = eventfd(0, EFD_NONBLOCK);
@@ -91,7 +97,6 @@ int main(int argc, char **argv)
         pthread_cond_wait(&created, &lock);
     while (!over && !told_to_end) {
         struct pollfd file = {events, POLLIN, 0};
-        const struct timespec moment = {0, 1000 * 1000};
         pthread_mutex_unlock(&lock);
         ppoll(&file, 1, told ? NULL : &moment, NULL);
         pthread_mutex_lock(&lock);
@@ -104,6 +109,10 @@ int main(int argc, char **argv)
             pthread_cond_broadcast(&go_on);
         }
     }
+    /* At its end QEMU tells the cores to go on, and polls with the lock, for which they wait. */
+    pthread_cond_broadcast(&go_on);
+    polls_with_lock = 1;
+    ppoll(NULL, 0, &moment, NULL);
     told_to_end = 1;
     pthread_cond_broadcast(&go_on);
     pthread_mutex_unlock(&lock);
