@@ -18,9 +18,8 @@ TEXT, PATTERN = "text", "pattern"
 PRINTS = ("json", "sysbench", PATTERN, TEXT)  # format of a workload's output, parsed by parsers/workload.py
 ORIGINS = ("sources", "archive", "git", "debian_source", "package")  # origin of its program
 
-HELPERS = {
-    "read-clocks": ["helpers/read_clocks.c"]
-}  # programs that are no workloads: rtvirt-NAME is for scripts of machines
+# Programs that are no workloads: rtvirt-NAME is for scripts of machines.
+HELPERS = {"read-clocks": ["helpers/read_clocks.c"]}
 
 _TEXTS = ("title", "command", "board_command", "prepare", "cleanup", "pattern", "digest", "build")
 _CHOICES = {"core": CORES, "folder": FOLDERS, "prints": PRINTS}

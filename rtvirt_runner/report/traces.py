@@ -51,7 +51,7 @@ class TracedRun:
                 stem, _, suffix = raw.partition(".")
                 if (text := record.raw(raw)) is not None:
                     files[f"{stem}-{name}.{suffix}"] = text
-        if self.rtla is not None:
+        if self.rtla and self.rtla.strip():
             files[RTLA_FILE] = self.rtla
         files["cell.json"] = _json(cell.as_dict())
         files["system.json"] = _json(self.traced.system)
@@ -92,8 +92,10 @@ class TracedRun:
             f"Without a trace the cell took {decimals(before.avg)} µs on average and {number(before.max)} at most, "
             f"traced {decimals(after.avg)} and {number(after.max)}."
         )
-        if self.rtla is not None:
+        if self.rtla and self.rtla.strip():
             said.append(f"What rtla says of its own thread there, with the same threshold, is in {RTLA_FILE}.")
+        elif self.rtla is not None:
+            said.append("rtla was asked too, and said nothing in the time that it had.")
         if suffix := clock_suffix(cell.clock):
             said.append(f"All times are{suffix.replace('(', 'in ').replace(')', '')}.")
         return said

@@ -66,6 +66,9 @@ def test_what_rtla_says_is_stored_beside_it(tmp_path: Path) -> None:
     files, said = replace(traced(tmp_path, TEXTS), rtla="## CPU 1 hit stop tracing\n").files()
     assert files["rtla-timerlat.txt"] == "## CPU 1 hit stop tracing\n"
     assert "What rtla says of its own thread there, with the same threshold, is in rtla-timerlat.txt." in said
+    files, said = replace(traced(tmp_path / "silent", TEXTS), rtla="\n").files()
+    assert "rtla-timerlat.txt" not in files
+    assert "rtla was asked too, and said nothing in the time that it had." in said
 
 
 def test_samples_that_contradict_the_events_are_left_out_and_that_is_said(tmp_path: Path) -> None:
