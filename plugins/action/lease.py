@@ -54,9 +54,8 @@ class ActionModule(ActionBase):
                 self._ask(lease_environment("release", holder))  # a board that is off holds no lease
             return {"changed": False, "ansible_facts": {FACT: ""}}
         began = time.monotonic()
-        failure = self._take(host, holder, args)
-        found: dict[str, Any] = {"failed": True, "msg": failure} if failure else {}
-        if args["preflight"] and not failure:
+        found = self._take(host, holder, args)
+        if args["preflight"] and not found:
             found = self._preflight(host, args["preflight"])
         if found.get("failed"):
             if not self._task.check_mode:
@@ -80,8 +79,8 @@ class ActionModule(ActionBase):
             answer |= {"failed": True, "msg": printable(f"{host} cannot do what is asked. {'. '.join(cannot)}.")}
         return answer
 
-    def _take(self, host: str, holder: Holder, args: dict[str, Any]) -> str:
-        """Take the board; returns why that failed, or ''."""
+    def _take(self, host: str, holder: Holder, args: dict[str, Any]) -> dict[str, Any]:
+        """Take the board; returns the result of the task if that failed, or {}."""
         do = "show" if self._task.check_mode else "take"
         more = ["preflight"] if args["preflight"] else []
         deadline, over, pulse, said = time.monotonic() + args["wait_s"], "", Pulse(SAY_EVERY_S), False
@@ -89,20 +88,21 @@ class ActionModule(ActionBase):
             answer = self._told = self._ask(lease_environment(do, holder, over=over), *more)
             lease = Lease.found(answer.reply)
             if answer.failure and not (lease and answer.reply.failure == HELD):
-                return printable(answer.failure)
+                return {"failed": True, "msg": printable(answer.failure), "held": False}
             if lease is None or lease.token == holder.token:
-                return ""
+                return {}
             reason = "that was asked for" if args["take_over"] else lease.why_over(holder, owner_runs(lease))
             if reason and do == "show":
-                return ""
+                return {}
             if reason:
                 Display().warning(f"{lease.sentence(host)}, and is taken over, since {reason}.")
                 over = lease.token
                 continue
             if not args["wait"]:
-                return f"{lease.sentence(host)}. {ADVICE}"
+                return {"failed": True, "msg": f"{lease.sentence(host)}. {ADVICE}", "held": True}
             if time.monotonic() > deadline:
-                return f"{lease.sentence(host)}, and was waited for {minutes(args['wait_s'])}. {ADVICE}"
+                waited = f"and was waited for {minutes(args['wait_s'])}"
+                return {"failed": True, "msg": f"{lease.sentence(host)}, {waited}. {ADVICE}", "held": True}
             if not said or pulse.due():
                 said = True
                 Display().display(f"{lease.sentence(host)}; waiting for it")

@@ -80,6 +80,10 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+held:
+  description: Whether another run holds the board; if not, the board did not answer.
+  type: bool
+  returned: when it could not be taken
 waited_s:
   description: Seconds that the board was waited for.
   type: float

@@ -67,7 +67,7 @@ OUTPUTS: tuple[str, ...] = (
         "rtvirt_running",
         "rtvirt_sealed_folder",
     ),
-    *("rtvirt_sealed_plan", "rtvirt_sealed_plans", "rtvirt_sealed_refused", "rtvirt_ssh_plans"),
+    *("rtvirt_sealed_plan", "rtvirt_sealed_plans", "rtvirt_sealed_refused", "rtvirt_ssh_plans", "rtvirt_taken"),
     *(
         "rtvirt_trace_limit_s",
         "rtvirt_trace_without",

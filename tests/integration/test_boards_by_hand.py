@@ -11,6 +11,7 @@ import pytest
 import yaml
 from debian_server import started_server
 from ssh_board import Board
+from test_alone import other_computer
 
 from rtvirt_runner.catalogue import collection
 from rtvirt_runner.cli import boards
@@ -31,12 +32,12 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Board]:
         yield started
 
 
-def rtvirt(server: Board, *words: str, status: int = 0) -> str:
+def rtvirt(server: Board, *words: str, status: int = 0, lab: Path | None = None) -> str:
     """Run the command with the server's lab; returns what it printed."""
     command, *rest = words
     env = {**os.environ, "XDG_CACHE_HOME": str(server.folder / "cache"), "ANSIBLE_HOST_KEY_CHECKING": "0"}
     done = subprocess.run(
-        [*RTVIRT, command, "-i", server.folder / "lab.yml", *rest],
+        [*RTVIRT, command, "-i", lab or server.folder / "lab.yml", *rest],
         env=env,
         capture_output=True,
         text=True,
@@ -91,3 +92,24 @@ def test_reset_takes_back_what_is_there_and_with_check_does_not(server: Board) -
     assert log.stat().st_mtime >= began and "removed /var/lib/rtvirt\n" in log.read_text()
     rtvirt(server, "reset", "server")
     assert server.sh("ls -d /var/lib/rtvirt 2>/dev/null || :") == ""
+
+
+def test_an_emulated_board_that_another_run_holds_is_not_stopped(server: Board) -> None:
+    """Not even one that is kept, whose emulator is no run's."""
+    lab, pid_file = server.folder / "emulated.yml", server.folder / "emulator.pid"
+    hosts = {"server": server.in_lab() | {"rtvirt_board_pid_file": str(pid_file)}}
+    lab.write_text(yaml.safe_dump({"boards": {"children": {"virtual_boards": {"hosts": hosts}}}}))
+    pid_file.write_text("1\n")
+    other_computer(server, "now + 600")
+    told = rtvirt(server, "reset", "server", status=1, lab=lab)
+    assert "server is held by ada@" in told and "-e rtvirt_take_over=true" in told
+    server.sh("rm /run/rtvirt-lease*")
+    rtvirt(server, "reset", "server", lab=lab)
+
+
+def test_an_emulated_board_that_does_not_answer_is_stopped(server: Board) -> None:
+    lab, pid_file = server.folder / "silent.yml", server.folder / "emulator.pid"
+    hosts = {"silent": server.in_lab() | {"ansible_port": 1, "rtvirt_board_pid_file": str(pid_file)}}
+    lab.write_text(yaml.safe_dump({"boards": {"children": {"virtual_boards": {"hosts": hosts}}}}))
+    pid_file.write_text("1\n")
+    rtvirt(server, "reset", "silent", lab=lab)
