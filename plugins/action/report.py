@@ -15,12 +15,15 @@ with package_imports():
 
     from rtvirt_runner.catalogue.checked_yaml import InputError
     from rtvirt_runner.catalogue.extras import extra
+    from rtvirt_runner.matrix import missing
     from rtvirt_runner.matrix.results import ResultsTree, unusable
     from rtvirt_runner.matrix.select import select_cells
 
 
 class ActionModule(ActionBase):
-    """Returns page (its path) and missing (cells that are not done); changed when the content of a file changed.
+    """Returns page (its path), missing (cells that are not done) and sentences that name these.
+
+    Changed when the content of a file changed.
 
     Warns of records that cannot be used, and of a page with fewer measured cells than the one that it replaces.
     """
@@ -42,10 +45,8 @@ class ActionModule(ActionBase):
         except InputError as error:
             return {"failed": True, "msg": str(error)}
         tree = ResultsTree(Path(str(args["results_dir"])))
-        missing = []
-        for cell in tree.pending(matrix.name, chosen):
-            record = tree.find(matrix.name, cell)
-            missing.append({"id": cell.id, "reason": record.reason if record else "it was not measured"})
+        left = {cell.id: tree.find(matrix.name, cell) for cell in tree.pending(matrix.name, chosen)}
+        reasons = {cell_id: record.reason if record else "" for cell_id, record in left.items()}
         folder = tree.root / matrix.name / "report"
         before = _contents(folder)
         found = tree.read(matrix.name, matrix.cells)
@@ -58,7 +59,8 @@ class ActionModule(ActionBase):
         return {
             "changed": _contents(folder) != before,
             "page": str(report.page),
-            "missing": missing,
+            "missing": [{"id": cell_id, "reason": reason} for cell_id, reason in reasons.items()],
+            "sentences": missing.sentences(reasons),
             "warnings": [*bad, *([report.kept] if report.kept else [])],
         }
 

@@ -30,13 +30,18 @@ class ActionModule(ActionBase):
     TRANSFERS_FILES = False
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
-        """Write the machine's files, and have QEMU started as soon as a core is free; or end this run's machine."""
+        """Write the machine's files, and have QEMU started as soon as a core is free; or end this run's machine.
+
+        Or only make this run the user of a folder.
+        """
         super().run(tmp, task_vars)
         _, args = self.validate_argument_spec(
             argument_spec=argument_spec(DOCUMENTATION), required_if=[("state", "started", ["cells", *PARTS])]
         )
         if args["state"] == "ended":
             return _end(Path(args["folder"]), self._task.check_mode)
+        if args["state"] == "taken":
+            return {"changed": False} if self._task.check_mode else _take(Path(args["folder"]), args["wait"])
         return _start(args)
 
 
@@ -48,6 +53,15 @@ def _end(folder: Path, only_look: bool) -> dict[str, Any]:
     if not only_look:
         sealed_machine.end(folder)
     return {"changed": runs}
+
+
+def _take(folder: Path, wait: bool) -> dict[str, Any]:
+    """Make this run the user of a folder."""
+    try:
+        failure = _use(folder, wait)
+    except OSError as error:
+        failure = f"{error.filename or folder}: {error.strerror}."
+    return {"failed": True, "msg": failure} if failure else {"changed": False}
 
 
 def _start(args: dict[str, Any]) -> dict[str, Any]:

@@ -34,8 +34,13 @@ page:
   type: str
   returned: success
 missing:
-  description: C(id) and C(reason) of each cell that is not done.
+  description: C(id) and C(reason) of each cell that is not done; the reason is empty if it was not measured.
   type: list
   elements: dict
+  returned: success
+sentences:
+  description: Sentences that name these cells, one for each reason.
+  type: list
+  elements: str
   returned: success
 """

@@ -18,8 +18,10 @@ options:
     description:
       - V(ended) ends the machine of the folder and frees the folder, unless another run uses it, whose machine goes on.
         It takes the folder alone; V(started) takes all options without a default.
+      - V(taken) makes this run the user of the folder and starts nothing, as of a folder that stands for all machines
+        of a board, so that a second run is told once. It ends with the playbook, or with V(ended).
     type: str
-    choices: [started, ended]
+    choices: [started, ended, taken]
     default: started
   wait:
     description: Whether to wait while another run uses the folder, rather than fail.

@@ -65,6 +65,7 @@ OUTPUTS: tuple[str, ...] = (
         "rtvirt_refusals",
         "rtvirt_report",
         "rtvirt_running",
+        "rtvirt_sealed_board",
         "rtvirt_sealed_folder",
     ),
     *("rtvirt_sealed_plan", "rtvirt_sealed_plans", "rtvirt_sealed_refused", "rtvirt_ssh_plans", "rtvirt_taken"),

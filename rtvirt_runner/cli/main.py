@@ -46,6 +46,7 @@ from rtvirt_runner.cli import inspect as cli_inspect
 from rtvirt_runner.cli import kernels as cli_kernels
 from rtvirt_runner.cli import trace as cli_trace
 from rtvirt_runner.machine import preflight
+from rtvirt_runner.matrix import missing
 from rtvirt_runner.matrix.asked_traces import AskedTrace, traces_left
 from rtvirt_runner.matrix.cell import Cell
 from rtvirt_runner.matrix.load import Matrix, load_matrix, state_cell
@@ -66,7 +67,6 @@ if TYPE_CHECKING:
     from rtvirt_runner.report.page import Report
 
 FIRST_MATRIX = "first"
-MOST_NAMED = 5  # of cells of which there is nothing to say but that they were not measured
 ENOUGH_REPETITIONS = 3  # to tell how much runs differ
 NEXT = {"first": "'rtvirt matrix --matrix smoke', every kind of experiment, about half an hour on two cores"}
 DONE, FAILED_CELLS, BAD_INPUT, BAD_RECORDS, NOT_TOLD, INTERRUPTED = 0, 1, 2, 3, 4, 130
@@ -743,16 +743,9 @@ def _next_run(request: Request, args: argparse.Namespace, records: Sequence[Reco
 
 def _name_what_is_left(request: Request) -> int:
     pending = request.pending()
-    unmeasured = []
-    for cell in pending:
-        if found := request.tree.find(request.matrix.name, cell):
-            say(f"cell {cell.id} failed: {found.reason}")
-        else:
-            unmeasured.append(cell)
-    for cell in unmeasured[:MOST_NAMED]:
-        say(f"cell {cell.id} was not measured")
-    if unmeasured[MOST_NAMED:]:
-        say(f"and {len(unmeasured) - MOST_NAMED} more, which 'rtvirt plan' shows")
+    found = {cell.id: request.tree.find(request.matrix.name, cell) for cell in pending}
+    for sentence in missing.sentences({name: each.reason if each else "" for name, each in found.items()}):
+        say(sentence)
     return len(pending)
 
 

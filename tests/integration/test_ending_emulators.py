@@ -115,15 +115,30 @@ END = """\
 """
 
 
+TAKE = """\
+- hosts: localhost
+  gather_facts: false
+  tasks:
+    - rtvirt.testbed.sealed_machine:
+        folder: "{{ sealed_board_folder }}"
+        state: taken
+"""
+
+
 def end_machine(folder: Path, *words: str) -> str:
     """End the sealed machine of a folder by the role; returns what Ansible said."""
-    play = folder.with_suffix(".yml")
-    play.write_text(END)
+    return play(END, folder, *words)
+
+
+def play(content: str, folder: Path, *words: str, status: int = 0) -> str:
+    """Run a playbook on the folder of a sealed machine; returns what Ansible said."""
+    playbook = folder.with_suffix(".yml")
+    playbook.write_text(content)
     given = json.dumps({"sealed_board_folder": str(folder), "ansible_python_interpreter": sys.executable})
-    command = [Path(sys.executable).parent / "ansible-playbook", "-i", "localhost,", "-e", given, *words, play]
+    command = [Path(sys.executable).parent / "ansible-playbook", "-i", "localhost,", "-e", given, *words, playbook]
     env = {**os.environ, "ANSIBLE_CONFIG": str(collection.ANSIBLE_CONFIG)}
     done = subprocess.run(command, env=env, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
-    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.returncode == status, done.stdout + done.stderr
     return " ".join(done.stdout.split())
 
 
@@ -153,6 +168,20 @@ def test_the_role_leaves_the_machine_of_another_run_alone(
     said = end_machine(tmp_path, "-v")
     assert "changed=0" in said and f"is in use by run {owner.pid}, which goes on." in said
     assert Process.of(qemu) is not None and (tmp_path / "owner").read_text() == user.name
+
+
+def test_machines_are_taken_by_one_run_at_a_time(tmp_path: Path, owner: subprocess.Popen[bytes]) -> None:
+    user = Process.of(owner.pid)
+    assert user is not None
+    (tmp_path / "owner").write_text(user.name)
+    said = play(TAKE, tmp_path, status=2)
+    assert f"The folder {tmp_path} is in use by run {owner.pid}; wait for it with -e rtvirt_wait=true" in said
+    play(TAKE, tmp_path, "--check")
+    assert (tmp_path / "owner").read_text() == user.name
+    owner.kill()
+    owner.wait()
+    play(TAKE, tmp_path)
+    assert (tmp_path / "owner").read_text() != user.name
 
 
 def test_a_board_is_stopped_by_its_own_run_alone(

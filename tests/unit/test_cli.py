@@ -136,15 +136,16 @@ def test_what_ansible_calls_success_is_not_believed(
     assert f"cell {CELLS[0].id} was not measured" in capsys.readouterr().err
 
 
-def test_of_many_cells_that_were_not_measured_a_few_are_named(
+def test_cells_of_one_reason_are_named_in_one_line(
     results: ResultsTree, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(cli, "MOST_NAMED", 1)
+    for cell in CELLS[:2]:
+        store(results, cell, reason="cb2 did not answer")
     stub_run(monkeypatch, results, outcome_of(ok=False), [])
     assert run("matrix", results) == 1
     said = capsys.readouterr().err
-    assert said.count(" was not measured") == 1
-    assert f"rtvirt: and {len(CELLS) - 1} more, which 'rtvirt plan' shows" in said
+    assert said.count("cb2 did not answer") == 1 and said.count("not measured") == 1
+    assert f"rtvirt: cells {CELLS[0].id} and {CELLS[1].id} failed: cb2 did not answer\n" in said
 
 
 def test_failed_cells_are_named_with_their_reason(
