@@ -166,8 +166,10 @@ class Progress:
             reason=str(result.get("reason") or ""),
             seconds=float(result.get("seconds") or 0.0),
         )
+        others = [each for each in self.cells.values() if each.cell_id != cell.cell_id]
+        alike = next((each.cell_id for each in others if cell.reason and each.reason == cell.reason), "")
+        why = f" for the same reason as cell {alike}" if alike else f": {cell.reason}" if cell.reason else ""
         self.cells[cell.cell_id] = cell
-        why = f": {cell.reason}" if cell.reason else ""
         return [f"cell {cell.cell_id} {cell.status} in {duration(cell.seconds)}{why}"]
 
     def _said(self, lines: list[str], now: float) -> list[str]:

@@ -56,6 +56,21 @@ def test_a_guest_s_cells_count_for_its_board() -> None:
     assert [cell.cell_id for cell in progress.cells_of("b1")] == ["c"]
 
 
+def test_a_reason_that_many_cells_have_is_told_once() -> None:
+    progress = Progress({"b1": 3}, started=0.0)
+    said = []
+    for name, reason in (("c1", "no room"), ("c1", "no room"), ("c2", "no room"), ("c3", "too late")):
+        result = {"cell_id": name, "status": "failed", "reason": reason, "seconds": 1}
+        event = {"event": "runner_on_ok", "event_data": {"host": "b1", "task": "Measure", "res": result}}
+        said += progress.handle(event, 1)
+    assert said == [
+        "cell c1 failed in 1 s: no room",
+        "cell c1 failed in 1 s: no room",
+        "cell c2 failed in 1 s for the same reason as cell c1",
+        "cell c3 failed in 1 s: too late",
+    ]
+
+
 def test_a_traced_run_of_a_cell_does_not_count_and_its_cause_is_told() -> None:
     progress = Progress({"b1": 1}, started=0.0)
     ended = {"cell_id": "c", "status": "done", "seconds": 3.0, "counts": False}
