@@ -33,6 +33,7 @@ MARKERS = (
     "alone: nothing runs beside this test's group",
     "splittable: tests of this module may run on several workers, as they share no dear fixture",
 )
+INTERRUPTED = "interrupted"  # a file in the folder of a run that was told to end: what fails from then on says nothing
 DEFAULT_REVISION = ""
 
 
@@ -113,6 +114,7 @@ def _new_run(config: pytest.Config) -> Run:
 
 def _interrupt_tests(folder: Path) -> None:
     """Do what Ctrl-C on a terminal does to whoever runs tests: their fixtures have boards to stop."""
+    (folder / INTERRUPTED).touch()
     workers = [int(path.read_text()) for path in folder.glob("*.pid")]
     for worker in workers:
         with contextlib.suppress(ProcessLookupError):
@@ -239,7 +241,8 @@ class Telling:
             self._progress.failed(outcome, report.when or "run", report.longreprtext)
         if report.when not in ("setup", "call"):  # for a worker that died it is something else than 'teardown'
             self._outcomes.append(self._running.pop(report.nodeid))
-            if self._record is not None:
+            cut_short = outcome.verdict == "failed" and (self._run.folder / INTERRUPTED).exists()
+            if self._record is not None and not cut_short:
                 passed.add(self._record, outcome.nodeid, outcome.verdict)
             if self._progress is not None:
                 self._progress.ended(outcome, self._expected)

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -190,6 +191,29 @@ def test_an_interrupted_run_is_gone_on_with_file_by_file(suite: Suite, workers: 
     assert suite.run("--resume", "-n", workers).ret == 2
     suite.commit()
     suite.run("--all", "--resume", "-n", workers).assert_outcomes(passed=4)
+
+
+@runs_a_suite
+def test_a_test_that_a_run_was_ended_in_is_none_that_failed(suite: Suite) -> None:
+    """What passed before at the same commit has passed."""
+    waits = (
+        "from pathlib import Path\nimport time\n\n\ndef test_it():\n"
+        "    Path('.begun').touch()\n    while Path('.wait').exists():\n        time.sleep(0.01)"
+    )
+    suite.write({"tests/unit/test_a.py": waits})
+    suite.commit()
+    suite.run("-n", "1").assert_outcomes(passed=1)
+    (suite.root / ".wait").touch()
+    (suite.root / ".begun").unlink()
+    ended = suite.start("-n", "1")
+    deadline = time.monotonic() + 60
+    while not (suite.root / ".begun").exists():
+        assert time.monotonic() < deadline, "it did not begin"
+        time.sleep(0.01)
+    ended.terminate()
+    assert ended.wait(60) != 0
+    (suite.root / ".wait").unlink()
+    assert "1 tests passed in an earlier run of this commit (--resume)" in suite.run("--resume", "-n", "1").outlines
 
 
 @runs_a_suite
