@@ -12,7 +12,7 @@ from rtvirt_runner.catalogue import collection
 from rtvirt_runner.catalogue.catalogue import Catalogue
 from rtvirt_runner.catalogue.checked_yaml import InputError, format_value
 from rtvirt_runner.catalogue.lab import LAB_WORKLOADS, Lab
-from rtvirt_runner.catalogue.variables import unknown_variables
+from rtvirt_runner.catalogue.variables import typed_inputs, unknown_variables
 from rtvirt_runner.matrix.cell import Cell
 from rtvirt_runner.matrix.load import Matrix, state_cell
 from rtvirt_runner.matrix.load import load_matrix as load
@@ -79,11 +79,12 @@ def _plain_inventory(
     groups: Mapping[str, Sequence[str]], hostvars: Mapping[str, Mapping[str, Any]]
 ) -> tuple[dict[str, list[str]], dict[str, dict[str, Any]]]:
     """Groups, and variables of boards, as plain values: Ansible's tagged values cannot be written as YAML."""
+    names = (*BOARD_VARIABLES, *typed_inputs())
     members = {str(group): [str(host) for host in hosts] for group, hosts in groups.items()}
     boards = {
         # Of what rtvirt does not know only the name counts, which may be misspelt.
         board: {unknown.name: "" for unknown in unknown_variables(hostvars[board])}
-        | {name: plain(hostvars[board][name]) for name in BOARD_VARIABLES if name in hostvars[board]}
+        | {name: plain(hostvars[board][name]) for name in names if name in hostvars[board]}
         for board in members.get("boards", [])
     }
     return members, boards

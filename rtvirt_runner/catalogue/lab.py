@@ -11,7 +11,7 @@ from typing import Any, Literal, cast
 from rtvirt_runner.catalogue import board_profiles, checked_yaml, collection
 from rtvirt_runner.catalogue.checked_yaml import InputError
 from rtvirt_runner.catalogue.guests import GICS
-from rtvirt_runner.catalogue.variables import refuse_misspelt
+from rtvirt_runner.catalogue.variables import refuse_invalid
 
 Clock = Literal["virtual", "real"]
 
@@ -74,7 +74,7 @@ class Lab:
             )
         for name in names:
             _check_name(str(name))
-            refuse_misspelt(hostvars.get(name, {}), f"Inventory: board '{name}'")
+            refuse_invalid(hostvars.get(name, {}), f"Inventory: board '{name}'")
         profiles = [folder / "profiles"] if folder else []
         hosts = {str(host) for members in groups.values() for host in members}
         boards = {

@@ -1,13 +1,19 @@
-"""Names of the Ansible variables that rtvirt has, to find misspelt ones: Ansible ignores what nobody reads."""
+"""The Ansible variables that rtvirt has, to find misspelt names and values: Ansible ignores what nobody reads.
+
+Values of roles' inputs are validated by Ansible, with their argument specifications; playbooks have none, so the
+values of theirs are checked here.
+"""
 
 from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cache
+from typing import Any
 
-from rtvirt_runner.catalogue import collection
+from rtvirt_runner.catalogue import checked_yaml, collection
 from rtvirt_runner.catalogue.checked_yaml import InputError
 
 PREFIX = "rtvirt_"
@@ -54,6 +60,7 @@ OUTPUTS: tuple[str, ...] = (
         "rtvirt_kind",
         "rtvirt_lease",
         "rtvirt_left",
+        "rtvirt_misspelt",
         "rtvirt_original",
         "rtvirt_plan",
         "rtvirt_preflight",
@@ -83,6 +90,8 @@ OUTPUTS: tuple[str, ...] = (
     *("virtual_board_started", "workloads_programs"),
 )
 _ALIKE = 0.8  # of difflib, between what follows the prefix
+# What Ansible's filter bool reads; it takes everything else for false.
+_TRUE_OR_FALSE = frozenset({"true", "yes", "on", "1", "false", "no", "off", "0"})
 _INPUT = re.compile(r"^([a-z]\w*):", re.MULTILINE)
 
 
@@ -124,11 +133,37 @@ def unknown_variables(names: Iterable[str], role: str = "") -> list[Unknown]:
     return found
 
 
-def refuse_misspelt(names: Iterable[str], where: str) -> None:
-    """Raise InputError for the first variable that can only be meant for rtvirt and is misspelt."""
-    for unknown in unknown_variables(names):
+def refused_values(variables: Mapping[str, Any]) -> list[str]:
+    """A sentence for each input of the playbooks whose value is not of the kind that it has to be."""
+    expected = {bool: "true or false", int: "a whole number"}
+    return [
+        f"{name} is {checked_yaml.format_value(variables[name])}, expected {expected[kind]}; correct it."
+        for name, kind in typed_inputs().items()
+        if name in variables and not _fits(variables[name], kind)
+    ]
+
+
+@cache
+def typed_inputs() -> dict[str, type]:
+    """Inputs of the playbooks that are true or false (bool) or a whole number (int), as their defaults are."""
+    defaults = checked_yaml.load_yaml(collection.PLAYBOOKS / "group_vars" / "all.yml")
+    return {name: type(value) for name, value in defaults.items() if isinstance(value, int)}  # a bool is an int
+
+
+def _fits(value: Any, kind: type) -> bool:
+    """Whether Ansible reads a value as it was meant; ``-e name=value`` makes a text of each."""
+    if kind is bool:
+        return str(value).lower() in _TRUE_OR_FALSE
+    return checked_yaml.is_int(value) or re.fullmatch("[0-9]{1,9}", str(value)) is not None
+
+
+def refuse_invalid(variables: Mapping[str, Any], where: str) -> None:
+    """Raise InputError for a variable that can only be meant for rtvirt and is misspelt, or whose value is."""
+    for unknown in unknown_variables(variables):
         if unknown.meant and unknown.is_ours:
             raise InputError(f"{where}: {unknown.sentence}")
+    for sentence in refused_values(variables):
+        raise InputError(f"{where}: {sentence}")
 
 
 def _nearest(name: str, prefix: str, inputs: Iterable[str]) -> str:

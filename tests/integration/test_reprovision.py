@@ -1,4 +1,4 @@
-"""playbooks/reprovision.yml refuses in one sentence, before it does anything; and the example lab is one that works."""
+"""The playbooks reprovision.yml and reset.yml refuse before they do anything; and the example lab is one that works."""
 
 import json
 import os
@@ -19,7 +19,6 @@ import pytest
 
 from rtvirt_runner.catalogue import collection
 
-REPROVISION = collection.PLAYBOOKS / "reprovision.yml"
 # In the place of ssh: it tells that a board was to be touched.
 SSH = "#!/bin/sh\necho touched >>{touched}\nexit 255\n"
 
@@ -32,8 +31,10 @@ class Bench:
     cache: Path
     touched: Path
 
-    def command(self, boards: Mapping[str, Any], *options: str) -> tuple[list[str], dict[str, str]]:
-        """What runs the playbook, and in which environment."""
+    def command(
+        self, boards: Mapping[str, Any], *options: str, playbook: str = "reprovision.yml"
+    ) -> tuple[list[str], dict[str, str]]:
+        """What runs a playbook, and in which environment."""
         (self.lab / "hosts.json").write_text(json.dumps({"boards": {"hosts": boards}}))
         env = {
             **os.environ,
@@ -41,12 +42,12 @@ class Bench:
             "ANSIBLE_SSH_EXECUTABLE": str(self.lab / "ssh"),
             "XDG_CACHE_HOME": str(self.cache),
         }
-        playbook = str(Path(sys.executable).parent / "ansible-playbook")
-        return [playbook, "-i", str(self.lab / "hosts.json"), str(REPROVISION), *options], env
+        ansible = str(Path(sys.executable).parent / "ansible-playbook")
+        return [ansible, "-i", str(self.lab / "hosts.json"), str(collection.PLAYBOOKS / playbook), *options], env
 
-    def reprovision(self, boards: Mapping[str, Any], *options: str) -> str:
-        """Run the playbook, which must refuse; returns what was said, in one line."""
-        command, env = self.command(boards, *options)
+    def said(self, boards: Mapping[str, Any], *options: str, playbook: str = "reprovision.yml") -> str:
+        """Run a playbook, which must refuse; returns what was said, in one line."""
+        command, env = self.command(boards, *options, playbook=playbook)
         done = subprocess.run(
             command,
             cwd=collection.ROOT,
@@ -63,7 +64,7 @@ class Bench:
     def refused(self, sentence: str, boards: Mapping[str, Any], *options: str) -> None:
         """It says exactly this, and nothing has happened."""
         began = time.monotonic()
-        told = self.reprovision(boards, *options)
+        told = self.said(boards, *options)
         assert time.monotonic() - began < 20
         assert sentence in told
         assert "TASK [Validate the request]" in told and told.count("TASK [") == 1
@@ -113,7 +114,7 @@ def test_a_kind_of_the_lab_s_own_that_is_wrong(bench: Bench, tmp_path: Path) -> 
     (bench.lab / "profiles").symlink_to(tmp_path / "profiles")
     profile = (collection.PROFILES / "cubieboard2.yml").read_text()
     (tmp_path / "profiles" / "ours.yml").write_text(profile.replace("table: dos", "table: mbr"))
-    told = bench.reprovision({"cb2": {**CB2, "board_image_profile": "ours"}}, "-lcb2")
+    told = bench.said({"cb2": {**CB2, "board_image_profile": "ours"}}, "-lcb2")
     assert f"{bench.lab}/profiles/ours.yml: table: unknown table 'mbr', expected one of gpt, dos" in told
     assert told.count("TASK [") == 1
 
@@ -142,6 +143,25 @@ def test_keys_are_not_changed_over_the_network(bench: Bench) -> None:
         {"cb2": {**CB2, "rtvirt_provision": "slot"}},
         *("-lcb2", "-ertvirt_rotate_identity=true"),
     )
+
+
+@pytest.mark.parametrize(
+    ("given", "sentence"),
+    [
+        ("rtvirt_rotate_identiy=true", "is no variable of rtvirt, expected rtvirt_rotate_identity; correct its name."),
+        ("rtvirt_rotate_identity=ture", "rtvirt_rotate_identity is 'ture', expected true or false; correct it."),
+        ("rtvirt_provision_wait_s=1h", "rtvirt_provision_wait_s is '1h', expected a whole number; correct it."),
+    ],
+)
+def test_a_misspelt_variable(bench: Bench, given: str, sentence: str) -> None:
+    bench.refused(sentence, {"cb2": CB2}, "-lcb2", f"-e{given}")
+
+
+@pytest.mark.parametrize("given", ["rtvirt_keep_board=true", "rtvirt_keep_boards=ture"])
+def test_a_misspelt_variable_keeps_reset_from_stopping_boards(bench: Bench, given: str) -> None:
+    told = bench.said({"cb2": CB2}, f"-e{given}", playbook="reset.yml")
+    assert f"{given.partition('=')[0]} is" in told and told.count("TASK [") == 1
+    assert not bench.touched.exists() and not bench.cache.exists()
 
 
 def test_two_boards_do_not_get_one_card(bench: Bench) -> None:
@@ -174,7 +194,7 @@ def test_one_board_that_is_refused_keeps_the_others_from_being_begun(bench: Benc
     ],
 )
 def test_a_card_that_is_not_there_is_told_before_its_image_is_made(bench: Bench, device: str, sentence: str) -> None:
-    told = bench.reprovision({"cb2": CB2}, "-lcb2", "-ertvirt_provision=card", f"-ertvirt_card_device={device}")
+    told = bench.said({"cb2": CB2}, "-lcb2", "-ertvirt_provision=card", f"-ertvirt_card_device={device}")
     assert sentence in told.partition("TASK [Ask for the card's name]")[2]
     assert not bench.cache.exists() and not bench.touched.exists()
     assert not (bench.lab / "identity").exists()

@@ -1,4 +1,4 @@
-"""Misspelt variables are found, and the names that rtvirt has are known."""
+"""Misspelt names and values of variables are found, and the names that rtvirt has are known."""
 
 import re
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ import yaml
 from rtvirt_runner.catalogue import collection
 from rtvirt_runner.catalogue.checked_yaml import InputError
 from rtvirt_runner.catalogue.lab import Lab
-from rtvirt_runner.catalogue.variables import INPUTS, OUTPUTS, refuse_misspelt, unknown_variables
+from rtvirt_runner.catalogue.variables import INPUTS, OUTPUTS, refuse_invalid, typed_inputs, unknown_variables
 
 ROLES = sorted(path.name for path in (collection.ROOT / "roles").iterdir() if path.is_dir())
 FILES = [
@@ -34,19 +34,19 @@ FILES = [
 )
 def test_a_misspelt_variable_is_refused_with_the_one_that_was_meant(name: str, meant: str) -> None:
     with pytest.raises(InputError, match=f"^board 'b': {name} is no variable of rtvirt, expected {meant}; correct"):
-        refuse_misspelt([name, "ansible_host"], "board 'b'")
+        refuse_invalid({name: 1, "ansible_host": ""}, "board 'b'")
 
 
 def test_what_resembles_nothing_is_told_but_not_refused() -> None:
     (unknown,) = unknown_variables(["rtvirt_isolaton_cores"])
     assert unknown.sentence == "rtvirt_isolaton_cores is no variable of rtvirt, so nothing reads it; remove it."
-    refuse_misspelt(["rtvirt_isolaton_cores"], "")
+    refuse_invalid({"rtvirt_isolaton_cores": ""}, "")
 
 
 @pytest.mark.parametrize("name", ["guest_ports", "controller_tool", "measure_packages"])
 def test_a_prefix_that_may_be_anybodys_is_not_refused(name: str) -> None:
     assert [each.name for each in unknown_variables([name])] == [name]
-    refuse_misspelt([name], "")
+    refuse_invalid({name: ""}, "")
 
 
 @pytest.mark.parametrize("name", ["guest_network", "cpu_isolation_of_mine", "controller_url", "ansible_user", "rtvirt"])
@@ -63,6 +63,32 @@ def test_a_lab_with_a_misspelt_variable_is_refused() -> None:
     about = {"rtvirt_board_cpus": 4, "rtvirt_board_clock": "real", "rtvirt_board_seald": True}
     with pytest.raises(InputError, match=r"board 'one': rtvirt_board_seald .* expected rtvirt_board_sealed"):
         Lab.from_inventory({"boards": ["one"]}, {"one": about})
+
+
+@pytest.mark.parametrize("value", ["ture", "y", "", "2", None, [True], "false "])
+def test_what_is_neither_true_nor_false_is_refused(value: object) -> None:
+    with pytest.raises(InputError, match=r"^board 'b': rtvirt_keep_boards is .*, expected true or false; correct it.$"):
+        refuse_invalid({"rtvirt_keep_boards": value}, "board 'b'")
+
+
+@pytest.mark.parametrize("value", [True, False, "true", "False", "YES", "no", "on", "off", "0", 1])
+def test_what_ansible_reads_as_true_or_false_is_not(value: object) -> None:
+    refuse_invalid({"rtvirt_keep_boards": value}, "")
+
+
+@pytest.mark.parametrize("value", ["10m", "-1", "1.5", "", None, True, "1e3"])
+def test_what_is_no_whole_number_is_refused(value: object) -> None:
+    with pytest.raises(InputError, match=r"rtvirt_cell_slack_s is .*, expected a whole number; correct it"):
+        refuse_invalid({"rtvirt_cell_slack_s": value}, "")
+
+
+def test_a_whole_number_may_be_a_text() -> None:
+    refuse_invalid({"rtvirt_cell_slack_s": "10", "rtvirt_hangs_after_s": 0}, "")
+
+
+def test_the_kinds_are_those_of_the_defaults() -> None:
+    assert typed_inputs()["rtvirt_sealed"] is bool and typed_inputs()["rtvirt_card_gb"] is int
+    assert set(typed_inputs()) <= set(INPUTS)
 
 
 def names_set(node: Any) -> Iterator[str]:
