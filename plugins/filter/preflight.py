@@ -14,9 +14,9 @@ with FilterImports() as imports:
     from rtvirt_runner.machine import preflight
 
 
-def preflight_wanted(boots: Iterable[Mapping[str, Any]], fallback: str = "fail") -> dict[str, Any]:
-    """From the boot states of a plan, and what becomes of guests where KVM does not run (kvm_host_fallback)."""
-    return preflight.asked_by(boots, str(fallback))
+def preflight_wanted(boots: Iterable[Mapping[str, Any]], fallback: str = "fail", clock: str = "real") -> dict[str, Any]:
+    """From a plan's boot states, what becomes of guests without KVM (kvm_host_fallback), and rtvirt_board_clock."""
+    return preflight.asked_by(boots, str(fallback), str(clock))
 
 
 class FilterModule:

@@ -63,6 +63,11 @@ options:
         description: Whether every guest runs on a kernel that is booted first, so that the running one needs no KVM.
         type: bool
         default: false
+      clock:
+        description: The board's clock; a virtual one is not compared with the controller's.
+        type: str
+        choices: [real, virtual]
+        default: real
 attributes:
   check_mode:
     support: full

@@ -38,7 +38,7 @@ from rtvirt_runner.catalogue import checked_yaml, collection
 from rtvirt_runner.catalogue.catalogue import Catalogue
 from rtvirt_runner.catalogue.checked_yaml import InputError
 from rtvirt_runner.catalogue.extras import extra
-from rtvirt_runner.catalogue.lab import Lab
+from rtvirt_runner.catalogue.lab import Board, Lab
 from rtvirt_runner.catalogue.neighbours import NO_NEIGHBOUR
 from rtvirt_runner.cli import boards as cli_boards
 from rtvirt_runner.cli import cache as cli_cache
@@ -1257,7 +1257,8 @@ def _inspect(args: argparse.Namespace) -> int:
     if args.hwlat and not 0 < args.hwlat <= 3600:
         raise InputError(f"--hwlat is {args.hwlat}, expected seconds from 1 to 3600; correct it.")
     if args.preflight or args.hwlat:
-        return _preflight(args, hostvars.get(args.board, {}))
+        board = Lab.from_inventory(groups, hostvars, collection.inventory_folder(args.inventory)).boards[args.board]
+        return _preflight(args, board, hostvars[args.board].get("kvm_host_fallback") == "emulate")
     outcome, state = cli_inspect.read_state(args.board, args.inventory.absolute())
     if not state:
         _show_failures(outcome)
@@ -1270,16 +1271,15 @@ def _inspect(args: argparse.Namespace) -> int:
     return DONE if cli_inspect.all_as_wanted(state) else FAILED_CELLS
 
 
-def _preflight(args: argparse.Namespace, board: Mapping[str, Any]) -> int:
-    count = board.get("rtvirt_board_cpus")
-    cpus = tuple(range(count)) if type(count) is int else ()
-    may_emulate = board.get("kvm_host_fallback") == "emulate"
+def _preflight(args: argparse.Namespace, board: Board, may_emulate: bool) -> int:
     asked = {"rtvirt_preflight": True, "rtvirt_hwlat_s": args.hwlat}
     outcome, state = cli_inspect.read_state(args.board, args.inventory.absolute(), **asked)
     if not state:
         _show_failures(outcome)
         return INTERRUPTED if outcome.interrupted else FAILED_CELLS
-    found = preflight.checks(state["facts"], preflight.Wanted(cpus, may_emulate=may_emulate, now_s=time.time()))
+    now = None if board.clock == "virtual" else time.time()
+    wanted = preflight.Wanted(tuple(range(board.cpus)), may_emulate=may_emulate, now_s=now)
+    found = preflight.checks(state["facts"], wanted)
     _stdout().print(cli_inspect.preflight_table(args.board, found))
     tell(cli_inspect.preflight_summary(args.board, found))
     return FAILED_CELLS if preflight.failures(found) else DONE

@@ -34,7 +34,7 @@ class Wanted:
     guest: bool = True  # whether a guest runs
     may_emulate: bool = False  # whether a guest may be emulated where KVM does not run (kvm_host_fallback)
     other_kernel: bool = False  # whether every guest runs on a kernel that is booted first
-    now_s: float | None = None  # the controller's wall clock when it asked; None: unknown
+    now_s: float | None = None  # the controller's wall clock when it asked; None: the board's is not compared with it
 
 
 @dataclass(frozen=True)
@@ -63,10 +63,10 @@ def checks(facts: Mapping[str, Any], wanted: Wanted) -> list[Check]:
     return [check for judge in _JUDGES for check in judge(machine)]
 
 
-def asked_by(boots: Iterable[Mapping[str, Any]], fallback: str) -> dict[str, Any]:
+def asked_by(boots: Iterable[Mapping[str, Any]], fallback: str, clock: str) -> dict[str, Any]:
     """What boot states (BootGroup.as_dict) ask, as plain values that wanted_of takes.
 
-    `fallback` is what becomes of guests where KVM does not run (kvm_host_fallback).
+    `fallback` is what becomes of guests where KVM does not run (kvm_host_fallback), `clock` is rtvirt_board_clock.
     """
     groups = [(boot["kernel"], group) for boot in boots for group in boot["guests"]]
     kernels = {kernel for kernel, group in groups if group["state"] or group["neighbour"]}
@@ -76,11 +76,12 @@ def asked_by(boots: Iterable[Mapping[str, Any]], fallback: str) -> dict[str, Any
         "guest": bool(kernels),
         "may_emulate": fallback == "emulate",
         "other_kernel": bool(kernels) and RUNNING not in kernels,
+        "clock": clock,
     }
 
 
 def wanted_of(asked: Mapping[str, Any], now_s: float) -> Wanted:
-    """What is asked, as asked_by tells it, at a wall clock of the controller in seconds.
+    """What is asked, as asked_by tells it, at a wall clock of the controller in seconds; a virtual one is another.
 
     Raises ValueError for what is no CPU list.
     """
@@ -88,7 +89,8 @@ def wanted_of(asked: Mapping[str, Any], now_s: float) -> Wanted:
         {cpu for text in asked.get(name, ()) for cpu in parse_cpu_list(str(text))} for name in ("cpus", "guest_cpus")
     )
     flags = {name: bool(asked[name]) for name in ("guest", "may_emulate", "other_kernel") if name in asked}
-    return Wanted(tuple(sorted(used | guests)), tuple(sorted(guests)), now_s=now_s, **flags)
+    now = None if asked.get("clock") == "virtual" else now_s
+    return Wanted(tuple(sorted(used | guests)), tuple(sorted(guests)), now_s=now, **flags)
 
 
 def failures(found: Sequence[Check]) -> list[str]:
@@ -193,7 +195,7 @@ def _cores(machine: _Machine) -> Iterator[Check]:
         yield Check("cores", f"{found}; core {name} is offline", CANNOT, advice)
     elif len(online) < 2:
         yield Check("cores", found, LIMITS, "isolate nothing: there is no second core to move anything to")
-    elif offline := set(present) - set(online):
+    elif not asked and (offline := set(present) - set(online)):
         name = format_cpu_list(offline)
         yield Check("cores", f"{found}; core {name} is offline", LIMITS, "bring it online, or leave it out of splits")
     else:

@@ -85,7 +85,7 @@ def rows(key: str, *values: str) -> dict[str, Any]:
         ({"realtime": "0"}, "kernel", LIMITS, "without PREEMPT_RT"),
         ({"online": "0,2-3"}, "cores", CANNOT, "core 1 is offline"),
         ({"present": "0-1", "online": "0-1"}, "cores", CANNOT, "core 2-3 does not exist"),
-        ({"present": "0-5"}, "cores", LIMITS, "core 4-5 is offline"),
+        ({"present": "0-5"}, "cores", OK, "0-3 online of 0-5"),  # no cell uses the others
         ({"online": "0-"}, "cores", UNKNOWN, "not told"),
         ({"cmdline": "isolcpus=2-3"}, "isolcpus", LIMITS, "2-3 isolated by somebody else"),
         ({"cmdline": "isolcpus=domain,2-5"}, "isolcpus", LIMITS, "core 4-5 is not online"),
@@ -176,11 +176,13 @@ def test_what_is_asked_is_joined_from_the_groups() -> None:
     group = {"host_cpus": "0", "guest_cpus": "2", "state": {"name": "minimal"}, "neighbour": {}}
     wider = {"host_cpus": "0-1", "guest_cpus": "2-3", "state": {}, "neighbour": {}}
     boots = [{"kernel": "debian-rt", "guests": [group]}, {"kernel": "running", "guests": [wider]}]
-    asked = asked_by(boots, "fail")
+    asked = asked_by(boots, "fail", "real")
     assert wanted_of(asked, 5.0) == Wanted((0, 1, 2, 3), (2, 3), now_s=5.0, other_kernel=True)
-    assert not asked_by([{**boots[1], "guests": [group]}, boots[0]], "fail")["other_kernel"]
-    assert not asked_by([{"kernel": "debian-rt", "guests": [wider]}], "fail")["other_kernel"]
-    assert asked_by(boots, "emulate")["may_emulate"]
+    assert not asked_by([{**boots[1], "guests": [group]}, boots[0]], "fail", "real")["other_kernel"]
+    assert not asked_by([{"kernel": "debian-rt", "guests": [wider]}], "fail", "real")["other_kernel"]
+    assert asked_by(boots, "emulate", "real")["may_emulate"]
+    virtual = asked_by(boots, "fail", "virtual")
+    assert wanted_of(virtual, 5.0).now_s is None
     with pytest.raises(ValueError, match="not a list of cores"):
         wanted_of({"cpus": ["a"]}, 0.0)
 
