@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -62,6 +63,39 @@ def test_a_thread_whose_name_breaks_the_line_is_passed_over(shell: list[str]) ->
     assert (
         run(shell, 'set -u; printf "a) b\nc" >/proc/$$/comm; read_thread /proc/$$ || echo passed over') == "passed over"
     )
+
+
+# As read_thread and read_affinity say it of a thread at a time.
+ONE = 'show() { echo "$task $name,$policy,$priority,$last_ran_on,$flags,$affinity"; }\n'
+TWO = "for task in /proc/{pid}/task/*; do read_thread $task && read_affinity $task && show || :; done\n"
+
+
+@pytest.mark.parametrize("shell", SHELLS, ids=" ".join)
+def test_all_threads_of_a_process_are_read_at_once(shell: list[str]) -> None:
+    names = ["CPU 0/KVM", "a) S 1 (b", "*", "plain", "x/stat:1"]
+    program = (
+        "import pathlib, sys, threading, time\n"
+        "def run(name):\n"
+        "    pathlib.Path(f'/proc/self/task/{threading.get_native_id()}/comm').write_text(name)\n"
+        "    time.sleep(60)\n"
+        "for name in sys.argv[1:]: threading.Thread(target=run, args=[name], daemon=True).start()\n"
+        "time.sleep(0.5); print(flush=True); time.sleep(60)\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", program, *names, "a\n1 (k) S"], stdout=subprocess.PIPE) as process:
+        try:
+            assert process.stdout and process.stdout.readline()
+            found = run(shell, f"set -u\n{ONE}each_thread show '/proc/{process.pid}/task/*'")
+            one_by_one = run(shell, ONE + TWO.format(pid=process.pid))
+        finally:
+            process.kill()
+    assert found == one_by_one
+    assert all(f" {name}," in found for name in names)
+    assert len(found.splitlines()) == 1 + len(names)  # the main thread, and not the one whose name breaks the line
+
+
+@pytest.mark.parametrize("shell", SHELLS, ids=" ".join)
+def test_of_threads_that_are_gone_nothing_is_said(shell: list[str]) -> None:
+    assert run(shell, "set -u\neach_thread fail '/proc/4194304/task/*'; echo $IFS. $-").rstrip("uc") == ". "
 
 
 def test_the_role_guest_takes_the_same_policies() -> None:

@@ -225,22 +225,20 @@ parameter() {
 # All kernel threads in one pass: CPU affinity of those that may be moved, policy and priority of those with a row thread_priority.
 kernel_threads() {
   wanted_cores=$wanted
-  for process in /proc/[0-9]*; do
-    read_thread "$process" || continue
-    [ $((flags & 0x00200000)) -ne 0 ] || continue  # PF_KTHREAD
-    case $name in irq/*) continue ;; esac  # follows the affinity of its interrupt
-    pid=${process#/proc/}
-    if [ $((flags & 0x04000000)) -eq 0 ]; then  # not PF_NO_SETAFFINITY
-      kind=thread_affinity wanted=$wanted_cores
-      read_thread_affinity
-      [ -n "$found" ] || continue  # it has ended meanwhile
-      if as_wanted; then item_row "cores of $name" "$wanted" "$found" ok; else change "cores of $name $pid" "$found" thread_affinity taskset; fi
-    fi
-    case $name in */*) ;; *) continue ;; esac
-    case $priorities in *"$newline$setting $name "*) ;; *) continue ;; esac
-    kind=thread_priority wanted=${priorities#*"$newline$setting $name "} wanted=${wanted%%"$newline"*} found="$policy $priority"
-    if as_wanted; then item_row "priority of $name" "$wanted" "$found" ok; else change "priority of $name $pid" "$found" thread_priority chrt; fi
-  done
+  each_thread kernel_thread '/proc/[0-9]*'
+}
+kernel_thread() {
+  [ $((flags & 0x00200000)) -ne 0 ] || return 0  # PF_KTHREAD
+  case $name in irq/*) return 0 ;; esac  # follows the affinity of its interrupt
+  pid=${task#/proc/}
+  if [ $((flags & 0x04000000)) -eq 0 ]; then  # not PF_NO_SETAFFINITY
+    kind=thread_affinity wanted=$wanted_cores found=$affinity
+    if as_wanted; then item_row "cores of $name" "$wanted" "$found" ok; else change "cores of $name $pid" "$found" thread_affinity taskset; fi
+  fi
+  case $name in */*) ;; *) return 0 ;; esac
+  case $priorities in *"$newline$setting $name "*) ;; *) return 0 ;; esac
+  kind=thread_priority wanted=${priorities#*"$newline$setting $name "} wanted=${wanted%%"$newline"*} found="$policy $priority"
+  if as_wanted; then item_row "priority of $name" "$wanted" "$found" ok; else change "priority of $name $pid" "$found" thread_priority chrt; fi
 }
 
 procedure_swap() {

@@ -151,8 +151,8 @@ start_guest() {
 # Seldom, and with what the shell has: on an emulated board each look takes time from the guest.
 wait_for_guest() {
   read -r began _ </proc/uptime
-  until grep -q '^guest: ready' "$run/guest.console" 2>/dev/null; do
-    [ -n "$(unit_pid)" ] || give_up "The $who ended before it was ready: $(console) $(unit_said)"
+  until [ -s "$run/guest.console" ] && grep -q '^guest: ready' "$run/guest.console"; do
+    unit_runs || give_up "The $who ended before it was ready: $(console) $(unit_said)"
     read -r now _ </proc/uptime
     [ $((${now%.*} - ${began%.*})) -lt "$TIMEOUT_S" ] || give_up "The $who was not ready after $TIMEOUT_S s of the board's time: $(console)"
     sleep 0.5

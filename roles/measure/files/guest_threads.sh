@@ -2,6 +2,15 @@
 # check mode: safe
 # Read back the board's guest: QEMU's version, arguments and threads with CPU affinity, policy and priority, whether it runs under KVM or is
 # emulated (tcg), and KVM's count of exits. Needs: unit_pid.sh of the role guest, thread.sh of cpu_isolation.
+guest_thread() {
+  case $name in
+  'CPU '*/KVM) table=vcpu_threads accelerator=kvm ;;
+  'CPU '*/TCG) table=vcpu_threads accelerator=tcg ;;
+  *) table=qemu_threads ;;
+  esac
+  printf '@row %s tid=%s cpus=%s last_ran_on=%s policy=%s priority=%s name=%s\n' \
+    "$table" "${task##*/}" "$affinity" "$last_ran_on" "$policy" "$priority" "$name"
+}
 guest_threads() {
   pid=$(unit_pid)
   if [ -z "$pid" ] || [ ! -d "/proc/$pid" ]; then
@@ -13,17 +22,7 @@ guest_threads() {
   fact qemu_argv "$(tr '\0' ' ' <"/proc/$pid/cmdline")"
 
   accelerator=
-  for task in /proc/"$pid"/task/*; do
-    read_thread "$task" || continue
-    read_affinity "$task"
-    case $name in
-    'CPU '*/KVM) table=vcpu_threads accelerator=kvm ;;
-    'CPU '*/TCG) table=vcpu_threads accelerator=tcg ;;
-    *) table=qemu_threads ;;
-    esac
-    printf '@row %s tid=%s cpus=%s last_ran_on=%s policy=%s priority=%s name=%s\n' \
-      "$table" "${task##*/}" "$affinity" "$last_ran_on" "$policy" "$priority" "$name"
-  done
+  each_thread guest_thread "/proc/$pid/task/*"
 
   # Locked memory and huge pages, in KiB; a kernel without huge pages has no such line.
   while read -r key value _; do
@@ -35,9 +34,8 @@ guest_threads() {
   [ ! -r /run/rtvirt/accelerator ] || fact accelerator_reason "$(sed -n 3p /run/rtvirt/accelerator)"
 
   held=no
-  for descriptor in /proc/"$pid"/fd/*; do
-    case $(readlink "$descriptor") in /dev/kvm) held=yes ;; esac
-  done
+  # shellcheck disable=SC2010  # only names of the kernel's; find of busybox knows no targets of links
+  ! ls -l "/proc/$pid/fd" 2>/dev/null | grep -q ' -> /dev/kvm$' || held=yes
   fact kvm_held_by_qemu "$held"
   for counter in /sys/kernel/debug/kvm/"$pid"-*/exits /sys/kernel/debug/kvm/exits; do
     [ -r "$counter" ] || continue
