@@ -33,8 +33,9 @@ read_affinity() {
 # read_affinity set. One grep reads them all: the shell takes a system call for each byte, and an emulated board feels a thousand of a thread.
 each_thread() {
   for_each=$1 old_ifs=$IFS
-  # shellcheck disable=SC2086  # the pattern; of stat, statm and status two have such lines, one after the other
-  lines=$(grep -sE '^([0-9]+ [(]|Cpus_allowed_list:)' $2/stat*)
+  # Of stat, statm and status two have such lines, one after the other. Texts, since an expression takes busybox longer than the kernel its answer.
+  # shellcheck disable=SC2086  # the pattern
+  lines=$(grep -sF -e ' (' -e 'Cpus_allowed_list:' $2/stat*)
   set -f
   IFS='
 '
@@ -47,7 +48,7 @@ each_thread() {
     case $line in
     "$task/stat:"*) ;;  # the rest of a name with a line break
     */stat:*) task=${line%%/stat:*} stat=${line#*/stat:} ;;
-    "$task/status:"*)
+    "$task/status:Cpus_allowed_list:"*)
       affinity=${line##*[!0-9,-]}
       ! take_stat || "$for_each" ;;
     esac
