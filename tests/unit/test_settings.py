@@ -340,7 +340,7 @@ def test_a_missing_tool_is_named(machine: Machine, tmp_path: Path, request: pyte
     thread(tmp_path, 99999997, "sleep", 0)
     tools = tmp_path / "bin"
     tools.mkdir()
-    for name in ("cat", "sed", "mkdir", "rm"):
+    for name in ("cat", "grep", "mkdir", "rm", "sed"):
         (tools / name).symlink_to(shutil.which(name) or "")
     shell = SHELLS[request.node.callspec.params["machine"]]
     everywhere = f"{tools}:/usr/local/bin:/usr/sbin:/sbin"  # as script_reply has it
