@@ -1277,9 +1277,8 @@ def _preflight(args: argparse.Namespace, board: Board, may_emulate: bool) -> int
     if not state:
         _show_failures(outcome)
         return INTERRUPTED if outcome.interrupted else FAILED_CELLS
-    now = None if board.clock == "virtual" else time.time()
-    wanted = preflight.Wanted(tuple(range(board.cpus)), may_emulate=may_emulate, now_s=now)
-    found = preflight.checks(state["facts"], wanted)
+    asked_of_it = {"cpus": [f"0-{board.cpus - 1}"], "may_emulate": may_emulate, "clock": board.clock}
+    found = preflight.checks(state["facts"], preflight.wanted_of(asked_of_it, time.time()))
     _stdout().print(cli_inspect.preflight_table(args.board, found))
     tell(cli_inspect.preflight_summary(args.board, found))
     return FAILED_CELLS if preflight.failures(found) else DONE
